@@ -1,0 +1,1 @@
+//! Encoders on burn: CPU by default, CUDA behind a feature.

@@ -1,0 +1,13 @@
+//! The models port: what an encoder is, told without any device or file.
+//!
+//! A [`Model`] is cheap to share: it knows its card and its tokenizer. It opens
+//! [`Encoder`]s, which hold the weights and belong to one device thread each.
+
+pub mod card;
+pub mod double;
+pub mod encoder;
+pub mod tokens;
+
+pub use card::{ModelCard, Pooling};
+pub use encoder::{EncodeError, Encoder, Model, TokenBatch, Vectors};
+pub use tokens::{Piece, TokenIds, TokenizeError};
