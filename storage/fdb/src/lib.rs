@@ -1,0 +1,1 @@
+//! The FoundationDB adapter of the storage port.
