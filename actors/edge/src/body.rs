@@ -1,0 +1,75 @@
+//! Request bodies: bounded in size and time, read as UTF-8 JSON with the field named in
+//! every error.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::BytesMut;
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::error::ApiError;
+use crate::router::EdgeSettings;
+
+/// How much more than the limit is read and thrown away. A client that is cut off while
+/// it still writes sees a broken connection and never the answer.
+const DISCARD_FACTOR: usize = 16;
+
+/// Reads a body of the route's type.
+///
+/// # Errors
+/// 413, 408 or 400 with the reason.
+pub(crate) async fn read_json<T: DeserializeOwned>(
+    body: Body,
+    settings: &EdgeSettings,
+) -> Result<T, ApiError> {
+    let reading = collect(body, settings.body_limit_bytes);
+    let bytes = timeout(Duration::from_millis(settings.body_timeout_ms), reading)
+        .await
+        .map_err(|_| ApiError::body_too_slow(settings.body_timeout_ms))??;
+    parse(&bytes)
+}
+
+async fn collect(mut body: Body, limit_bytes: usize) -> Result<BytesMut, ApiError> {
+    let mut kept = BytesMut::new();
+    let mut seen = 0usize;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            ApiError::bad_body(format!("the request body could not be read: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        seen = seen.saturating_add(data.len());
+        if seen <= limit_bytes {
+            kept.extend_from_slice(&data);
+        } else if seen > limit_bytes.saturating_mul(DISCARD_FACTOR) {
+            break;
+        } else {
+            kept.clear();
+        }
+    }
+    if seen > limit_bytes { Err(ApiError::body_too_large(limit_bytes)) } else { Ok(kept) }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let place = error.valid_up_to();
+        ApiError::bad_body(format!("the request body is not valid UTF-8 at byte {place}"))
+    })?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let problem = error.into_inner();
+        if problem.is_data() && path != "." {
+            ApiError::invalid(&path, "invalid_field", format!("{path}: {problem}"))
+        } else if problem.is_data() {
+            ApiError::bad_body(format!("the request body: {problem}"))
+        } else {
+            ApiError::bad_body(format!("the request body is not valid JSON: {problem}"))
+        }
+    })?;
+    reader.end().map_err(|error| {
+        ApiError::bad_body(format!("the request body is not valid JSON: {error}"))
+    })?;
+    Ok(value)
+}

@@ -1,0 +1,201 @@
+//! Errors as clients see them: OpenAI's shape, and TEI's on TEI's routes.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use headwater_actors::embedding::{EmbedError, InputProblem};
+use serde_json::json;
+
+/// The error shape of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// `{"error": {"message", "type", "param", "code"}}`
+    OpenAi,
+    /// `{"error": "message", "error_type": "type"}`
+    Tei,
+}
+
+/// One refusal, complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    /// OpenAI's `type`.
+    kind: &'static str,
+    /// OpenAI's `code`, stable for programs.
+    code: &'static str,
+    /// The field at fault.
+    param: Option<String>,
+    message: String,
+    retry_after_s: Option<u64>,
+}
+
+const INVALID: &str = "invalid_request_error";
+const UNAVAILABLE: &str = "service_unavailable";
+
+impl ApiError {
+    fn new(status: StatusCode, kind: &'static str, code: &'static str, message: String) -> Self {
+        ApiError { status, kind, code, param: None, message, retry_after_s: None }
+    }
+
+    fn at(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    fn retry(mut self, after_ms: u64) -> Self {
+        self.retry_after_s = Some(after_ms.div_ceil(1000).max(1));
+        self
+    }
+
+    pub(crate) fn invalid(param: &str, code: &'static str, message: String) -> Self {
+        ApiError::new(StatusCode::BAD_REQUEST, INVALID, code, message).at(param)
+    }
+
+    pub(crate) fn bad_body(message: String) -> Self {
+        ApiError::new(StatusCode::BAD_REQUEST, INVALID, "invalid_body", message)
+    }
+
+    pub(crate) fn body_too_large(allowed_bytes: usize) -> Self {
+        let message = format!(
+            "the request body is larger than {allowed_bytes} bytes; send fewer texts per request"
+        );
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, "body_too_large", message)
+    }
+
+    pub(crate) fn body_too_slow(timeout_ms: u64) -> Self {
+        let message = format!("the request body did not arrive within {timeout_ms} ms; send it again");
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, INVALID, "body_timeout", message)
+    }
+
+    pub(crate) fn wrong_method(allowed: &str) -> Self {
+        let message = format!("this route takes {allowed} only");
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed", message)
+    }
+
+    pub(crate) fn unknown_route(path: &str) -> Self {
+        let message = format!("there is no route {path}; see the README for the list of routes");
+        ApiError::new(StatusCode::NOT_FOUND, INVALID, "unknown_route", message)
+    }
+
+    pub(crate) fn no_token() -> Self {
+        let message = "no token was sent; send `Authorization: Bearer <token>`, made by \
+                       `headwater token --tenant <name>`";
+        let status = StatusCode::UNAUTHORIZED;
+        ApiError::new(status, INVALID, "missing_api_key", message.to_owned())
+    }
+
+    pub(crate) fn bad_token(why: &str) -> Self {
+        let message = format!("the token is not valid: {why}; ask the operator for a new one");
+        ApiError::new(StatusCode::UNAUTHORIZED, INVALID, "invalid_api_key", message)
+    }
+
+    pub(crate) fn model_not_allowed(model: &str) -> Self {
+        let message = format!("the token does not allow the model '{model}'");
+        ApiError::new(StatusCode::FORBIDDEN, INVALID, "model_not_allowed", message).at("model")
+    }
+
+    pub(crate) fn unknown_model(model: &str, known: &[&str]) -> Self {
+        let known = known.join(", ");
+        let message = format!("the model '{model}' is not served here; served are: {known}");
+        ApiError::new(StatusCode::NOT_FOUND, INVALID, "model_not_found", message).at("model")
+    }
+
+    pub(crate) fn draining() -> Self {
+        let message = "this node is shutting down; try again on another one".to_owned();
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "draining", message).retry(1000)
+    }
+
+    pub(crate) fn not_ready() -> Self {
+        let message = "the models are still being loaded; try again shortly".to_owned();
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "not_ready", message)
+            .retry(1000)
+    }
+
+    /// The handle's error, with `param` as the name of the field that holds the texts.
+    pub(crate) fn from_embed(error: EmbedError, param: &str) -> Self {
+        let message = error.to_string();
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        match error {
+            EmbedError::Input(problem) => ApiError::from_input(problem, param),
+            EmbedError::Unreadable { index, error } => {
+                ApiError::invalid(&format!("{param}[{index}]"), "unreadable_input", error.to_string())
+            }
+            EmbedError::Overloaded { retry_after_ms } => {
+                ApiError::new(unavailable, UNAVAILABLE, "overloaded", message).retry(retry_after_ms)
+            }
+            EmbedError::Unavailable => {
+                ApiError::new(unavailable, UNAVAILABLE, "replica_lost", message).retry(1000)
+            }
+            EmbedError::TimedOut { .. } => {
+                let status = StatusCode::GATEWAY_TIMEOUT;
+                ApiError::new(status, UNAVAILABLE, "timeout", message).retry(1000)
+            }
+            EmbedError::Refused(_) => ApiError::invalid(param, "refused_input", message),
+        }
+    }
+
+    fn from_input(problem: InputProblem, param: &str) -> Self {
+        match problem {
+            InputProblem::NoTexts => {
+                let message = format!("{param} is empty; send at least one text");
+                ApiError::invalid(param, "empty_input", message)
+            }
+            InputProblem::TooManyTexts { given, allowed } => {
+                let message = format!(
+                    "{param} holds {given} texts; at most {allowed} are allowed in one request"
+                );
+                ApiError::invalid(param, "too_many_inputs", message)
+            }
+            InputProblem::TooLong { index, given_tokens, allowed_tokens } => {
+                let message = format!(
+                    "{param}[{index}] has {given_tokens} tokens; the model reads at most \
+                     {allowed_tokens}; shorten it or send \"truncate\": true"
+                );
+                ApiError::invalid(&format!("{param}[{index}]"), "input_too_long", message)
+            }
+            InputProblem::TooManyTokens { given, allowed } => {
+                let message = format!(
+                    "{param} has {given} tokens in all; at most {allowed} are allowed in one \
+                     request; split it"
+                );
+                ApiError::invalid(param, "too_many_tokens", message)
+            }
+            InputProblem::NoTokens { index } => {
+                let message = format!("{param}[{index}] is an empty list of token ids");
+                ApiError::invalid(&format!("{param}[{index}]"), "empty_input", message)
+            }
+        }
+    }
+
+    /// TEI's `error_type` for the same refusal.
+    fn tei_type(&self) -> &'static str {
+        match self.code {
+            "empty_input" => "Empty",
+            "unreadable_input" => "Tokenizer",
+            "overloaded" | "draining" => "Overloaded",
+            "replica_lost" | "timeout" | "refused_input" => "Backend",
+            "not_ready" => "Unhealthy",
+            _ => "Validation",
+        }
+    }
+
+    pub(crate) fn respond(self, shape: Shape) -> Response {
+        let body = match shape {
+            Shape::OpenAi => json!({"error": {
+                "message": self.message,
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }}),
+            Shape::Tei => json!({"error": self.message, "error_type": self.tei_type()}),
+        };
+        let mut response = (self.status, axum::Json(body)).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}

@@ -1,0 +1,152 @@
+//! What every request passes: the drain, the identity, the count and the log line.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::error::{ApiError, Shape};
+use crate::identity::{Grant, Refusal};
+use crate::router::Edge;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_LENGTH: usize = 128;
+
+/// Lets requests in until the node drains, and knows how many are inside.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    draining: Arc<AtomicBool>,
+    inside: Arc<watch::Sender<usize>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate { draining: Arc::default(), inside: Arc::new(watch::channel(0).0) }
+    }
+}
+
+impl Gate {
+    /// From now on new requests are answered with 503 and `Retry-After`.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Waits until no request is inside.
+    pub async fn empty(&self) {
+        let mut inside = self.inside.subscribe();
+        // The sender lives in `self`, so the wait ends only when the count is 0.
+        let _ = inside.wait_for(|count| *count == 0).await;
+    }
+
+    /// Number of requests inside.
+    pub fn inside(&self) -> usize {
+        *self.inside.borrow()
+    }
+
+    /// A pass to hold for as long as the request is inside; none while draining.
+    fn enter(&self) -> Option<Pass> {
+        // Counted first, so that a drain that starts now waits for this request.
+        self.inside.send_modify(|count| *count += 1);
+        let pass = Pass(Arc::clone(&self.inside));
+        if self.draining() { None } else { Some(pass) }
+    }
+}
+
+struct Pass(Arc<watch::Sender<usize>>);
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// The error shape that a path's clients expect.
+pub(crate) fn shape_of(path: &str) -> Shape {
+    if matches!(path, "/embed" | "/tokenize") { Shape::Tei } else { Shape::OpenAi }
+}
+
+/// The outermost layer: drain, request id, metrics, log line.
+pub(crate) async fn pass(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unknown".to_owned(), |matched| matched.as_str().to_owned());
+    let request_id = request_id(&request);
+    let status_route = matches!(path.as_str(), "/health" | "/ready" | "/metrics");
+    let entry = edge.gate.enter();
+    let mut response = if entry.is_none() && !status_route {
+        ApiError::draining().respond(shape_of(&path))
+    } else {
+        next.run(request).await
+    };
+    drop(entry);
+    response.headers_mut().insert(REQUEST_ID, request_id.clone());
+    if edge.gate.draining() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let elapsed = started.elapsed();
+    let status = response.status();
+    edge.metrics.request(&route, status.as_u16(), elapsed);
+    let tenant = response.extensions().get::<Tenant>().map_or("-", |tenant| tenant.0.as_str());
+    tracing::info!(
+        target: "headwater::access",
+        request_id = request_id.to_str().unwrap_or("-"),
+        %method,
+        path,
+        status = status.as_u16(),
+        tenant,
+        elapsed_ms = elapsed.as_secs_f64() * 1000.0,
+    );
+    response
+}
+
+/// The client's own id when it is short and printable, else a new one.
+fn request_id(request: &Request) -> HeaderValue {
+    let sent = request.headers().get(REQUEST_ID).filter(|value| {
+        value.len() <= REQUEST_ID_LENGTH && value.to_str().is_ok_and(|text| !text.is_empty())
+    });
+    sent.cloned().unwrap_or_else(|| {
+        let id = Uuid::now_v7().to_string();
+        HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"))
+    })
+}
+
+/// The tenant of a response, for the log line.
+#[derive(Clone)]
+struct Tenant(String);
+
+/// The inner layer of all routes but health: who calls, and what they may do.
+pub(crate) async fn authenticate(
+    State(edge): State<Edge>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let header = request.headers().get(header::AUTHORIZATION);
+    // A header that is not ASCII is as bad as a wrong one, not as good as none.
+    let header = header.map(|value| value.to_str().unwrap_or("unreadable"));
+    let shape = shape_of(request.uri().path());
+    match edge.authority.judge(header) {
+        Ok(grant) => {
+            let tenant = Tenant(grant.tenant.clone());
+            request.extensions_mut().insert::<Arc<Grant>>(Arc::new(grant));
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(tenant);
+            response
+        }
+        Err(Refusal::Missing) => ApiError::no_token().respond(shape),
+        Err(Refusal::Bad(why)) => ApiError::bad_token(why).respond(shape),
+    }
+}

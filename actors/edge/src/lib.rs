@@ -1,0 +1,19 @@
+//! The HTTP edge: parse, authenticate, call one handle, render. A router only; the
+//! socket is the node's.
+
+mod body;
+mod embedding;
+mod error;
+mod gate;
+mod identity;
+mod metrics;
+mod router;
+mod status;
+
+pub use gate::Gate;
+pub use identity::{Authority, Grant, GrantProblem, SigningKey};
+pub use metrics::EdgeMetrics;
+pub use router::{Edge, EdgeSettings, router, starting};
+
+
+

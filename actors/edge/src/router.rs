@@ -1,0 +1,73 @@
+//! All routes in one place, and the layers that every request passes.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post};
+use headwater_actors::embedding::EmbeddingHandle;
+use prometheus_client::registry::Registry;
+
+use crate::error::{ApiError, Shape};
+use crate::gate::{self, Gate};
+use crate::identity::Authority;
+use crate::metrics::EdgeMetrics;
+use crate::{embedding, status};
+
+/// What the edge enforces by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeSettings {
+    /// Largest request body, in bytes.
+    pub body_limit_bytes: usize,
+    /// Longest time for a client to send its body, in ms.
+    pub body_timeout_ms: u64,
+    /// The model that routes without a `model` field use.
+    pub default_model: String,
+}
+
+/// What the routes share; cheap to clone.
+#[derive(Clone)]
+pub struct Edge {
+    pub settings: Arc<EdgeSettings>,
+    pub authority: Arc<Authority>,
+    pub gate: Gate,
+    pub embedding: EmbeddingHandle,
+    pub metrics: EdgeMetrics,
+    pub registry: Arc<Mutex<Registry>>,
+}
+
+/// The whole edge as one router.
+pub fn router(edge: Edge) -> Router {
+    let open = Router::new()
+        .route("/health", only("GET", get(status::health)))
+        .route("/ready", only("GET", get(status::ready)));
+    let guarded = Router::new()
+        .route("/metrics", only("GET", get(status::metrics)))
+        .route("/v1/embeddings", only("POST", post(embedding::openai::embeddings)))
+        .route("/v1/models", only("GET", get(embedding::openai::models)))
+        .route("/v1/models/{*model}", only("GET", get(embedding::openai::model)))
+        .route("/embed", only("POST", post(embedding::tei::embed)))
+        .route("/tokenize", only("POST", post(embedding::tei::tokenize)))
+        .fallback(unknown_route)
+        .layer(from_fn_with_state(edge.clone(), gate::authenticate));
+    open.merge(guarded).layer(from_fn_with_state(edge.clone(), gate::pass)).with_state(edge)
+}
+
+/// A known path with another method is told which one to use.
+fn only(allowed: &'static str, routes: MethodRouter<Edge>) -> MethodRouter<Edge> {
+    routes.fallback(move || async move { ApiError::wrong_method(allowed).respond(Shape::OpenAi) })
+}
+
+async fn unknown_route(uri: axum::http::Uri) -> axum::response::Response {
+    ApiError::unknown_route(uri.path()).respond(Shape::OpenAi)
+}
+
+/// The routes of a node that still loads: alive, and not ready for anything else.
+pub fn starting(gate: Gate) -> Router {
+    let refuse = move |uri: axum::http::Uri| {
+        let error = if gate.draining() { ApiError::draining() } else { ApiError::not_ready() };
+        let response = error.respond(gate::shape_of(uri.path()));
+        async move { response }
+    };
+    Router::new().route("/health", get(status::health)).fallback(refuse)
+}

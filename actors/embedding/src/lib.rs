@@ -1,0 +1,20 @@
+//! The pure embedding service: what to admit, what to batch, what to do when a replica
+//! is lost. It has no clock, no threads and no I/O: time comes in as `now_ms`, and what
+//! shall happen goes out as [`Effect`]s.
+
+mod dispatch;
+mod effects;
+mod input;
+mod output;
+mod queue;
+mod settings;
+
+pub use dispatch::Dispatcher;
+pub use effects::{BatchId, Effect, Failure, ItemId, ReplicaIndex, RequestId};
+pub use input::{InputProblem, check_count, check_ids, check_length};
+pub use output::{OutputFormat, Quantised, quantise, shorten};
+pub use queue::{Item, Queue};
+pub use settings::{BatchSettings, InputLimits};
+
+
+

@@ -1,0 +1,152 @@
+//! The waiting items, and the choice of those that share the next batch.
+//!
+//! The item that came first leads a batch, so nothing starves. It takes along the items
+//! closest to it in length, as far as the token budget reaches, so that little of a batch
+//! is padding.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{BatchSettings, ItemId};
+
+/// One waiting text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item {
+    pub id: ItemId,
+    /// Length in tokens, special tokens counted; at least 1.
+    pub tokens: usize,
+    /// When its request came, in ms.
+    pub arrived_ms: u64,
+    /// Its place in line: `arrived_ms` plus what the request brought before it.
+    pub order_ms: u64,
+    /// How many replicas were lost under it.
+    pub losses: u32,
+}
+
+/// Items by place in line and by length.
+#[derive(Debug, Default)]
+pub struct Queue {
+    by_order: BTreeMap<(u64, ItemId), Item>,
+    by_length: BTreeSet<(usize, u64, ItemId)>,
+    /// Items that lost a replica once. They run apart from other requests, so that one
+    /// poisonous text does not take its neighbours down twice.
+    suspects: BTreeMap<(u64, ItemId), Item>,
+    tokens: usize,
+}
+
+impl Queue {
+    pub fn is_empty(&self) -> bool {
+        self.by_order.is_empty() && self.suspects.is_empty()
+    }
+
+    /// Number of waiting items.
+    pub fn len(&self) -> usize {
+        self.by_order.len() + self.suspects.len()
+    }
+
+    /// Sum of the waiting items' tokens.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// When the longest waiting item came, in ms.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        // The first in line need not be the oldest by arrival, but the difference is
+        // bounded by one request's own spread, and its head is always in front of it.
+        let first = |items: &BTreeMap<(u64, ItemId), Item>| {
+            items.first_key_value().map(|(_, item)| item.arrived_ms)
+        };
+        [first(&self.by_order), first(&self.suspects)].into_iter().flatten().min()
+    }
+
+    pub fn push(&mut self, item: Item) {
+        self.tokens += item.tokens;
+        if item.losses > 0 {
+            self.suspects.insert((item.order_ms, item.id), item);
+        } else {
+            self.by_length.insert((item.tokens, item.order_ms, item.id));
+            self.by_order.insert((item.order_ms, item.id), item);
+        }
+    }
+
+    /// Takes out every waiting item of a request and tells how many there were.
+    pub fn remove_request(&mut self, request: crate::RequestId) -> usize {
+        let keys: Vec<_> = self
+            .by_order
+            .keys()
+            .chain(self.suspects.keys())
+            .filter(|(_, id)| id.request == request)
+            .copied()
+            .collect();
+        for key in &keys {
+            self.take(*key);
+        }
+        keys.len()
+    }
+
+    fn take(&mut self, key: (u64, ItemId)) -> Option<Item> {
+        let item = match self.by_order.remove(&key) {
+            Some(item) => {
+                self.by_length.remove(&(item.tokens, item.order_ms, item.id));
+                item
+            }
+            None => self.suspects.remove(&key)?,
+        };
+        self.tokens -= item.tokens;
+        Some(item)
+    }
+
+    /// Takes the next batch; empty only when nothing waits. A leader longer than the
+    /// whole budget runs alone.
+    pub fn next_batch(&mut self, settings: &BatchSettings) -> Vec<Item> {
+        if let Some((key, _)) = self.suspects.first_key_value() {
+            return self.suspect_batch(*key, settings);
+        }
+        let Some((key, leader)) = self.by_order.first_key_value().map(|(key, item)| (*key, *item))
+        else {
+            return Vec::new();
+        };
+        let mut chosen = vec![key];
+        let mut shortest = leader.tokens;
+        let mut longest = leader.tokens;
+        let leading = (leader.tokens, leader.order_ms, leader.id);
+        let mut shorter = self.by_length.range(..leading).rev().peekable();
+        let mut longer = self.by_length.range(leading..).skip(1).peekable();
+        while chosen.len() < settings.batch_rows {
+            let below = shorter.peek().map(|entry| leader.tokens - entry.0);
+            let above = longer.peek().map(|entry| entry.0 - leader.tokens);
+            let next = match (below, above) {
+                (None, None) => break,
+                (Some(below), Some(above)) if below <= above => shorter.next(),
+                (Some(_), None) => shorter.next(),
+                _ => longer.next(),
+            };
+            let Some((tokens, order_ms, id)) = next.copied() else { break };
+            let widest = longest.max(tokens);
+            let narrowest = shortest.min(tokens);
+            let fits = widest * (chosen.len() + 1) <= settings.batch_tokens;
+            let close = (widest - narrowest) * 100 <= widest * settings.padding_percent;
+            if !fits || !close {
+                break;
+            }
+            longest = widest;
+            shortest = narrowest;
+            chosen.push((order_ms, id));
+        }
+        chosen.into_iter().filter_map(|key| self.take(key)).collect()
+    }
+
+    fn suspect_batch(&mut self, first: (u64, ItemId), settings: &BatchSettings) -> Vec<Item> {
+        let request = first.1.request;
+        let mut longest = 0;
+        let mut chosen = Vec::new();
+        for (key, item) in self.suspects.iter().filter(|(key, _)| key.1.request == request) {
+            longest = longest.max(item.tokens);
+            let fits = longest * (chosen.len() + 1) <= settings.batch_tokens;
+            if !chosen.is_empty() && (!fits || chosen.len() >= settings.batch_rows) {
+                break;
+            }
+            chosen.push(*key);
+        }
+        chosen.into_iter().filter_map(|key| self.take(key)).collect()
+    }
+}

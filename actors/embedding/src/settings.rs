@@ -1,0 +1,51 @@
+//! The numbers that shape batches and bound requests.
+
+/// How items become batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchSettings {
+    /// Most tokens in a batch, padding counted: rows × longest row.
+    pub batch_tokens: usize,
+    /// Most rows in a batch.
+    pub batch_rows: usize,
+    /// Latency cap: how long an item may wait for a fuller batch while a replica is idle, in ms.
+    pub batch_wait_ms: u64,
+    /// Rows may be shorter than the longest row by this share of it, in percent. Bounds
+    /// the work wasted on padding.
+    pub padding_percent: usize,
+    /// How fast one request is taken to bring its tokens, per ms. The tail of a long
+    /// request is ordered as if it came later, so that short requests overtake it.
+    pub fair_tokens_per_ms: usize,
+    /// A batch that runs longer is given up with its replica, in ms.
+    pub batch_timeout_ms: u64,
+    /// First pause before a lost replica is started again, in ms; doubles up to 100 times this.
+    pub restart_pause_ms: u64,
+}
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        BatchSettings {
+            batch_tokens: 2048,
+            batch_rows: 256,
+            batch_wait_ms: 0,
+            padding_percent: 25,
+            fair_tokens_per_ms: 8,
+            batch_timeout_ms: 60_000,
+            restart_pause_ms: 100,
+        }
+    }
+}
+
+/// What one request may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputLimits {
+    /// Most texts in one request; OpenAI's own limit is 2,048.
+    pub texts: usize,
+    /// Most tokens in one request, all texts together; OpenAI's own limit is 300,000.
+    pub tokens: usize,
+}
+
+impl Default for InputLimits {
+    fn default() -> Self {
+        InputLimits { texts: 2048, tokens: 300_000 }
+    }
+}

@@ -1,0 +1,24 @@
+//! The embedding service's shells: handle, supervisor, model actor, replica actor.
+
+mod actor;
+mod handle;
+mod messages;
+mod metrics;
+// mod records;
+mod replica;
+mod supervisor;
+
+pub use handle::{EmbedCall, EmbedError, Embedded, EmbeddingHandle, Inputs, ModelHandle, Purpose};
+pub use metrics::EmbeddingMetrics;
+// pub use records::{RecordError, ServedBefore, record_served_model};
+pub use supervisor::{EmbeddingSettings, ServedModel, start};
+
+/// The pure service's nouns that a caller of the handle meets.
+pub use headwater_embedding::{
+    BatchSettings, InputLimits, InputProblem, OutputFormat, Quantised, quantise, shorten,
+};
+/// The port's nouns that a caller of the handle meets.
+pub use headwater_models::{Model, ModelCard, Piece, TokenIds, TokenizeError};
+
+// #[cfg(test)]
+// mod tests;

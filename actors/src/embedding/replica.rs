@@ -1,0 +1,141 @@
+//! A replica: one encoder on a device thread of its own, and the actor in front of it.
+//!
+//! The actor fails when its encoder panics, runs out of memory or loses its device; the
+//! model actor supervises it and starts another.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use headwater_embedding::ReplicaIndex;
+use headwater_models::{EncodeError, Encoder, Model, TokenBatch, Vectors};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::messages::{ModelMessage, RunBatch};
+
+struct Job {
+    tokens: TokenBatch,
+    reply: oneshot::Sender<Result<Vectors, EncodeError>>,
+}
+
+pub(super) struct ReplicaActor;
+
+pub(super) struct ReplicaArguments {
+    pub(super) replica: ReplicaIndex,
+    pub(super) model: Arc<dyn Model>,
+    /// CPU threads for one batch.
+    pub(super) threads: usize,
+    pub(super) owner: ActorRef<ModelMessage>,
+}
+
+pub(super) struct ReplicaState {
+    replica: ReplicaIndex,
+    owner: ActorRef<ModelMessage>,
+    jobs: mpsc::Sender<Job>,
+    loaded: Option<oneshot::Receiver<Result<(), EncodeError>>>,
+}
+
+impl Actor for ReplicaActor {
+    type Msg = RunBatch;
+    type State = ReplicaState;
+    type Arguments = ReplicaArguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<RunBatch>,
+        arguments: ReplicaArguments,
+    ) -> Result<ReplicaState, ActorProcessingErr> {
+        let ReplicaArguments { replica, model, threads, owner } = arguments;
+        let (jobs, inbox) = mpsc::channel();
+        let (report, loaded) = oneshot::channel();
+        let name = format!("{}-{}", model.card().name, replica.0);
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || device_thread(&*model, threads, report, inbox))?;
+        Ok(ReplicaState { replica, owner, jobs, loaded: Some(loaded) })
+    }
+
+    /// Waits for the weights here and not in `pre_start`, which would hold up the model
+    /// actor for as long.
+    async fn post_start(
+        &self,
+        myself: ActorRef<RunBatch>,
+        state: &mut ReplicaState,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Some(loaded) = state.loaded.take() {
+            loaded.await.map_err(|_| "the encoder panicked while it was loaded")??;
+        }
+        let (replica, actor) = (state.replica, myself.get_id());
+        state.owner.cast(ModelMessage::ReplicaReady { replica, actor })?;
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<RunBatch>,
+        message: RunBatch,
+        state: &mut ReplicaState,
+    ) -> Result<(), ActorProcessingErr> {
+        let RunBatch { batch, tokens } = message;
+        let started = Instant::now();
+        let (reply, answer) = oneshot::channel();
+        state.jobs.send(Job { tokens, reply }).map_err(|_| "the device thread has ended")?;
+        let outcome = match answer.await.map_err(|_| "the encoder panicked")? {
+            Ok(vectors) => Ok(vectors),
+            Err(EncodeError::Input(why)) => Err(why),
+            Err(lost @ (EncodeError::OutOfMemory(_) | EncodeError::Device(_))) => {
+                return Err(lost.into());
+            }
+        };
+        let replica = state.replica;
+        let encode_seconds = started.elapsed().as_secs_f64();
+        let finished = ModelMessage::BatchFinished { replica, batch, outcome, encode_seconds };
+        state.owner.cast(finished)?;
+        Ok(())
+    }
+}
+
+/// Loads the encoder, warms it up, then runs jobs until the actor is gone or the encoder
+/// is broken. A dropped reply tells the actor of a panic.
+fn device_thread(
+    model: &dyn Model,
+    threads: usize,
+    report: oneshot::Sender<Result<(), EncodeError>>,
+    jobs: mpsc::Receiver<Job>,
+) {
+    let opened = catch_unwind(AssertUnwindSafe(|| warm_encoder(model, threads)));
+    let mut encoder = match opened {
+        Ok(Ok(encoder)) => {
+            let _ = report.send(Ok(()));
+            encoder
+        }
+        Ok(Err(error)) => {
+            let _ = report.send(Err(error));
+            return;
+        }
+        Err(_panic) => return,
+    };
+    while let Ok(Job { tokens, reply }) = jobs.recv() {
+        let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| encoder.encode(&tokens))) else {
+            return;
+        };
+        let usable = matches!(outcome, Ok(_) | Err(EncodeError::Input(_)));
+        let _ = reply.send(outcome);
+        if !usable {
+            return;
+        }
+    }
+}
+
+/// The first batch of a fresh encoder is slow (allocations, kernel choice); the emptiest
+/// text pays for it before any client does.
+fn warm_encoder(model: &dyn Model, threads: usize) -> Result<Box<dyn Encoder>, EncodeError> {
+    let mut encoder = model.open(threads)?;
+    let empty = model.adopt(&[], None).map_err(|error| EncodeError::Input(error.to_string()))?;
+    if !empty.ids.is_empty() {
+        encoder.encode(&TokenBatch { sequences: vec![empty.ids] })?;
+    }
+    Ok(encoder)
+}
