@@ -1,0 +1,115 @@
+//! The commands and their flags.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, ConfigSource, Settings};
+use crate::failure::Failure;
+use crate::{bench, doctor, logging, server, simulate, token};
+
+/// Headwater: the upstream platform for organisations that run language models.
+#[derive(Debug, Parser)]
+#[command(name = "headwater", version, after_help = EXIT_CODES)]
+pub struct Command {
+    #[command(flatten)]
+    config: ConfigFlags,
+    #[command(subcommand)]
+    action: Action,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 something broke or a check did not hold; 2 wrong \
+usage or settings; 3 the address cannot be bound; 4 the store or a model cannot be opened; 5 \
+requests were still running when the drain's time was up.";
+
+#[derive(Debug, Args)]
+struct ConfigFlags {
+    /// Settings file (TOML); defaults without it.
+    #[arg(long, short, global = true, env = "HEADWATER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, over file and environment: --set server.threads=2
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Serve until SIGTERM or Ctrl-C, then finish what runs.
+    Serve {
+        /// Address and port; port 0 takes a free one.
+        #[arg(long)]
+        listen: Option<String>,
+        /// Where the store, the weights and the keys live.
+        #[arg(long)]
+        data_dir: Option<String>,
+    },
+    /// Run the deterministic simulation over a range of seeds.
+    Simulate(simulate::SimulateFlags),
+    /// Measure this machine.
+    Bench {
+        #[command(subcommand)]
+        what: bench::BenchAction,
+    },
+    /// Make a tenant's token, or the node's key.
+    Token(token::TokenFlags),
+    /// Look at the settings.
+    Config {
+        #[command(subcommand)]
+        what: ConfigAction,
+    },
+    /// Tell what this machine offers and what to do about what is missing.
+    Doctor,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigAction {
+    /// Read the settings and say whether a node would start with them.
+    Check,
+}
+
+/// Runs one command to its end.
+///
+/// # Errors
+/// A failure with its exit code.
+pub fn run(command: Command) -> Result<(), Failure> {
+    let Command { config, action } = command;
+    let mut flags = config.set;
+    if let Action::Serve { listen, data_dir } = &action {
+        flags.extend(listen.iter().map(|value| format!("server.listen={value}")));
+        flags.extend(data_dir.iter().map(|value| format!("data_dir={value}")));
+    }
+    let environment = ConfigSource::environment();
+    let source = ConfigSource { file: config.config, environment, flags };
+    if let Action::Simulate(flags) = action {
+        return simulate::run(&flags);
+    }
+    let settings = config::load(&source)?;
+    match action {
+        Action::Serve { .. } => {
+            logging::start(&settings.log)?;
+            server::serve(settings)
+        }
+        Action::Bench { what } => bench::run(what, settings),
+        Action::Token(flags) => token::run(&flags, &settings),
+        Action::Config { what: ConfigAction::Check } => check(&source, &settings),
+        Action::Doctor => doctor::run(&settings),
+        Action::Simulate(_) => Ok(()),
+    }
+}
+
+fn check(source: &ConfigSource, settings: &Settings) -> Result<(), Failure> {
+    token::read_key(settings)?;
+    let said = match &source.file {
+        Some(file) => file.display().to_string(),
+        None => "no file, defaults".to_owned(),
+    };
+    println!("settings are good ({said})");
+    println!("  listen    {}", settings.server.listen);
+    println!("  data_dir  {}", config::data_dir(settings)?.display());
+    println!("  storage   {:?}", settings.storage.engine);
+    for model in &settings.embedding.models {
+        let (replicas, threads) = (model.replica_count(), model.thread_count());
+        println!("  model     {} ({replicas} replicas × {threads} threads)", model.name);
+    }
+    Ok(())
+}

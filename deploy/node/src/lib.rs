@@ -1,0 +1,14 @@
+//! The headwater node: the one place that names adapters and joins them to the services.
+
+pub mod bench;
+pub mod command;
+pub mod config;
+mod doctor;
+pub mod failure;
+mod logging;
+mod models;
+mod progress;
+pub mod server;
+mod simulate;
+mod store;
+mod token;

@@ -1,0 +1,215 @@
+//! The life of a serving node: bind, load, serve, drain.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::serve::ListenerExt;
+use headwater_actors::embedding::{self, EmbeddingHandle, EmbeddingMetrics, EmbeddingSettings};
+use headwater_edge::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, router, starting};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tower::{ServiceExt, service_fn};
+
+use crate::config::Settings;
+use crate::failure::{Failure, FailureKind};
+use crate::{models, store, token};
+
+/// How long the last answers get to leave the sockets after the drain, in ms.
+const FLUSH_MS: u64 = 2000;
+
+/// A node that serves; dropping it does not stop it, [`Node::drain`] does.
+pub struct Node {
+    address: SocketAddr,
+    embedding: EmbeddingHandle,
+    gate: Gate,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<std::io::Result<()>>,
+    drain_timeout: Duration,
+}
+
+/// `headwater serve`: runs a node until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// See [`Node::start`] and [`Node::drain`].
+pub fn serve(settings: Settings) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.server.threads)
+        .enable_all()
+        .build()
+        .map_err(Failure::broken)?;
+    let outcome = runtime.block_on(async {
+        let stop = stop_signal()?;
+        tokio::pin!(stop);
+        let node = tokio::select! {
+            node = Node::start(settings) => node?,
+            () = &mut stop => return Ok(()),
+        };
+        stop.await;
+        node.drain().await
+    });
+    // A device thread in the middle of a batch must not hold up the end of the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Resolves at the first SIGTERM or SIGINT. The handlers are in place when this returns.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => tracing::info!("interrupted: draining"),
+        }
+    })
+}
+
+impl Node {
+    /// Binds first, so that a taken port is told at once, and answers `/health` while the
+    /// weights are fetched and loaded. Returns when requests are served.
+    ///
+    /// # Errors
+    /// Kind `Address` when the address cannot be bound, `Unavailable` when the store or a
+    /// model cannot be opened, `Settings` when the key cannot be read.
+    pub async fn start(settings: Settings) -> Result<Node, Failure> {
+        let key = token::read_key(&settings)?;
+        let listener = bind(settings.server.listen).await?;
+        let address = listener.local_addr().map_err(Failure::broken)?;
+        let authority = match &key {
+            Some(key) => Authority::signed(key),
+            None => {
+                tracing::warn!(
+                    %address,
+                    "OPEN NODE: no auth.key_file is set, so everyone on this machine may use \
+                     every model; fine for a trial, not for service"
+                );
+                Authority::Open
+            }
+        };
+        let gate = Gate::default();
+        let serving = Arc::new(OnceLock::new());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = spawn_server(listener, starting(gate.clone()), Arc::clone(&serving), stopped);
+        tracing::info!(%address, "listening; loading");
+        let mut registry = Registry::default();
+        let embedding = start_embedding(&settings, &mut registry).await?;
+        let edge = Edge {
+            settings: Arc::new(edge_settings(&settings)),
+            authority: Arc::new(authority),
+            gate: gate.clone(),
+            embedding: embedding.clone(),
+            metrics: EdgeMetrics::register(&mut registry),
+            registry: Arc::new(Mutex::new(registry)),
+        };
+        let _ = serving.set(router(edge));
+        embedding.loaded().await;
+        tracing::info!(%address, "ready");
+        let drain_timeout = Duration::from_millis(settings.server.drain_timeout_ms);
+        Ok(Node { address, embedding, gate, stop, server, drain_timeout })
+    }
+
+    /// Where the node listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn embedding(&self) -> &EmbeddingHandle {
+        &self.embedding
+    }
+
+    /// Lets running requests finish, answers new ones with 503 and `Retry-After`, then
+    /// closes the socket.
+    ///
+    /// # Errors
+    /// Kind `Drain` when requests still ran at the end of `server.drain_timeout_ms`.
+    pub async fn drain(self) -> Result<(), Failure> {
+        self.gate.drain();
+        let emptied = tokio::time::timeout(self.drain_timeout, self.gate.empty()).await;
+        let left = self.gate.inside();
+        let _ = self.stop.send(());
+        let _ = tokio::time::timeout(Duration::from_millis(FLUSH_MS), self.server).await;
+        match emptied {
+            Ok(()) => {
+                tracing::info!("drained");
+                Ok(())
+            }
+            Err(_) => Err(Failure::new(
+                FailureKind::Drain,
+                format!("{left} requests were still running when the drain's time was up"),
+            )),
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let advice = "free the port or choose another with --listen";
+        Failure::new(FailureKind::Address, format!("cannot listen on {address}: {error}; {advice}"))
+    })
+}
+
+/// Serves the starting routes until the real ones are set.
+fn spawn_server(
+    listener: TcpListener,
+    starting: Router,
+    serving: Arc<OnceLock<Router>>,
+    stopped: oneshot::Receiver<()>,
+) -> JoinHandle<std::io::Result<()>> {
+    let service = service_fn(move |request: Request| {
+        let routes = serving.get().unwrap_or(&starting).clone();
+        async move { Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|e| match e {})) }
+    });
+    let router = Router::new().fallback_service(service);
+    // Small answers must not wait for Nagle's algorithm.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    tokio::spawn(async move {
+        axum::serve(listener, router)
+            .with_graceful_shutdown(async {
+                let _ = stopped.await;
+            })
+            .await
+    })
+}
+
+async fn start_embedding(
+    settings: &Settings,
+    registry: &mut Registry,
+) -> Result<EmbeddingHandle, Failure> {
+    let store = store::open(settings)?;
+    let served = models::load(settings).await?;
+    for model in &served {
+        store::record_model(&store, model.model.card()).await?;
+    }
+    let section = &settings.embedding;
+    let service = EmbeddingSettings {
+        queue_tokens: section.queue_tokens,
+        request_timeout_ms: section.request_timeout_ms,
+        limits: embedding::InputLimits {
+            texts: section.request_texts,
+            tokens: section.request_tokens,
+        },
+    };
+    let metrics = EmbeddingMetrics::register(registry);
+    embedding::start(served, &service, &metrics).await.map_err(Failure::broken)
+}
+
+fn edge_settings(settings: &Settings) -> EdgeSettings {
+    EdgeSettings {
+        body_limit_bytes: settings.server.body_limit_bytes,
+        body_timeout_ms: settings.server.body_timeout_ms,
+        default_model: settings
+            .embedding
+            .models
+            .first()
+            .map_or_else(String::new, |model| model.name.clone()),
+    }
+}

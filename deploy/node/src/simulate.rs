@@ -1,0 +1,2 @@
+//! `headwater simulate`: runs the simulation over seeds and prints what happened.
+
