@@ -1,0 +1,1 @@
+//! The cluster port: membership, placement, leases and the transport between nodes.

@@ -1,0 +1,1 @@
+//! Deterministic simulation: a seeded world, faults, workloads and checkers.

@@ -1,0 +1,1 @@
+//! System tests over real processes, and the tests of layering and tidiness.
