@@ -3,7 +3,8 @@
 
 use crate::StoreError;
 
-/// Longest key, in bytes.
+/// Longest key, in bytes. FoundationDB counts the platform's directory prefix too, a dozen
+/// bytes or so; keys that come near the limit belong into values.
 pub const KEY_BYTES: usize = 10_000;
 /// Longest value, in bytes.
 pub const VALUE_BYTES: usize = 100_000;
@@ -27,12 +28,17 @@ pub fn check_key(key: &[u8]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The end of a range may be 0xff itself, which is behind every key.
+/// The end of a range may be 0xff itself, which is behind every key, or one byte longer
+/// than a key, which is right behind the longest one.
 ///
 /// # Errors
 /// As [`check_key`].
 pub fn check_end(key: &[u8]) -> Result<(), StoreError> {
-    if key == [0xff] { Ok(()) } else { check_key(key) }
+    match key {
+        [0xff] => Ok(()),
+        [rest @ .., 0] => check_key(rest),
+        _ => check_key(key),
+    }
 }
 
 /// # Errors

@@ -176,7 +176,7 @@ pub trait Transaction: Send {
     /// As [`Transaction::set`].
     fn add_write_conflict(&mut self, range: &KeyRange) -> Result<(), StoreError>;
 
-    /// Watches a key from the commit on. The watch of a transaction that does not commit
+    /// Watches a key from the commit on; this reads it as [`ReadMode::Serializable`]. The watch of a transaction that does not commit
     /// resolves to an error.
     ///
     /// # Errors
