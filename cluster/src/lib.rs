@@ -1,1 +1,21 @@
-//! The cluster port: membership, placement, leases and the transport between nodes.
+//! The cluster port: who is a member, where a key lives, who owns it, and envelopes between nodes.
+//!
+//! Nouns and pure rules, one trait ([`Transport`]) and its in-memory double. No clock, no
+//! randomness and no I/O: `now_ms` comes in, and what to store or send goes out as a value.
+
+mod lease;
+mod member;
+mod memory;
+mod placement;
+mod transport;
+
+pub use lease::{
+    Acquired, Claimant, Fence, Lease, LeaseLost, StaleEpoch, acquire, hand_over, holder_must_stop,
+    release, renew,
+};
+pub use member::{
+    Incarnation, Member, MemberState, Membership, NodeId, NodeIdProblem, ProtocolRange,
+};
+pub use memory::{MemoryLimits, MemoryNetwork, MemoryTransport};
+pub use placement::candidates;
+pub use transport::{Envelope, Lane, Transport, TransportError};

@@ -1,1 +1,20 @@
-//! System tests over real processes, and the tests of layering and tidiness.
+//! Checks over the repository itself: who imports whom, tidy files, and what the lock file holds.
+
+pub mod deny;
+pub mod graph;
+pub mod layering;
+pub mod tidy;
+
+use std::path::{Path, PathBuf};
+
+/// The folder that holds the workspace's root manifest.
+pub fn repository_root() -> PathBuf {
+    let manifest_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest_folder.parent().unwrap_or(manifest_folder).to_path_buf()
+}
+
+/// One finding a line, under a heading that says how many there are: the text of a failing test.
+pub fn report<T: std::fmt::Display>(findings: &[T]) -> String {
+    let lines: Vec<String> = findings.iter().map(|finding| format!("  {finding}")).collect();
+    format!("{} finding(s):\n{}\n", findings.len(), lines.join("\n"))
+}

@@ -1,0 +1,18 @@
+# `make run` starts a node, `make test` runs every check; one check alone: `.ci/stages clippy`.
+target := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: run test test-fdb
+
+run:
+	cargo build --release --package headwater-node
+	$(target)/release/headwater serve
+
+test:
+	@.ci/stages
+
+# The conformance suite on a FoundationDB cluster; linking needs libfdb_c 7.3.
+test-fdb:
+	@test -n "$$FDB_CLUSTER_FILE" || { \
+		echo "FDB_CLUSTER_FILE is not set; name the cluster file of a running FoundationDB 7.3" >&2; \
+		exit 1; }
+	cargo test --release --package headwater-storage-fdb --features fdb --test conformance

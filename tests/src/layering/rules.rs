@@ -1,0 +1,74 @@
+//! The layout's rules as data: a new crate or a new edge starts with a line here.
+
+use super::{CrateRule, HeavyRule, Layer, Rules};
+
+const EMBEDDING: &str = "headwater-embedding";
+const CLUSTER: &str = "headwater-cluster";
+const MODELS: &str = "headwater-models";
+const STORAGE: &str = "headwater-storage";
+const ACTORS: &str = "headwater-actors";
+const EDGE: &str = "headwater-edge";
+const NODE: &str = "headwater-node";
+
+/// The rules of this repository.
+pub const RULES: Rules =
+    Rules { crates: CRATES, heavy: HEAVY, also_pure: ALSO_PURE, runtime: RUNTIME };
+
+const CRATES: &[CrateRule] = &[
+    rule(CLUSTER, Layer::Port, &[]),
+    rule(MODELS, Layer::Port, &[]),
+    rule(STORAGE, Layer::Port, &[]),
+    rule(EMBEDDING, Layer::Pure, &[MODELS]),
+    rule("headwater-models-burn", Layer::Adapter, &[MODELS]),
+    rule("headwater-storage-embedded", Layer::Adapter, &[STORAGE]),
+    rule("headwater-storage-fdb", Layer::Adapter, &[STORAGE]),
+    rule(ACTORS, Layer::Shell, &[CLUSTER, MODELS, STORAGE, EMBEDDING]),
+    // The edge renders nouns of the embedding service and of the models port; it meets them
+    // re-exported by the actors, so it needs no edge of its own to either.
+    rule(EDGE, Layer::Shell, &[ACTORS]),
+    rule(
+        "headwater-simulation",
+        Layer::Shell,
+        &[ACTORS, EDGE, CLUSTER, MODELS, STORAGE, EMBEDDING],
+    ),
+    rule(NODE, Layer::Top, &[]),
+    rule("headwater-tests", Layer::Top, &[]),
+];
+
+/// Ports that are as free of a runtime as a pure service; storage alone awaits on tokio's locks.
+const ALSO_PURE: &[&str] = &[CLUSTER, MODELS];
+
+const RUNTIME: &[&str] = &[
+    "axum",
+    "fastrand",
+    "getrandom",
+    "hyper",
+    "mio",
+    "quinn",
+    "rand",
+    "rand_core",
+    "reqwest",
+    "tokio",
+];
+
+const HEAVY: &[HeavyRule] = &[
+    heavy("burn*", &["headwater-models-burn"], "compiles for minutes, and one adapter hides it"),
+    heavy("cubecl*", &["headwater-models-burn"], "burn's own back ends"),
+    heavy("axum", &[EDGE, NODE], "the edge is a router; the node owns the socket and serves it"),
+    heavy("redb", &["headwater-storage-embedded"], "the embedded engine's file format"),
+    heavy("foundationdb*", &["headwater-storage-fdb"], "links the client library"),
+    heavy("quinn*", &[], "no crate yet: the QUIC adapter of the cluster port will be the one"),
+    heavy("ractor*", &[ACTORS], "one actor runtime, behind the handles"),
+];
+
+const fn rule(name: &'static str, layer: Layer, imports: &'static [&'static str]) -> CrateRule {
+    CrateRule { name, layer, imports }
+}
+
+const fn heavy(
+    pattern: &'static str,
+    manifests: &'static [&'static str],
+    reason: &'static str,
+) -> HeavyRule {
+    HeavyRule { pattern, manifests, reason }
+}
