@@ -4,13 +4,13 @@ mod actor;
 mod handle;
 mod messages;
 mod metrics;
-// mod records;
+mod records;
 mod replica;
 mod supervisor;
 
 pub use handle::{EmbedCall, EmbedError, Embedded, EmbeddingHandle, Inputs, ModelHandle, Purpose};
 pub use metrics::EmbeddingMetrics;
-// pub use records::{RecordError, ServedBefore, record_served_model};
+pub use records::{ServedBefore, record_served_model};
 pub use supervisor::{EmbeddingSettings, ServedModel, start};
 
 /// The pure service's nouns that a caller of the handle meets.
@@ -20,5 +20,5 @@ pub use headwater_embedding::{
 /// The port's nouns that a caller of the handle meets.
 pub use headwater_models::{Model, ModelCard, Piece, TokenIds, TokenizeError};
 
-// #[cfg(test)]
-// mod tests;
+#[cfg(test)]
+mod tests;

@@ -16,8 +16,7 @@ use crate::router::Edge;
 /// for names. An alias is allowed by its own name or by its model's.
 fn find_model<'a>(edge: &'a Edge, grant: &Grant, name: &str) -> Result<&'a ModelHandle, ApiError> {
     let found = edge.embedding.model(name);
-    let allowed =
-        grant.allows(name) || found.is_some_and(|model| grant.allows(&model.card().name));
+    let allowed = grant.allows(name) || found.is_some_and(|model| grant.allows(&model.card().name));
     if !allowed {
         return Err(ApiError::model_not_allowed(name));
     }
@@ -53,8 +52,7 @@ fn check_purpose(field: &str, name: Option<&str>) -> Result<Purpose, ApiError> {
         Some("query" | "search_query") => Ok(Purpose::Query),
         Some("document" | "passage" | "search_document") => Ok(Purpose::Passage),
         Some(other) => {
-            let message =
-                format!("{field} is '{other}'; allowed are query, document and passage");
+            let message = format!("{field} is '{other}'; allowed are query, document and passage");
             Err(ApiError::invalid(field, "invalid_field", message))
         }
     }

@@ -62,7 +62,8 @@ impl ApiError {
     }
 
     pub(crate) fn body_too_slow(timeout_ms: u64) -> Self {
-        let message = format!("the request body did not arrive within {timeout_ms} ms; send it again");
+        let message =
+            format!("the request body did not arrive within {timeout_ms} ms; send it again");
         ApiError::new(StatusCode::REQUEST_TIMEOUT, INVALID, "body_timeout", message)
     }
 
@@ -74,6 +75,11 @@ impl ApiError {
     pub(crate) fn unknown_route(path: &str) -> Self {
         let message = format!("there is no route {path}; see the README for the list of routes");
         ApiError::new(StatusCode::NOT_FOUND, INVALID, "unknown_route", message)
+    }
+
+    pub(crate) fn unreadable_path() -> Self {
+        let message = "the model's name in the path is not percent-encoded UTF-8".to_owned();
+        ApiError::new(StatusCode::BAD_REQUEST, INVALID, "invalid_path", message).at("model")
     }
 
     pub(crate) fn no_token() -> Self {
@@ -117,7 +123,8 @@ impl ApiError {
         match error {
             EmbedError::Input(problem) => ApiError::from_input(problem, param),
             EmbedError::Unreadable { index, error } => {
-                ApiError::invalid(&format!("{param}[{index}]"), "unreadable_input", error.to_string())
+                let place = format!("{param}[{index}]");
+                ApiError::invalid(&place, "unreadable_input", format!("{place}: {error}"))
             }
             EmbedError::Overloaded { retry_after_ms } => {
                 ApiError::new(unavailable, UNAVAILABLE, "overloaded", message).retry(retry_after_ms)
@@ -160,7 +167,7 @@ impl ApiError {
                 ApiError::invalid(param, "too_many_tokens", message)
             }
             InputProblem::NoTokens { index } => {
-                let message = format!("{param}[{index}] is an empty list of token ids");
+                let message = format!("{param}[{index}] holds no tokens; send at least one");
                 ApiError::invalid(&format!("{param}[{index}]"), "empty_input", message)
             }
         }

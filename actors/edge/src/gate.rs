@@ -128,7 +128,8 @@ fn request_id(request: &Request) -> HeaderValue {
 #[derive(Clone)]
 struct Tenant(String);
 
-/// The inner layer of all routes but health: who calls, and what they may do.
+/// The inner layer of all routes but those for probes and scrapers: who calls, and what
+/// they may do.
 pub(crate) async fn authenticate(
     State(edge): State<Edge>,
     mut request: Request,

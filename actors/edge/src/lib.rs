@@ -11,9 +11,9 @@ mod router;
 mod status;
 
 pub use gate::Gate;
-pub use identity::{Authority, Grant, GrantProblem, SigningKey};
+pub use identity::{Authority, Grant, GrantProblem, SigningKey, Verifier};
 pub use metrics::EdgeMetrics;
 pub use router::{Edge, EdgeSettings, router, starting};
 
-
-
+#[cfg(test)]
+mod tests;

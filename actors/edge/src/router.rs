@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use headwater_actors::embedding::EmbeddingHandle;
 use prometheus_client::registry::Registry;
@@ -38,11 +40,12 @@ pub struct Edge {
 
 /// The whole edge as one router.
 pub fn router(edge: Edge) -> Router {
+    // Probes and scrapers hold no token; what they see names models and routes, no tenant.
     let open = Router::new()
         .route("/health", only("GET", get(status::health)))
-        .route("/ready", only("GET", get(status::ready)));
+        .route("/ready", only("GET", get(status::ready)))
+        .route("/metrics", only("GET", get(status::metrics)));
     let guarded = Router::new()
-        .route("/metrics", only("GET", get(status::metrics)))
         .route("/v1/embeddings", only("POST", post(embedding::openai::embeddings)))
         .route("/v1/models", only("GET", get(embedding::openai::models)))
         .route("/v1/models/{*model}", only("GET", get(embedding::openai::model)))
@@ -55,16 +58,18 @@ pub fn router(edge: Edge) -> Router {
 
 /// A known path with another method is told which one to use.
 fn only(allowed: &'static str, routes: MethodRouter<Edge>) -> MethodRouter<Edge> {
-    routes.fallback(move || async move { ApiError::wrong_method(allowed).respond(Shape::OpenAi) })
+    routes.fallback(move |uri: Uri| async move {
+        ApiError::wrong_method(allowed).respond(gate::shape_of(uri.path()))
+    })
 }
 
-async fn unknown_route(uri: axum::http::Uri) -> axum::response::Response {
+async fn unknown_route(uri: Uri) -> Response {
     ApiError::unknown_route(uri.path()).respond(Shape::OpenAi)
 }
 
 /// The routes of a node that still loads: alive, and not ready for anything else.
 pub fn starting(gate: Gate) -> Router {
-    let refuse = move |uri: axum::http::Uri| {
+    let refuse = move |uri: Uri| {
         let error = if gate.draining() { ApiError::draining() } else { ApiError::not_ready() };
         let response = error.respond(gate::shape_of(uri.path()));
         async move { response }

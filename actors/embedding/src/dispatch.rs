@@ -3,7 +3,9 @@
 //! Every event returns the effects that follow from it. The rules:
 //! an item is in exactly one place (waiting, running, done) until its request ends;
 //! a request ends exactly once, by [`Effect::Complete`], [`Effect::Fail`] or `cancel`;
-//! an item that loses its replica is tried once more, then its request fails.
+//! an item that loses its replica is tried once more, then its request fails;
+//! a batch of several requests that the encoder refuses is tried again request by request,
+//! so that only the one at fault fails.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +15,8 @@ use crate::settings::BatchSettings;
 
 /// How often an item may lose its replica and still be tried again.
 const RETRIES: u32 = 1;
-/// The pause before a restart grows by doubling, this many times at most (about ×100).
-const RESTART_DOUBLINGS: u32 = 7;
+/// The pause before a restart grows by doubling, this many times at most (to 64 times).
+const RESTART_DOUBLINGS: u32 = 6;
 
 #[derive(Debug)]
 enum Replica {
@@ -91,7 +93,14 @@ impl Dispatcher {
         for (index, tokens) in lengths.iter().enumerate() {
             let order_ms = now_ms + (tokens_before / pace) as u64;
             let id = ItemId { request, index };
-            let item = Item { id, tokens: *tokens, arrived_ms: now_ms, order_ms, losses: 0 };
+            let item = Item {
+                id,
+                tokens: *tokens,
+                arrived_ms: now_ms,
+                order_ms,
+                losses: 0,
+                suspect: false,
+            };
             self.queue.push(item);
             tokens_before += tokens;
         }
@@ -136,27 +145,44 @@ impl Dispatcher {
         slot.replica = Replica::Idle;
         slot.losses_in_a_row = 0;
         let mut effects = Vec::new();
-        for item in items {
-            match &refusal {
-                None => self.close_item(item.id.request, &mut effects),
-                Some(why) => {
-                    self.fail(item.id.request, Failure::Refused(why.clone()), &mut effects);
+        match refusal {
+            None => {
+                for item in items {
+                    self.close_item(item.id.request, &mut effects);
                 }
             }
+            Some(why) => self.refuse(items, &why, &mut effects),
         }
         effects.extend(self.dispatch(now_ms));
         effects
+    }
+
+    /// The encoder does not say which row it refused. A batch of one request fails that
+    /// request; a batch of several is tried again request by request.
+    fn refuse(&mut self, items: Vec<Item>, why: &str, effects: &mut Vec<Effect>) {
+        let shared = items.windows(2).any(|pair| pair[0].id.request != pair[1].id.request);
+        for mut item in items {
+            let request = item.id.request;
+            if !shared {
+                self.fail(request, Failure::Refused(why.to_owned()), effects);
+            } else if self.requests.contains_key(&request) {
+                item.suspect = true;
+                self.queue.push(item);
+            }
+        }
     }
 
     /// A replica died. Its items are tried once more; the replica is started again.
     pub fn lose(&mut self, replica: ReplicaIndex, now_ms: u64) -> Vec<Effect> {
         let Some(slot) = self.slots.get_mut(replica.0) else { return Vec::new() };
         let lost = std::mem::replace(&mut slot.replica, Replica::Starting);
-        let doublings = slot.losses_in_a_row.min(RESTART_DOUBLINGS);
         // The first loss after good work restarts at once.
-        let after_ms = match slot.losses_in_a_row {
-            0 => 0,
-            _ => self.settings.restart_pause_ms << (doublings - 1),
+        let after_ms = match slot.losses_in_a_row.checked_sub(1) {
+            None => 0,
+            Some(doublings) => {
+                let times = 1u64 << doublings.min(RESTART_DOUBLINGS);
+                self.settings.restart_pause_ms.saturating_mul(times)
+            }
         };
         slot.losses_in_a_row = slot.losses_in_a_row.saturating_add(1);
         let mut effects = vec![Effect::Start { replica, after_ms }];
@@ -169,6 +195,7 @@ impl Dispatcher {
                 if item.losses > RETRIES {
                     self.fail(item.id.request, Failure::ReplicaLost, &mut effects);
                 } else {
+                    item.suspect = true;
                     self.queue.push(item);
                 }
             }

@@ -16,5 +16,5 @@ pub use output::{OutputFormat, Quantised, quantise, shorten};
 pub use queue::{Item, Queue};
 pub use settings::{BatchSettings, InputLimits};
 
-
-
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ pub struct Item {
     pub order_ms: u64,
     /// How many replicas were lost under it.
     pub losses: u32,
+    /// A batch with it came to nothing, so it shares none with other requests any more.
+    pub suspect: bool,
 }
 
 /// Items by place in line and by length.
@@ -27,8 +29,11 @@ pub struct Item {
 pub struct Queue {
     by_order: BTreeMap<(u64, ItemId), Item>,
     by_length: BTreeSet<(usize, u64, ItemId)>,
-    /// Items that lost a replica once. They run apart from other requests, so that one
-    /// poisonous text does not take its neighbours down twice.
+    /// The place in line of every item, so that a request that leaves is found in a long
+    /// queue.
+    by_request: BTreeMap<ItemId, u64>,
+    /// Items whose batch came to nothing. They run apart from other requests, so that one
+    /// poisonous text does not take its neighbours down with it.
     suspects: BTreeMap<(u64, ItemId), Item>,
     tokens: usize,
 }
@@ -50,8 +55,8 @@ impl Queue {
 
     /// When the longest waiting item came, in ms.
     pub fn oldest_ms(&self) -> Option<u64> {
-        // The first in line need not be the oldest by arrival, but the difference is
-        // bounded by one request's own spread, and its head is always in front of it.
+        // The first in line need not be the oldest by arrival: the tail of a long request
+        // stands behind what came after it. It waits for its turn, not for a fuller batch.
         let first = |items: &BTreeMap<(u64, ItemId), Item>| {
             items.first_key_value().map(|(_, item)| item.arrived_ms)
         };
@@ -60,7 +65,8 @@ impl Queue {
 
     pub fn push(&mut self, item: Item) {
         self.tokens += item.tokens;
-        if item.losses > 0 {
+        self.by_request.insert(item.id, item.order_ms);
+        if item.suspect {
             self.suspects.insert((item.order_ms, item.id), item);
         } else {
             self.by_length.insert((item.tokens, item.order_ms, item.id));
@@ -70,13 +76,9 @@ impl Queue {
 
     /// Takes out every waiting item of a request and tells how many there were.
     pub fn remove_request(&mut self, request: crate::RequestId) -> usize {
-        let keys: Vec<_> = self
-            .by_order
-            .keys()
-            .chain(self.suspects.keys())
-            .filter(|(_, id)| id.request == request)
-            .copied()
-            .collect();
+        let all = ItemId { request, index: 0 }..=ItemId { request, index: usize::MAX };
+        let keys: Vec<_> =
+            self.by_request.range(all).map(|(id, order_ms)| (*order_ms, *id)).collect();
         for key in &keys {
             self.take(*key);
         }
@@ -91,6 +93,7 @@ impl Queue {
             }
             None => self.suspects.remove(&key)?,
         };
+        self.by_request.remove(&item.id);
         self.tokens -= item.tokens;
         Some(item)
     }
@@ -106,8 +109,7 @@ impl Queue {
             return Vec::new();
         };
         let mut chosen = vec![key];
-        let mut shortest = leader.tokens;
-        let mut longest = leader.tokens;
+        let mut span = Span::default().with(leader.tokens);
         let leading = (leader.tokens, leader.order_ms, leader.id);
         let mut shorter = self.by_length.range(..leading).rev().peekable();
         let mut longer = self.by_length.range(leading..).skip(1).peekable();
@@ -121,15 +123,11 @@ impl Queue {
                 _ => longer.next(),
             };
             let Some((tokens, order_ms, id)) = next.copied() else { break };
-            let widest = longest.max(tokens);
-            let narrowest = shortest.min(tokens);
-            let fits = widest * (chosen.len() + 1) <= settings.batch_tokens;
-            let close = (widest - narrowest) * 100 <= widest * settings.padding_percent;
-            if !fits || !close {
+            let wider = span.with(tokens);
+            if !wider.allows(chosen.len() + 1, settings) {
                 break;
             }
-            longest = widest;
-            shortest = narrowest;
+            span = wider;
             chosen.push((order_ms, id));
         }
         chosen.into_iter().filter_map(|key| self.take(key)).collect()
@@ -137,16 +135,42 @@ impl Queue {
 
     fn suspect_batch(&mut self, first: (u64, ItemId), settings: &BatchSettings) -> Vec<Item> {
         let request = first.1.request;
-        let mut longest = 0;
-        let mut chosen = Vec::new();
+        let mut group = Vec::new();
+        let mut span = Span::default();
         for (key, item) in self.suspects.iter().filter(|(key, _)| key.1.request == request) {
-            longest = longest.max(item.tokens);
-            let fits = longest * (chosen.len() + 1) <= settings.batch_tokens;
-            if !chosen.is_empty() && (!fits || chosen.len() >= settings.batch_rows) {
-                break;
+            let wider = span.with(item.tokens);
+            if group.is_empty() || wider.allows(group.len() + 1, settings) {
+                span = wider;
+                group.push(*key);
             }
-            chosen.push(*key);
         }
-        chosen.into_iter().filter_map(|key| self.take(key)).collect()
+        group.into_iter().filter_map(|key| self.take(key)).collect()
+    }
+}
+
+/// The shortest and the longest row of a batch, in tokens.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    shortest: usize,
+    longest: usize,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Span { shortest: usize::MAX, longest: 0 }
+    }
+}
+
+impl Span {
+    fn with(self, tokens: usize) -> Self {
+        Span { shortest: self.shortest.min(tokens), longest: self.longest.max(tokens) }
+    }
+
+    /// Whether this many rows of this span may share a batch.
+    fn allows(self, rows: usize, settings: &BatchSettings) -> bool {
+        let padding = self.longest.saturating_sub(self.shortest);
+        rows <= settings.batch_rows
+            && self.longest.saturating_mul(rows) <= settings.batch_tokens
+            && padding.saturating_mul(100) <= self.longest.saturating_mul(settings.padding_percent)
     }
 }

@@ -17,7 +17,8 @@ pub struct BatchSettings {
     pub fair_tokens_per_ms: usize,
     /// A batch that runs longer is given up with its replica, in ms.
     pub batch_timeout_ms: u64,
-    /// First pause before a lost replica is started again, in ms; doubles up to 100 times this.
+    /// First pause before a lost replica is started again, in ms. The first loss after a
+    /// finished batch is mended at once; the pause doubles up to 64 times this.
     pub restart_pause_ms: u64,
 }
 

@@ -210,8 +210,7 @@ impl ModelState {
         self.replicas[index] = None;
         self.running[index] = None;
         self.settings.metrics.replica_lost();
-        let effects =
-            self.dispatcher.lose(ReplicaIndex(index), self.settings.clock.now_ms());
+        let effects = self.dispatcher.lose(ReplicaIndex(index), self.settings.clock.now_ms());
         self.perform(myself, effects);
     }
 

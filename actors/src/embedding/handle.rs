@@ -159,16 +159,27 @@ impl ModelHandle {
         }
     }
 
-    /// Reads a text as pieces, never cut.
+    /// Reads texts as pieces, never cut.
     ///
     /// # Errors
-    /// [`EmbedError::Unreadable`] when the tokenizer refuses it.
-    pub async fn pieces(&self, text: String, special: bool) -> Result<Vec<Piece>, EmbedError> {
+    /// [`EmbedError::Input`] for a wrong number of texts and [`EmbedError::Unreadable`] when
+    /// the tokenizer refuses one.
+    pub async fn pieces(
+        &self,
+        texts: Vec<String>,
+        special: bool,
+    ) -> Result<Vec<Vec<Piece>>, EmbedError> {
+        check_count(texts.len(), &self.settings.limits).map_err(EmbedError::Input)?;
         let model = Arc::clone(&self.model);
-        let bytes = text.len();
-        off_thread(bytes, move || model.pieces(&text, special))
-            .await?
-            .map_err(|error| EmbedError::Unreadable { index: 0, error })
+        let bytes = texts.iter().map(String::len).sum();
+        let read = move || {
+            let pieces = |(index, text): (usize, String)| {
+                let unreadable = |error| EmbedError::Unreadable { index, error };
+                model.pieces(&text, special).map_err(unreadable)
+            };
+            texts.into_iter().enumerate().map(pieces).collect()
+        };
+        off_thread(bytes, read).await?
     }
 
     /// Embeds the texts of one request.
@@ -177,15 +188,20 @@ impl ModelHandle {
     /// See [`EmbedError`]. When the returned future is dropped the request is taken out
     /// of the queue.
     pub async fn embed(&self, call: EmbedCall) -> Result<Embedded, EmbedError> {
-        let answer = self.try_embed(call).await;
-        self.metrics.outcome(match &answer {
+        // Counts what is written here when it is dropped, be it with this future.
+        let mut count = Count { metrics: &self.metrics, outcome: "left" };
+        let timeout_ms = self.settings.request_timeout_ms;
+        let answer = timeout(Duration::from_millis(timeout_ms), self.try_embed(call))
+            .await
+            .unwrap_or(Err(EmbedError::TimedOut { timeout_ms }));
+        count.outcome = match &answer {
             Ok(_) => "ok",
             Err(EmbedError::Input(_) | EmbedError::Unreadable { .. }) => "invalid",
             Err(EmbedError::Overloaded { .. }) => "overloaded",
             Err(EmbedError::Unavailable) => "replica_lost",
             Err(EmbedError::TimedOut { .. }) => "timeout",
             Err(EmbedError::Refused(_)) => "refused",
-        });
+        };
         answer
     }
 
@@ -195,10 +211,7 @@ impl ModelHandle {
         let truncated = places(&read, TokenIds::truncated);
         let permit = self.admit(tokens.iter().sum())?;
         let texts = read.into_iter().map(|text| text.ids).collect();
-        let timeout_ms = self.settings.request_timeout_ms;
-        let vectors = timeout(Duration::from_millis(timeout_ms), self.call(texts, permit))
-            .await
-            .map_err(|_| EmbedError::TimedOut { timeout_ms })??;
+        let vectors = self.call(texts, permit).await?;
         Ok(Embedded { vectors, tokens, truncated })
     }
 
@@ -213,6 +226,10 @@ impl ModelHandle {
         let model = Arc::clone(&self.model);
         let read = off_thread(bytes, move || tokenize(&*model, inputs, purpose)).await??;
         let lengths: Vec<usize> = read.iter().map(|text| text.whole_length).collect();
+        // A model without special tokens reads an empty text as nothing at all.
+        for (index, text) in read.iter().enumerate() {
+            check_ids(index, &text.ids).map_err(EmbedError::Input)?;
+        }
         check_length(&lengths, truncate, self.card(), limits).map_err(EmbedError::Input)?;
         Ok(read)
     }
@@ -253,6 +270,17 @@ impl ModelHandle {
             Ok(Err(Failure::ReplicaLost)) | Err(_) => Err(EmbedError::Unavailable),
             Ok(Err(Failure::Refused(why))) => Err(EmbedError::Refused(why)),
         }
+    }
+}
+
+struct Count<'a> {
+    metrics: &'a ModelMetrics,
+    outcome: &'static str,
+}
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.metrics.outcome(self.outcome);
     }
 }
 

@@ -44,4 +44,3 @@ pub(super) struct RunBatch {
     pub(super) batch: BatchId,
     pub(super) tokens: TokenBatch,
 }
-

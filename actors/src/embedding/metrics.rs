@@ -62,7 +62,11 @@ impl EmbeddingMetrics {
             encode: Family::new_with_constructor(durations),
         };
         let group = registry.sub_registry_with_prefix("headwater_embedding");
-        group.register("requests", "Requests by outcome", metrics.requests.clone());
+        group.register(
+            "requests",
+            "Requests by outcome; left: the client went away first",
+            metrics.requests.clone(),
+        );
         group.register("tokens", "Tokens encoded, without padding", metrics.tokens.clone());
         group.register("padded_tokens", "Tokens computed", metrics.padded_tokens.clone());
         group.register("queue_items", "Texts that wait", metrics.queue_items.clone());

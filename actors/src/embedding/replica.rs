@@ -33,6 +33,8 @@ pub(super) struct ReplicaArguments {
 pub(super) struct ReplicaState {
     replica: ReplicaIndex,
     owner: ActorRef<ModelMessage>,
+    /// Length of the model's vectors.
+    dimensions: usize,
     jobs: mpsc::Sender<Job>,
     loaded: Option<oneshot::Receiver<Result<(), EncodeError>>>,
 }
@@ -50,11 +52,12 @@ impl Actor for ReplicaActor {
         let ReplicaArguments { replica, model, threads, owner } = arguments;
         let (jobs, inbox) = mpsc::channel();
         let (report, loaded) = oneshot::channel();
+        let dimensions = model.card().dimensions;
         let name = format!("{}-{}", model.card().name, replica.0);
         thread::Builder::new()
             .name(name)
             .spawn(move || device_thread(&*model, threads, report, inbox))?;
-        Ok(ReplicaState { replica, owner, jobs, loaded: Some(loaded) })
+        Ok(ReplicaState { replica, owner, dimensions, jobs, loaded: Some(loaded) })
     }
 
     /// Waits for the weights here and not in `pre_start`, which would hold up the model
@@ -80,10 +83,12 @@ impl Actor for ReplicaActor {
     ) -> Result<(), ActorProcessingErr> {
         let RunBatch { batch, tokens } = message;
         let started = Instant::now();
+        let rows = tokens.sequences.len();
         let (reply, answer) = oneshot::channel();
         state.jobs.send(Job { tokens, reply }).map_err(|_| "the device thread has ended")?;
         let outcome = match answer.await.map_err(|_| "the encoder panicked")? {
-            Ok(vectors) => Ok(vectors),
+            Ok(vectors) if has_shape(&vectors, rows, state.dimensions) => Ok(vectors),
+            Ok(_) => return Err("the encoder answered with vectors of a wrong shape".into()),
             Err(EncodeError::Input(why)) => Err(why),
             Err(lost @ (EncodeError::OutOfMemory(_) | EncodeError::Device(_))) => {
                 return Err(lost.into());
@@ -95,6 +100,11 @@ impl Actor for ReplicaActor {
         state.owner.cast(finished)?;
         Ok(())
     }
+}
+
+/// An answer of another shape would give some text no vector, or another text's.
+fn has_shape(vectors: &Vectors, rows: usize, dimensions: usize) -> bool {
+    vectors.dimensions == dimensions && vectors.values.len() == rows * dimensions
 }
 
 /// Loads the encoder, warms it up, then runs jobs until the actor is gone or the encoder

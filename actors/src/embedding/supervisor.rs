@@ -22,7 +22,8 @@ const RESTART_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbeddingSettings {
     /// Most tokens that may wait or run for one model; beyond it requests are refused
-    /// as overloaded.
+    /// as overloaded. A request with more tokens than this could never be admitted, so
+    /// `limits.tokens` counts as at most this.
     pub queue_tokens: usize,
     /// Longest time from a request's arrival to its answer, in ms.
     pub request_timeout_ms: u64,
@@ -53,6 +54,9 @@ pub async fn start(
     metrics: &EmbeddingMetrics,
 ) -> Result<EmbeddingHandle, SpawnErr> {
     let clock = Clock::start();
+    let mut settings = settings.clone();
+    settings.queue_tokens = settings.queue_tokens.min(Semaphore::MAX_PERMITS);
+    settings.limits.tokens = settings.limits.tokens.min(settings.queue_tokens);
     let mut children = Vec::new();
     let mut handles = BTreeMap::new();
     let mut aliases = BTreeMap::new();
@@ -152,6 +156,8 @@ impl Actor for Supervisor {
             tracing::error!(model, why, "a model actor failed and is started again");
             children[place].actor = None;
             children[place].slot.send_replace(None);
+            // Its replicas and its queue went with it.
+            children[place].arguments.metrics.queue(0, 0, 0);
             myself.send_after(RESTART_PAUSE, move || StartModel(place));
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -33,8 +34,7 @@ struct EmbeddingsRequest {
     #[serde(rename = "user")]
     _user: Option<String>,
     /// Cut long inputs and mark them, instead of refusing the request.
-    #[serde(default)]
-    truncate: bool,
+    truncate: Option<bool>,
     /// `query` or `document`: puts the model's prefix before every text.
     input_type: Option<String>,
 }
@@ -92,9 +92,9 @@ async fn answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiE
     let format = check_format(request.encoding_format.as_deref())?;
     let dimensions = check_dimensions(model, request.dimensions)?;
     let purpose = check_purpose("input_type", request.input_type.as_deref())?;
-    let call = EmbedCall { inputs: request.input.0, purpose, truncate: request.truncate };
-    let embedded =
-        model.embed(call).await.map_err(|error| ApiError::from_embed(error, "input"))?;
+    let truncate = request.truncate.unwrap_or(false);
+    let call = EmbedCall { inputs: request.input.0, purpose, truncate };
+    let embedded = model.embed(call).await.map_err(|error| ApiError::from_embed(error, "input"))?;
     Ok(respond(model.card(), embedded, dimensions, format))
 }
 
@@ -145,8 +145,11 @@ pub(crate) async fn models(
 pub(crate) async fn model(
     State(edge): State<Edge>,
     Extension(grant): Extension<Arc<Grant>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Response {
+    let Ok(Path(name)) = name else {
+        return ApiError::unreadable_path().respond(Shape::OpenAi);
+    };
     match find_model(&edge, &grant, &name) {
         Ok(model) => axum::Json(describe(model.card())).into_response(),
         Err(error) => error.respond(Shape::OpenAi),

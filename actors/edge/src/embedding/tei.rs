@@ -27,8 +27,7 @@ struct EmbedRequest {
     /// Not in TEI, which serves one model; without it the node's default model answers.
     model: Option<String>,
     normalize: Option<bool>,
-    #[serde(default)]
-    truncate: bool,
+    truncate: Option<bool>,
     truncation_direction: Option<String>,
     prompt_name: Option<String>,
     dimensions: Option<usize>,
@@ -64,7 +63,11 @@ async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response
     }
     let dimensions = check_dimensions(model, request.dimensions)?;
     let purpose = check_purpose("prompt_name", request.prompt_name.as_deref())?;
-    let call = EmbedCall { inputs: request.inputs.0, purpose, truncate: request.truncate };
+    let call = EmbedCall {
+        inputs: request.inputs.0,
+        purpose,
+        truncate: request.truncate.unwrap_or(false),
+    };
     let embedded =
         model.embed(call).await.map_err(|error| ApiError::from_embed(error, "inputs"))?;
     let mut vectors = embedded.vectors;
@@ -124,13 +127,9 @@ async fn tokenize_answer(
         return Err(ApiError::invalid("inputs", "invalid_field", message.to_owned()));
     };
     let special = request.add_special_tokens.unwrap_or(true);
-    let mut answer = Vec::with_capacity(texts.len());
-    for text in texts {
-        let pieces = model.pieces(text, special).await;
-        let pieces = pieces.map_err(|error| ApiError::from_embed(error, "inputs"))?;
-        answer.push(pieces.into_iter().map(token_object).collect());
-    }
-    Ok(answer)
+    let read = model.pieces(texts, special).await;
+    let read = read.map_err(|error| ApiError::from_embed(error, "inputs"))?;
+    Ok(read.into_iter().map(|pieces| pieces.into_iter().map(token_object).collect()).collect())
 }
 
 fn token_object(piece: Piece) -> TokenObject {

@@ -1,0 +1,11 @@
+//! The whole router over the double: requests in, statuses and bodies out.
+
+mod body;
+mod embeddings;
+mod identity;
+mod invalid;
+mod secrets;
+mod status;
+mod strain;
+mod tei;
+mod world;

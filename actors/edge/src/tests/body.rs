@@ -1,0 +1,78 @@
+//! Bodies that are too large, too slow, broken, or not JSON.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::channel::Channel;
+
+use super::world::{BODY_LIMIT, Setup, World};
+
+#[tokio::test]
+async fn broken_bodies() {
+    let world = World::new().await;
+    let table: [(&[u8], &[&str]); 7] = [
+        (b"", &["not valid JSON", "EOF"]),
+        (b"hello", &["not valid JSON", "line 1 column 1"]),
+        (b"{\"model\": \"plain\", ", &["not valid JSON"]),
+        (b"{\"model\": \"plain\", \"input\": \"a\"} trailing", &["not valid JSON", "trailing"]),
+        (b"{\"model\": \"plain\", \"input\": \"\xff\"}", &["not valid UTF-8 at byte 29"]),
+        (b"\xef\xbb\xbf{}", &["not valid JSON"]),
+        (b"{\"model\": \"\\ud800\"}", &["not valid JSON"]),
+    ];
+    for (body, words) in table {
+        let answer = world.send(world.request("POST", "/v1/embeddings", body.to_vec())).await;
+        answer.is_error(400, "invalid_body", None, words);
+    }
+    let deep = "[".repeat(4000);
+    let answer = world.send(world.request("POST", "/v1/embeddings", deep)).await;
+    assert_eq!(answer.status, 400, "a deep body is refused and does not end the process");
+}
+
+#[tokio::test]
+async fn a_body_of_the_limit_passes_and_one_byte_more_does_not() {
+    let world = World::new().await;
+    let mut body = "{\"model\": \"plain\", \"input\": \"a\"}".to_owned();
+    body.push_str(&" ".repeat(BODY_LIMIT - body.len()));
+    let answer = world.send(world.request("POST", "/v1/embeddings", body.clone())).await;
+    assert_eq!(answer.status, 200);
+    body.push(' ');
+    let answer = world.send(world.request("POST", "/v1/embeddings", body.clone())).await;
+    answer.is_error(413, "body_too_large", None, &["4096 bytes", "fewer texts"]);
+    let answer = world.send(world.request("POST", "/embed", body)).await;
+    answer.is_tei_error(413, "Validation", &["4096 bytes"]);
+}
+
+#[tokio::test]
+async fn an_endless_body_is_cut_off() {
+    let world = World::new().await;
+    let (mut sender, body) = Channel::<Bytes>::new(1);
+    let sending = tokio::spawn(async move {
+        let mut sent = 0usize;
+        while sender.send_data(Bytes::from(vec![b' '; 1000])).await.is_ok() {
+            sent += 1000;
+        }
+        sent
+    });
+    let answer = world.send(world.request("POST", "/v1/embeddings", Body::new(body))).await;
+    answer.is_error(413, "body_too_large", None, &["4096 bytes"]);
+    let sent = sending.await.expect("ends when the reader is gone");
+    assert!(sent < 20 * BODY_LIMIT, "{sent} bytes were read");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let world = World::with(Setup { body_timeout_ms: 50, ..Setup::default() }).await;
+    let (mut sender, body) = Channel::<Bytes>::new(1);
+    sender.send_data(Bytes::from_static(b"{")).await.expect("sent");
+    let answer = world.send(world.request("POST", "/v1/embeddings", Body::new(body))).await;
+    answer.is_error(408, "body_timeout", None, &["50 ms"]);
+    drop(sender);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_told_so() {
+    let world = World::new().await;
+    let (sender, body) = Channel::<Bytes, std::io::Error>::new(1);
+    sender.abort(std::io::Error::other("reset by peer"));
+    let answer = world.send(world.request("POST", "/v1/embeddings", Body::new(body))).await;
+    answer.is_error(400, "invalid_body", None, &["could not be read"]);
+}

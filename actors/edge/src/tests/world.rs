@@ -1,0 +1,221 @@
+//! A router over two double models, requests to it, and the shape of what comes back.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use headwater_actors::embedding::{
+    BatchSettings, EmbeddingMetrics, EmbeddingSettings, InputLimits, ServedModel, start,
+};
+use headwater_models::double::DoubleModel;
+use http_body_util::BodyExt;
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use tower::ServiceExt;
+
+use crate::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, Grant, SigningKey, router};
+
+/// Far above what any request takes: reaching it means that the request hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
+pub(super) const BODY_LIMIT: usize = 4096;
+
+/// The default model: 8 dimensions, 16 tokens a text, not Matryoshka.
+pub(super) const PLAIN: &str = "plain";
+/// 8 dimensions, or 4, or 2; a name with a slash.
+pub(super) const NESTED: &str = "org/nested";
+
+pub(super) struct World {
+    pub(super) router: Router,
+    pub(super) gate: Gate,
+    pub(super) plain: DoubleModel,
+    pub(super) nested: DoubleModel,
+    pub(super) token: String,
+}
+
+pub(super) struct Setup {
+    pub(super) queue_tokens: usize,
+    pub(super) request_timeout_ms: u64,
+    pub(super) body_timeout_ms: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup { queue_tokens: 10_000, request_timeout_ms: 60_000, body_timeout_ms: 60_000 }
+    }
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        World::with(Setup::default()).await
+    }
+
+    pub(super) async fn with(setup: Setup) -> Self {
+        let plain = DoubleModel::new(PLAIN, 8, 16).with_card(|card| {
+            card.query_prefix = "query: ".to_owned();
+        });
+        let nested = DoubleModel::new(NESTED, 8, 16)
+            .with_card(|card| card.matryoshka_dimensions = vec![2, 4]);
+        let batch = BatchSettings { restart_pause_ms: 1, ..Default::default() };
+        let served = |model: &DoubleModel, alias: &str| ServedModel {
+            model: Arc::new(model.clone()),
+            aliases: vec![alias.to_owned()],
+            replicas: 1,
+            threads: 1,
+            batch: batch.clone(),
+        };
+        let models = vec![served(&plain, "ada"), served(&nested, "babbage")];
+        let settings = EmbeddingSettings {
+            queue_tokens: setup.queue_tokens,
+            request_timeout_ms: setup.request_timeout_ms,
+            limits: InputLimits { texts: 4, tokens: 40 },
+        };
+        let mut registry = Registry::default();
+        let metrics = EmbeddingMetrics::register(&mut registry);
+        let embedding = start(models, &settings, &metrics).await.expect("starts");
+        timeout(PATIENCE, embedding.loaded()).await.expect("loads");
+        let key = SigningKey::new(KEY.to_vec()).expect("long enough");
+        let settings = EdgeSettings {
+            body_limit_bytes: BODY_LIMIT,
+            body_timeout_ms: setup.body_timeout_ms,
+            default_model: PLAIN.to_owned(),
+        };
+        let gate = Gate::default();
+        let edge = Edge {
+            settings: Arc::new(settings),
+            authority: Arc::new(Authority::signed(&key)),
+            gate: gate.clone(),
+            embedding,
+            metrics: EdgeMetrics::register(&mut registry),
+            registry: Arc::new(Mutex::new(registry)),
+        };
+        World { router: router(edge), gate, plain, nested, token: token_for(&["*"]) }
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+        send(self.router.clone(), request).await
+    }
+
+    /// A request with the world's token.
+    pub(super) fn request(&self, method: &str, path: &str, body: impl Into<Body>) -> Request<Body> {
+        request(method, path, Some(&format!("Bearer {}", self.token)), body)
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request("GET", path, Body::empty())).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request("POST", path, body.to_string())).await
+    }
+
+    pub(super) async fn embeddings(&self, body: &Value) -> Answer {
+        self.post("/v1/embeddings", body).await
+    }
+
+    /// The value of one line of the metrics.
+    pub(super) async fn metric(&self, line: &str) -> Option<f64> {
+        let text = self.get("/metrics").await.text();
+        let line = format!("{line} ");
+        text.lines()
+            .find_map(|found| found.strip_prefix(&line))
+            .map(|value| value.parse().expect("a number"))
+    }
+}
+
+pub(super) fn token_for(models: &[&str]) -> String {
+    let models = models.iter().map(ToString::to_string).collect();
+    let grant = Grant { tenant: "acme".to_owned(), models, tier: "standard".to_owned() };
+    let key = SigningKey::new(KEY.to_vec()).expect("long enough");
+    key.mint(&grant, 600).expect("mints")
+}
+
+pub(super) fn request(
+    method: &str,
+    path: &str,
+    authorization: Option<&str>,
+    body: impl Into<Body>,
+) -> Request<Body> {
+    let method = Method::from_bytes(method.as_bytes()).expect("a method");
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(value) = authorization {
+        request = request.header(header::AUTHORIZATION, value);
+    }
+    request.body(body.into()).expect("a request")
+}
+
+pub(super) async fn send(router: Router, request: Request<Body>) -> Answer {
+    let response = timeout(PATIENCE, router.oneshot(request)).await.expect("hangs");
+    let (parts, body) = response.expect("never fails").into_parts();
+    let bytes = timeout(PATIENCE, body.collect()).await.expect("hangs").expect("a body");
+    Answer { status: parts.status, headers: parts.headers, bytes: bytes.to_bytes().to_vec() }
+}
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    bytes: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.bytes.clone()).expect("UTF-8")
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).expect("JSON")
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
+    }
+
+    /// The body of a 200.
+    pub(super) fn ok(&self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.text());
+        self.json()
+    }
+
+    /// Checks an error in OpenAI's shape: exactly these four fields, and a message with
+    /// all these words.
+    pub(super) fn is_error(&self, status: u16, code: &str, param: Option<&str>, words: &[&str]) {
+        let body = self.json();
+        let message = body["error"]["message"].as_str().expect("a message").to_owned();
+        let kind = if matches!(status, 503 | 504) {
+            "service_unavailable"
+        } else {
+            "invalid_request_error"
+        };
+        let expected = json!({"error": {
+            "message": message, "type": kind, "param": param, "code": code,
+        }});
+        assert_eq!((self.status.as_u16(), body), (status, expected));
+        self.names(&message, words);
+    }
+
+    /// Checks an error in TEI's shape.
+    pub(super) fn is_tei_error(&self, status: u16, error_type: &str, words: &[&str]) {
+        let body = self.json();
+        let message = body["error"].as_str().expect("a message").to_owned();
+        let expected = json!({"error": message, "error_type": error_type});
+        assert_eq!((self.status.as_u16(), body), (status, expected));
+        self.names(&message, words);
+    }
+
+    fn names(&self, message: &str, words: &[&str]) {
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        for word in words {
+            assert!(message.contains(word), "{message:?} does not name {word:?}");
+        }
+    }
+}
+
+/// One vector of an answer.
+pub(super) fn floats(value: &Value) -> Vec<f32> {
+    let values = value.as_array().expect("a list");
+    values.iter().map(|value| value.as_f64().expect("a number") as f32).collect()
+}

@@ -1,0 +1,8 @@
+//! The dispatcher under tables and random histories; input checks and output formats.
+
+mod history;
+mod input;
+mod invariants;
+mod output;
+mod queue;
+mod rules;

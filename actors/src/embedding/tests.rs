@@ -1,0 +1,7 @@
+//! The embedding actors over the double: answers, limits, faults, departures, metrics.
+
+mod answers;
+mod departures;
+mod faults;
+mod gated;
+mod service;

@@ -1,0 +1,101 @@
+//! A double whose encoders stand still while its gate is shut, and remember their batches.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use headwater_models::double::DoubleModel;
+use headwater_models::{
+    EncodeError, Encoder, Model, ModelCard, Piece, TokenBatch, TokenIds, TokenizeError, Vectors,
+};
+
+#[derive(Default)]
+struct State {
+    shut: bool,
+    /// Encoders answer with one row less than they should.
+    short: bool,
+    /// Batches that went in, the warming ones left out.
+    batches: Vec<TokenBatch>,
+}
+
+#[derive(Clone)]
+pub(super) struct GatedModel {
+    inner: DoubleModel,
+    state: Arc<(Mutex<State>, Condvar)>,
+}
+
+impl GatedModel {
+    pub(super) fn new(inner: DoubleModel) -> Self {
+        GatedModel { inner, state: Arc::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.0.lock().unwrap_or_else(|held| held.into_inner())
+    }
+
+    pub(super) fn shut(&self) {
+        self.state().shut = true;
+    }
+
+    pub(super) fn open_gate(&self) {
+        self.state().shut = false;
+        self.state.1.notify_all();
+    }
+
+    pub(super) fn answer_short(&self, short: bool) {
+        self.state().short = short;
+    }
+
+    pub(super) fn batches(&self) -> Vec<TokenBatch> {
+        self.state().batches.clone()
+    }
+}
+
+impl Model for GatedModel {
+    fn card(&self) -> &ModelCard {
+        self.inner.card()
+    }
+
+    fn tokenize(&self, text: &str, limit: Option<usize>) -> Result<TokenIds, TokenizeError> {
+        self.inner.tokenize(text, limit)
+    }
+
+    fn adopt(&self, ids: &[u32], limit: Option<usize>) -> Result<TokenIds, TokenizeError> {
+        self.inner.adopt(ids, limit)
+    }
+
+    fn pieces(&self, text: &str, special: bool) -> Result<Vec<Piece>, TokenizeError> {
+        self.inner.pieces(text, special)
+    }
+
+    fn open(&self, threads: usize) -> Result<Box<dyn Encoder>, EncodeError> {
+        let inner = self.inner.open(threads)?;
+        Ok(Box::new(GatedEncoder { inner, model: self.clone(), warm: false }))
+    }
+}
+
+struct GatedEncoder {
+    inner: Box<dyn Encoder>,
+    model: GatedModel,
+    /// Whether the batch that warms the encoder has passed.
+    warm: bool,
+}
+
+impl Encoder for GatedEncoder {
+    fn encode(&mut self, batch: &TokenBatch) -> Result<Vectors, EncodeError> {
+        if !self.warm {
+            self.warm = true;
+            return self.inner.encode(batch);
+        }
+        let mut state = self.model.state();
+        state.batches.push(batch.clone());
+        while state.shut {
+            state = self.model.state.1.wait(state).unwrap_or_else(|held| held.into_inner());
+        }
+        let short = state.short;
+        drop(state);
+        let mut vectors = self.inner.encode(batch)?;
+        if short {
+            vectors.values.truncate((batch.sequences.len() - 1) * vectors.dimensions);
+        }
+        Ok(vectors)
+    }
+}
