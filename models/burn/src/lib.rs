@@ -1,1 +1,27 @@
-//! Encoders on burn: CPU by default, CUDA behind a feature.
+//! The burn adapter of the models port: BERT encoders on CPU (burn-flex) or CUDA.
+//!
+//! [`open`] reads a folder of weights once and returns a [`BurnModel`]; the encoders that
+//! it opens share these weights. [`weights::fetch`] brings such a folder onto the machine.
+
+#[cfg(not(any(feature = "cpu", feature = "cuda")))]
+compile_error!("choose a device: the feature \"cpu\", \"cuda\" or both");
+
+mod bert;
+mod checkpoint;
+mod config;
+mod device;
+mod encoder;
+mod error;
+mod fingerprint;
+mod folder;
+mod kernels;
+mod model;
+mod rows;
+mod sentence;
+mod settings;
+mod tokenizer;
+pub mod weights;
+
+pub use error::LoadError;
+pub use model::{BurnModel, open};
+pub use settings::{BurnSettings, DeviceChoice, NumberFormat, UnknownChoice};

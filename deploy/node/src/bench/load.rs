@@ -145,9 +145,8 @@ impl Client {
                 return Err(Failure::broken(format!("the server answered {status}: {text}")));
             }
             seen.latencies_ms.push(started.elapsed().as_secs_f64() * 1000.0);
-            seen.tokens += prompt_tokens(&answer).ok_or_else(|| {
-                Failure::broken("the server's answer has no usage.prompt_tokens")
-            })?;
+            seen.tokens += prompt_tokens(&answer)
+                .ok_or_else(|| Failure::broken("the server's answer has no usage.prompt_tokens"))?;
         }
         Ok(seen)
     }

@@ -31,7 +31,8 @@ impl Peer {
         let program = std::env::current_exe().map_err(Failure::broken)?;
         let address = free_address()?;
         let mut command = Command::new(program);
-        command.args(std::env::args().skip_while(|word| word != "--config" && word != "-c").take(2));
+        command
+            .args(std::env::args().skip_while(|word| word != "--config" && word != "-c").take(2));
         command.arg("serve").arg("--listen").arg(address.to_string());
         command.args(["--set", "storage.engine=memory", "--set", "log.level=error"]);
         let data_dir = crate::config::data_dir(settings)?;
@@ -99,7 +100,8 @@ pub(super) fn cpu_seconds(pid: u32) -> f64 {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return 0.0 };
     // Fields 14 and 15 of proc(5), counted after the command's closing bracket.
     let Some((_, rest)) = stat.rsplit_once(')') else { return 0.0 };
-    let ticks = rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    let ticks =
+        rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
     // SAFETY: sysconf reads a constant of the system and touches no memory of ours.
     let ticks_per_s = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
     ticks.sum::<f64>() / ticks_per_s

@@ -68,9 +68,8 @@ pub fn load(source: &ConfigSource) -> Result<Settings, Failure> {
             .map_err(|problem| Failure::settings(format!("--set {flag}: {problem}")))?;
         said.push((key, format!("--set {flag}")));
     }
-    let settings = Settings::deserialize(Value::Table(table)).map_err(|error| {
-        Failure::settings(format!("the settings do not fit together: {error}"))
-    })?;
+    let settings = Settings::deserialize(Value::Table(table))
+        .map_err(|error| Failure::settings(format!("the settings do not fit together: {error}")))?;
     settings.check().map_err(|nonsense| locate(&nonsense, &said, file, &text))?;
     Ok(settings)
 }

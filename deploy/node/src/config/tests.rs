@@ -1,0 +1,109 @@
+//! What settings say, who overrides whom, and where an error points.
+
+use std::path::PathBuf;
+
+use super::{ConfigSource, Engine, Settings, load};
+use crate::failure::FailureKind;
+
+struct Given<'a> {
+    file: &'a str,
+    environment: &'a [(&'a str, &'a str)],
+    flags: &'a [&'a str],
+}
+
+const NOTHING: Given<'_> = Given { file: "", environment: &[], flags: &[] };
+
+fn read(given: &Given<'_>) -> Result<Settings, String> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file: PathBuf = folder.path().join("node.toml");
+    std::fs::write(&file, given.file).expect("the file can be written");
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let source = ConfigSource {
+        file: Some(file),
+        environment: given.environment.iter().map(owned).collect(),
+        flags: given.flags.iter().map(|flag| (*flag).to_owned()).collect(),
+    };
+    load(&source).map_err(|failure| {
+        assert_eq!(failure.kind, FailureKind::Settings, "{failure}");
+        failure.message
+    })
+}
+
+#[test]
+fn nothing_said_is_a_laptop() {
+    let settings = load(&ConfigSource::default()).expect("defaults are good");
+    assert_eq!(settings, Settings::default());
+    assert!(settings.server.listen.ip().is_loopback());
+    assert_eq!(settings.storage.engine, Engine::Embedded);
+    assert_eq!(settings.embedding.models.len(), 1);
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_flags_override_both() {
+    let file = "[server]\nlisten = \"127.0.0.1:1\"\nthreads = 1\ndrain_timeout_ms = 1";
+    let environment =
+        [("HEADWATER__SERVER__THREADS", "2"), ("HEADWATER__SERVER__DRAIN_TIMEOUT_MS", "2")];
+    let flags = ["server.drain_timeout_ms=3", "embedding.models.0.replicas=4"];
+    let file = format!("{file}\n[[embedding.models]]\nname = \"m\"\nsource.folder = \"/m\"");
+    let settings = read(&Given { file: &file, environment: &environment, flags: &flags });
+    let settings = settings.expect("all of it is good");
+    assert_eq!(settings.server.listen.port(), 1);
+    assert_eq!(settings.server.threads, 2);
+    assert_eq!(settings.server.drain_timeout_ms, 3);
+    assert_eq!(settings.embedding.models[0].replica_count(), 4);
+}
+
+#[test]
+fn errors_name_the_key_and_its_place() {
+    let check = |given: Given<'_>, parts: &[&str]| {
+        let message = read(&given).expect_err("this must be refused");
+        for part in parts {
+            assert!(message.contains(part), "no {part:?} in: {message}");
+        }
+    };
+    let file = |file| Given { file, ..NOTHING };
+    check(file("[server]\n\nlisen = \"x\""), &["node.toml", "line 3", "lisen", "listen"]);
+    check(file("[server]\nthreads = \"two\""), &["node.toml", "line 2", "threads"]);
+    check(file("[server]\nthreads = 0"), &["node.toml line 2", "server.threads", "at least 1"]);
+    check(file("[server\n"), &["node.toml", "line 1"]);
+    check(
+        file("[server]\nthreads = 1\nlisten = \"0.0.0.0:8080\""),
+        &["line 3", "server.listen", "auth.key_file", "127.0.0.1"],
+    );
+    let twice = "[[embedding.models]]\nname = \"a\"\nsource.folder = \"/a\"\n\
+                 [[embedding.models]]\nname = \"a\"\nsource.folder = \"/b\"\n";
+    check(file(twice), &["line 5", "embedding.models.1.name", "twice"]);
+    check(file("[embedding]\nmodels = []"), &["line 2", "embedding.models", "at least one"]);
+    check(
+        file("[[embedding.models]]\nname = \"a\"\nsource.carrier_pigeon = \"/a\"\n"),
+        &["line 3", "carrier_pigeon", "folder", "hub", "package"],
+    );
+    check(
+        file("[embedding]\nqueue_tokens = 10"),
+        &["line 2", "embedding.queue_tokens", "at least 300000"],
+    );
+    let environment = [("HEADWATER__SERVER__THREADS", "many")];
+    check(
+        Given { environment: &environment, ..NOTHING },
+        &["HEADWATER__SERVER__THREADS", "server.threads"],
+    );
+    let environment = [("HEADWATER__SERVER__THREADS", "0")];
+    check(
+        Given { environment: &environment, ..NOTHING },
+        &["HEADWATER__SERVER__THREADS", "at least 1"],
+    );
+    check(
+        Given { flags: &["server.nothing=1"], ..NOTHING },
+        &["--set server.nothing=1", "nothing"],
+    );
+    check(Given { flags: &["server.threads"], ..NOTHING }, &["--set server.threads", "key=value"]);
+    check(Given { flags: &["server.threads.x=1"], ..NOTHING }, &["threads", "no key x"]);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let file = Some(PathBuf::from("/nowhere/node.toml"));
+    let failure = load(&ConfigSource { file, ..ConfigSource::default() });
+    let message = failure.expect_err("there is no such file").message;
+    assert!(message.contains("/nowhere/node.toml"), "{message}");
+}

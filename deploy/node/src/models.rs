@@ -1,0 +1,133 @@
+//! Brings the configured models' weights onto the machine and opens them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use headwater_actors::embedding::{BatchSettings, ServedModel};
+use headwater_models::{Model, Pooling};
+use headwater_models_burn::weights::{self, WeightsSource};
+use headwater_models_burn::{BurnSettings, DeviceChoice, NumberFormat};
+
+use crate::config::{ModelSettings, Settings, SourceSettings, data_dir};
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+/// Fetches what is missing and opens every model, in the settings' order.
+///
+/// # Errors
+/// Kind `Unavailable` when weights do not come or do not load, `Settings` for words that
+/// name no device, number format or pooling.
+pub(crate) async fn load(settings: &Settings) -> Result<Vec<ServedModel>, Failure> {
+    let mut served = Vec::new();
+    for model in &settings.embedding.models {
+        let folder = weights_folder(settings, model).await?;
+        let burn = burn_settings(model, folder)?;
+        let opened = tokio::task::spawn_blocking(move || headwater_models_burn::open(&burn));
+        let opened = opened.await.map_err(Failure::broken)?;
+        let opened = opened.map_err(|error| about(model, error))?;
+        let card = opened.card();
+        tracing::info!(
+            model = card.name,
+            dimensions = card.dimensions,
+            max_tokens = card.max_tokens,
+            fingerprint = card.fingerprint,
+            replicas = model.replica_count(),
+            threads = model.thread_count(),
+            "model read"
+        );
+        served.push(ServedModel {
+            model: Arc::new(opened),
+            aliases: model.aliases.clone(),
+            replicas: model.replica_count(),
+            threads: model.thread_count(),
+            batch: batch_settings(settings),
+        });
+    }
+    Ok(served)
+}
+
+/// The folder with a model's files, fetched if need be, with progress shown.
+///
+/// # Errors
+/// Kind `Unavailable`, naming the source and what to do next.
+pub(crate) async fn weights_folder(
+    settings: &Settings,
+    model: &ModelSettings,
+) -> Result<PathBuf, Failure> {
+    let cache = cache_folder(settings)?;
+    let source = source(model);
+    let what = format!("fetching {}", model.name);
+    let fetched = tokio::task::spawn_blocking(move || {
+        let mut progress = None;
+        weights::fetch(&source, &cache, &mut |done, total| {
+            let shown = progress.get_or_insert_with(|| Progress::start(&what, total, true));
+            shown.at(done, total);
+        })
+    });
+    let fetched = fetched.await.map_err(Failure::broken)?;
+    fetched.map_err(|error| about(model, error))
+}
+
+/// Where fetched weights are kept.
+///
+/// # Errors
+/// As [`data_dir`].
+pub(crate) fn cache_folder(settings: &Settings) -> Result<PathBuf, Failure> {
+    Ok(data_dir(settings)?.join("weights"))
+}
+
+/// The settings' source in the adapter's words.
+pub(crate) fn source(model: &ModelSettings) -> WeightsSource {
+    match &model.source {
+        SourceSettings::Folder(folder) => WeightsSource::Folder(folder.clone()),
+        SourceSettings::Hub { repository, revision } => {
+            WeightsSource::Hub { repository: repository.clone(), revision: revision.clone() }
+        }
+        SourceSettings::Package(name) => WeightsSource::Package(name.clone()),
+    }
+}
+
+fn about(model: &ModelSettings, error: impl std::fmt::Display) -> Failure {
+    Failure::unavailable(format!("model {}: {error}", model.name))
+}
+
+fn burn_settings(model: &ModelSettings, folder: PathBuf) -> Result<BurnSettings, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        Failure::settings(format!("embedding.models, {}: {error}", model.name))
+    };
+    let device = model.device.as_deref().unwrap_or("cpu").parse::<DeviceChoice>();
+    let dtype = model.dtype.as_deref().unwrap_or("f32").parse::<NumberFormat>();
+    Ok(BurnSettings {
+        name: model.name.clone(),
+        folder,
+        device: device.map_err(|error| wrong(&error))?,
+        dtype: dtype.map_err(|error| wrong(&error))?,
+        pooling: pooling(model).map_err(|error| wrong(&error))?,
+        normalise: model.normalise,
+        max_tokens: model.max_tokens,
+        query_prefix: model.query_prefix.clone(),
+        passage_prefix: model.passage_prefix.clone(),
+        matryoshka_dimensions: model.matryoshka_dimensions.clone(),
+    })
+}
+
+fn pooling(model: &ModelSettings) -> Result<Option<Pooling>, String> {
+    let Some(name) = &model.pooling else { return Ok(None) };
+    let known = [Pooling::Cls, Pooling::Mean, Pooling::LastToken];
+    let found = known.into_iter().find(|pooling| pooling.name() == name);
+    found.map(Some).ok_or_else(|| {
+        format!("unknown pooling {name:?}; write \"cls\", \"mean\" or \"last_token\"")
+    })
+}
+
+fn batch_settings(settings: &Settings) -> BatchSettings {
+    let section = &settings.embedding;
+    BatchSettings {
+        batch_tokens: section.batch_tokens,
+        batch_rows: section.batch_rows,
+        batch_wait_ms: section.batch_wait_ms,
+        padding_percent: section.padding_percent,
+        batch_timeout_ms: section.batch_timeout_ms,
+        ..BatchSettings::default()
+    }
+}

@@ -1,0 +1,56 @@
+//! Reading the files of one model folder.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use crate::LoadError;
+
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TENSORS: &str = "model.safetensors";
+pub(crate) const MODULES: &str = "modules.json";
+pub(crate) const SENTENCE: &str = "sentence_bert_config.json";
+pub(crate) const POOLING: &str = "1_Pooling/config.json";
+
+/// Files without which there is no model.
+pub(crate) const REQUIRED: [&str; 3] = [CONFIG, TOKENIZER, TENSORS];
+/// Files of sentence-transformers that say how the model was trained to be used.
+#[cfg(feature = "hub")]
+pub(crate) const OPTIONAL: [&str; 3] = [MODULES, SENTENCE, POOLING];
+
+/// A folder whose files are read by their names relative to it.
+pub(crate) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub(crate) fn new(root: &Path) -> Self {
+        Folder { root: root.to_owned() }
+    }
+
+    pub(crate) fn bytes(&self, name: &str) -> Result<Vec<u8>, LoadError> {
+        let path = self.root.join(name);
+        std::fs::read(&path).map_err(|error| LoadError::Missing {
+            file: path.display().to_string(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The file as JSON, or nothing when it is not there.
+    pub(crate) fn json_if_present<T: DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, LoadError> {
+        match std::fs::metadata(self.root.join(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            _ => parse(name, &self.bytes(name)?).map(Some),
+        }
+    }
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, LoadError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| LoadError::malformed(name, "json", error.to_string()))
+}

@@ -1,0 +1,144 @@
+//! A folder of weights as a model of the port.
+
+use std::sync::Arc;
+
+use headwater_models::{EncodeError, Encoder, Model, ModelCard, Piece, TokenIds, TokenizeError};
+
+use crate::checkpoint::HostWeights;
+use crate::config::BertConfig;
+use crate::fingerprint::{Files, fingerprint};
+use crate::folder::{CONFIG, Folder, TENSORS, TOKENIZER};
+#[cfg(feature = "cpu")]
+use crate::kernels::fused::Fused;
+use crate::sentence::Usage;
+use crate::tokenizer::BertTokenizer;
+use crate::{BurnSettings, DeviceChoice, LoadError, NumberFormat};
+
+/// A BERT encoder with its tokenizer. Clones, and the encoders that they open, share one
+/// copy of the weights in the memory of the host.
+#[derive(Clone)]
+pub struct BurnModel {
+    card: ModelCard,
+    tokenizer: Arc<BertTokenizer>,
+    weights: Weights,
+}
+
+#[derive(Clone)]
+enum Weights {
+    #[cfg(feature = "cpu")]
+    Cpu(Box<crate::bert::Bert<burn_flex::Flex>>),
+    #[cfg(feature = "cuda")]
+    Cuda { ordinal: usize, dtype: NumberFormat, config: BertConfig, host: Arc<HostWeights> },
+}
+
+/// Reads and checks a folder of weights. No device but the CPU is touched before
+/// [`Model::open`].
+///
+/// # Errors
+/// [`LoadError`] naming the file and the field that is missing, broken or not supported.
+pub fn open(settings: &BurnSettings) -> Result<BurnModel, LoadError> {
+    let folder = Folder::new(&settings.folder);
+    let config_bytes = folder.bytes(CONFIG)?;
+    let config = BertConfig::parse(&config_bytes)?;
+    let usage = Usage::read(&folder, settings, config.max_positions)?;
+    let matryoshka_dimensions = matryoshka(settings, config.hidden_size)?;
+    let tokenizer_bytes = folder.bytes(TOKENIZER)?;
+    let tokenizer = BertTokenizer::parse(&tokenizer_bytes, config.vocabulary)?;
+    let tensors = folder.bytes(TENSORS)?;
+    let host = HostWeights::parse(&tensors, &config)?;
+    let files = Files { tensors: &tensors, tokenizer: &tokenizer_bytes, config: &config_bytes };
+    let card = ModelCard {
+        name: settings.name.clone(),
+        fingerprint: fingerprint(&files, &usage, settings),
+        dimensions: config.hidden_size,
+        max_tokens: usage.max_tokens,
+        vocabulary: config.vocabulary,
+        pooling: usage.pooling,
+        normalise: usage.normalise,
+        query_prefix: settings.query_prefix.clone(),
+        passage_prefix: settings.passage_prefix.clone(),
+        matryoshka_dimensions,
+    };
+    let weights = place(settings, &config, host)?;
+    Ok(BurnModel { card, tokenizer: Arc::new(tokenizer), weights })
+}
+
+fn matryoshka(settings: &BurnSettings, full: usize) -> Result<Vec<usize>, LoadError> {
+    let mut dimensions = settings.matryoshka_dimensions.clone();
+    dimensions.sort_unstable();
+    dimensions.dedup();
+    match dimensions.iter().find(|length| **length == 0 || **length >= full) {
+        Some(length) => Err(LoadError::unsupported(
+            "settings",
+            "matryoshka_dimensions",
+            length.to_string(),
+            format!("1 to {}, below the model's hidden_size", full - 1),
+        )),
+        None => Ok(dimensions),
+    }
+}
+
+fn place(
+    settings: &BurnSettings,
+    config: &BertConfig,
+    host: HostWeights,
+) -> Result<Weights, LoadError> {
+    match (settings.device, settings.dtype) {
+        #[cfg(feature = "cpu")]
+        (DeviceChoice::Cpu, NumberFormat::F32) => {
+            let device = burn_flex::FlexDevice;
+            let bert = crate::bert::Bert::upload::<Fused>(host, config, &device);
+            Ok(Weights::Cpu(Box::new(bert)))
+        }
+        #[cfg(feature = "cuda")]
+        (DeviceChoice::Cuda(ordinal), dtype) => {
+            Ok(Weights::Cuda { ordinal, dtype, config: config.clone(), host: Arc::new(host) })
+        }
+        #[cfg(feature = "cpu")]
+        (DeviceChoice::Cpu, dtype) => {
+            Err(LoadError::unsupported("settings", "dtype", dtype.name(), "f32 on cpu"))
+        }
+        #[allow(unreachable_patterns)]
+        (device, _) => {
+            let found = format!("{device:?}, which this build lacks");
+            let allowed = "a build with the feature \"cpu\" or \"cuda\" of that device";
+            Err(LoadError::unsupported("settings", "device", found, allowed))
+        }
+    }
+}
+
+impl Model for BurnModel {
+    fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    fn tokenize(&self, text: &str, limit: Option<usize>) -> Result<TokenIds, TokenizeError> {
+        self.tokenizer.tokenize(text, limit)
+    }
+
+    fn adopt(&self, ids: &[u32], limit: Option<usize>) -> Result<TokenIds, TokenizeError> {
+        self.tokenizer.adopt(ids, limit)
+    }
+
+    fn pieces(&self, text: &str, special: bool) -> Result<Vec<Piece>, TokenizeError> {
+        self.tokenizer.pieces(text, special)
+    }
+
+    fn open(&self, threads: usize) -> Result<Box<dyn Encoder>, EncodeError> {
+        let card = self.card.clone();
+        match &self.weights {
+            #[cfg(feature = "cpu")]
+            Weights::Cpu(bert) => {
+                let encoder =
+                    crate::encoder::cpu::CpuEncoder::new((**bert).clone(), card, threads)?;
+                Ok(Box::new(encoder))
+            }
+            #[cfg(feature = "cuda")]
+            Weights::Cuda { ordinal, dtype, config, host } => {
+                // The device has a scheduler of its own.
+                let _ = threads;
+                crate::encoder::cuda::open(*ordinal, *dtype, HostWeights::clone(host), config, card)
+            }
+        }
+    }
+}

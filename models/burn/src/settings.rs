@@ -1,0 +1,102 @@
+//! What the operator chooses about one model.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use headwater_models::Pooling;
+
+/// One model, its weights and the choices that override the folder's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BurnSettings {
+    /// The name that clients send in `model`.
+    pub name: String,
+    /// Folder with config.json, tokenizer.json and model.safetensors.
+    pub folder: PathBuf,
+    pub device: DeviceChoice,
+    /// Number format of the weights and of the arithmetic; the CPU computes in f32 only.
+    pub dtype: NumberFormat,
+    /// Overrides the folder's pooling; must be given when the folder says nothing.
+    pub pooling: Option<Pooling>,
+    /// Overrides whether vectors are scaled to length 1.
+    pub normalise: Option<bool>,
+    /// Overrides the longest input in tokens, special tokens counted; at most the number
+    /// of positions that the model was trained for.
+    pub max_tokens: Option<usize>,
+    /// Text put before every query; empty for models trained without one.
+    pub query_prefix: String,
+    /// Text put before every passage; empty for models trained without one.
+    pub passage_prefix: String,
+    /// Shorter lengths that the model was trained for; each below its full length.
+    pub matryoshka_dimensions: Vec<usize>,
+}
+
+/// Where an encoder computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChoice {
+    Cpu,
+    /// A CUDA device by its ordinal.
+    Cuda(usize),
+}
+
+/// The format of weights and activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NumberFormat {
+    F32,
+    F16,
+    Bf16,
+}
+
+/// A word that names no device or number format.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} {found:?}; write {allowed}")]
+pub struct UnknownChoice {
+    what: &'static str,
+    found: String,
+    allowed: &'static str,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = UnknownChoice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
+        let ordinal = text.strip_prefix("cuda:").map(str::parse::<usize>);
+        match (text, ordinal) {
+            ("cpu", _) => Ok(DeviceChoice::Cpu),
+            (_, Some(Ok(ordinal))) => Ok(DeviceChoice::Cuda(ordinal)),
+            _ => Err(UnknownChoice {
+                what: "device",
+                found: text.to_owned(),
+                allowed: "\"cpu\", or \"cuda:0\" with the number of the device",
+            }),
+        }
+    }
+}
+
+impl NumberFormat {
+    /// The name used in settings and fingerprints.
+    pub fn name(self) -> &'static str {
+        match self {
+            NumberFormat::F32 => "f32",
+            NumberFormat::F16 => "f16",
+            NumberFormat::Bf16 => "bf16",
+        }
+    }
+}
+
+impl FromStr for NumberFormat {
+    type Err = UnknownChoice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
+        [NumberFormat::F32, NumberFormat::F16, NumberFormat::Bf16]
+            .into_iter()
+            .find(|format| format.name() == text)
+            .ok_or_else(|| UnknownChoice {
+                what: "number format",
+                found: text.to_owned(),
+                allowed: "\"f32\", \"f16\" or \"bf16\"",
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+//! The encoder against reference vectors of sentence-transformers and transformers.
+
+mod loading;
+mod minilm;
+mod support;
+mod tiny;
