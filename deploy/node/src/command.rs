@@ -73,6 +73,9 @@ enum ConfigAction {
 /// A failure with its exit code.
 pub fn run(command: Command) -> Result<(), Failure> {
     let Command { config, action } = command;
+    if !matches!(action, Action::Serve { .. }) {
+        end_quietly_with_the_reader();
+    }
     let mut flags = config.set;
     if let Action::Serve { listen, data_dir } = &action {
         flags.extend(listen.iter().map(|value| format!("server.listen={value}")));
@@ -94,6 +97,15 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Action::Config { what: ConfigAction::Check } => check(&source, &settings),
         Action::Doctor => doctor::run(&settings),
         Action::Simulate(_) => Ok(()),
+    }
+}
+
+/// Lets `headwater simulate --trace | head` end as other programs do; Rust ignores SIGPIPE,
+/// which turns the closed pipe into a panic. A server must not end so.
+fn end_quietly_with_the_reader() {
+    // SAFETY: sets a signal's default action before any thread is started.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }
 
