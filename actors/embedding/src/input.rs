@@ -15,7 +15,7 @@ pub enum InputProblem {
     TooLong { index: usize, given_tokens: usize, allowed_tokens: usize },
     /// All inputs together are longer than one request may be.
     TooManyTokens { given: usize, allowed: usize },
-    /// An input given as token ids holds none.
+    /// An input is an empty text, or an empty list of token ids.
     NoTokens { index: usize },
 }
 
@@ -39,6 +39,15 @@ pub fn check_count(texts: usize, limits: &InputLimits) -> Result<(), InputProble
 /// [`InputProblem::NoTokens`].
 pub fn check_ids(index: usize, ids: &[u32]) -> Result<(), InputProblem> {
     if ids.is_empty() { Err(InputProblem::NoTokens { index }) } else { Ok(()) }
+}
+
+/// Refuses the empty text, as OpenAI and Text Embeddings Inference do: its vector would mean
+/// nothing, and it is most often a client's mistake.
+///
+/// # Errors
+/// [`InputProblem::NoTokens`].
+pub fn check_text(index: usize, text: &str) -> Result<(), InputProblem> {
+    if text.is_empty() { Err(InputProblem::NoTokens { index }) } else { Ok(()) }
 }
 
 /// Checks the length of every input and of all together, special tokens counted.

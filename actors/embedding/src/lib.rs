@@ -11,7 +11,7 @@ mod settings;
 
 pub use dispatch::Dispatcher;
 pub use effects::{BatchId, Effect, Failure, ItemId, ReplicaIndex, RequestId};
-pub use input::{InputProblem, check_count, check_ids, check_length};
+pub use input::{InputProblem, check_count, check_ids, check_length, check_text};
 pub use output::{OutputFormat, Quantised, quantise, shorten};
 pub use queue::{Item, Queue};
 pub use settings::{BatchSettings, InputLimits};

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use headwater_embedding::{
     Failure, InputProblem, ReplicaIndex, RequestId, check_count, check_ids, check_length,
+    check_text,
 };
 use headwater_models::{Model, ModelCard, Piece, TokenIds, TokenizeError};
 use ractor::ActorRef;
@@ -223,6 +224,11 @@ impl ModelHandle {
             Inputs::Tokens(lists) => (lists.len(), lists.iter().map(Vec::len).sum()),
         };
         check_count(count, limits).map_err(EmbedError::Input)?;
+        if let Inputs::Texts(texts) = &inputs {
+            for (index, text) in texts.iter().enumerate() {
+                check_text(index, text).map_err(EmbedError::Input)?;
+            }
+        }
         let model = Arc::clone(&self.model);
         let read = off_thread(bytes, move || tokenize(&*model, inputs, purpose)).await??;
         let lengths: Vec<usize> = read.iter().map(|text| text.whole_length).collect();

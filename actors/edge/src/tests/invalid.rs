@@ -68,6 +68,7 @@ async fn token_ids() {
     let input = |input: Value| json!({"model": "plain", "input": input});
     check(vec![
         case(input(json!([[5], []])), 400, "empty_input", "input[1]", &["input[1]", "no tokens"]),
+        case(input(json!(["a", ""])), 400, "empty_input", "input[1]", &["input[1]", "no tokens"]),
         case(
             input(json!([[5], [6, 30_000]])),
             400,

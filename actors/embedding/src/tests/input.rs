@@ -5,7 +5,7 @@ use headwater_models::double::DoubleModel;
 use headwater_models::encoder::Model;
 
 use crate::InputProblem::{NoTexts, NoTokens, TooLong, TooManyTexts, TooManyTokens};
-use crate::{InputLimits, InputProblem, check_count, check_ids, check_length};
+use crate::{InputLimits, InputProblem, check_count, check_ids, check_length, check_text};
 
 const LIMITS: InputLimits = InputLimits { texts: 3, tokens: 20 };
 
@@ -29,6 +29,8 @@ fn counts() {
 #[test]
 fn ids() {
     assert_eq!(check_ids(3, &[]), Err(NoTokens { index: 3 }));
+    assert_eq!(check_text(3, ""), Err(NoTokens { index: 3 }));
+    assert_eq!(check_text(3, " "), Ok(()));
     assert_eq!(check_ids(3, &[7]), Ok(()));
 }
 
