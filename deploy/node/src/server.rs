@@ -10,6 +10,7 @@ use axum::extract::Request;
 use axum::serve::ListenerExt;
 use headwater_actors::embedding::{self, EmbeddingHandle, EmbeddingMetrics, EmbeddingSettings};
 use headwater_edge::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, router, starting};
+use headwater_storage::retry::Retry;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,6 +29,8 @@ const FLUSH_MS: u64 = 2000;
 pub struct Node {
     address: SocketAddr,
     embedding: EmbeddingHandle,
+    /// Open as long as the node serves, so that no second node takes its file.
+    store: Retry,
     gate: Gate,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
@@ -99,7 +102,8 @@ impl Node {
         let server = spawn_server(listener, starting(gate.clone()), Arc::clone(&serving), stopped);
         tracing::info!(%address, "listening; loading");
         let mut registry = Registry::default();
-        let embedding = start_embedding(&settings, &mut registry).await?;
+        let store = store::open(&settings).await?;
+        let embedding = start_embedding(&settings, &store, &mut registry).await?;
         let edge = Edge {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),
@@ -112,7 +116,7 @@ impl Node {
         embedding.loaded().await;
         tracing::info!(%address, "ready");
         let drain_timeout = Duration::from_millis(settings.server.drain_timeout_ms);
-        Ok(Node { address, embedding, gate, stop, server, drain_timeout })
+        Ok(Node { address, embedding, store, gate, stop, server, drain_timeout })
     }
 
     /// Where the node listens.
@@ -135,6 +139,8 @@ impl Node {
         let left = self.gate.inside();
         let _ = self.stop.send(());
         let _ = tokio::time::timeout(Duration::from_millis(FLUSH_MS), self.server).await;
+        // The store writes what it still holds as it closes.
+        drop(self.store);
         match emptied {
             Ok(()) => {
                 tracing::info!("drained");
@@ -182,12 +188,12 @@ fn spawn_server(
 
 async fn start_embedding(
     settings: &Settings,
+    store: &Retry,
     registry: &mut Registry,
 ) -> Result<EmbeddingHandle, Failure> {
-    let store = store::open(settings).await?;
     let served = models::load(settings).await?;
     for model in &served {
-        store::record_model(&store, model.model.card()).await?;
+        store::record_model(store, model.model.card()).await?;
     }
     let section = &settings.embedding;
     let service = EmbeddingSettings {
