@@ -89,21 +89,14 @@ impl Model for DoubleModel {
 
     fn adopt(&self, ids: &[u32], limit: Option<usize>) -> Result<TokenIds, TokenizeError> {
         match ids.iter().find(|id| **id >= VOCABULARY) {
-            Some(id) => {
-                Err(TokenizeError::UnknownId { id: *id, vocabulary: VOCABULARY as usize })
-            }
+            Some(id) => Err(TokenizeError::UnknownId { id: *id, vocabulary: VOCABULARY as usize }),
             None => Ok(self.frame(ids.to_vec(), limit)),
         }
     }
 
     fn pieces(&self, text: &str, special: bool) -> Result<Vec<Piece>, TokenizeError> {
-        let mark = |id, text: &str| Piece {
-            id,
-            text: text.to_owned(),
-            special: true,
-            start: 0,
-            stop: 0,
-        };
+        let mark =
+            |id, text: &str| Piece { id, text: text.to_owned(), special: true, start: 0, stop: 0 };
         let mut pieces = Vec::new();
         if special {
             pieces.push(mark(FIRST_SPECIAL, "[CLS]"));

@@ -1,0 +1,144 @@
+//! A plain HTTP/1.1 client that sends what it is told, right or wrong, over one connection.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// One connection, used for one request after the other.
+pub struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+/// One answer, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Connection {
+    /// `hang_timeout` bounds every read and write: it tells a hang from an answer, no more.
+    ///
+    /// # Errors
+    /// When nobody accepts the connection.
+    pub fn open(address: SocketAddr, hang_timeout: Duration) -> io::Result<Connection> {
+        let stream = TcpStream::connect_timeout(&address, hang_timeout)?;
+        stream.set_read_timeout(Some(hang_timeout))?;
+        stream.set_write_timeout(Some(hang_timeout))?;
+        stream.set_nodelay(true)?;
+        Ok(Connection { stream: BufReader::new(stream) })
+    }
+
+    /// Sends `GET target` and waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Connection::receive`].
+    pub fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> io::Result<Answer> {
+        self.send("GET", target, headers, &[])?;
+        self.receive()
+    }
+
+    /// Sends `POST target` with the body as JSON and waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Connection::receive`].
+    pub fn post(
+        &mut self,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        self.send("POST", target, headers, body)?;
+        self.receive()
+    }
+
+    /// Sends one request and does not wait.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn send(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<()> {
+        let mut head = format!("{method} {target} HTTP/1.1\r\nhost: headwater\r\n");
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let length = body.len();
+        head.push_str(&format!("content-type: application/json\r\ncontent-length: {length}\r\n"));
+        head.push_str("\r\n");
+        let mut request = head.into_bytes();
+        request.extend_from_slice(body);
+        self.stream.get_mut().write_all(&request)
+    }
+
+    /// Reads one answer.
+    ///
+    /// # Errors
+    /// When the connection breaks, nothing comes in time, or what comes is no answer with a
+    /// `content-length`.
+    pub fn receive(&mut self) -> io::Result<Answer> {
+        let first = self.line()?;
+        let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+        let status = status.and_then(|digits| digits.parse().ok());
+        let status = status.ok_or_else(|| wrong(format!("no status line: {first:?}")))?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) =
+                line.split_once(':').ok_or_else(|| wrong(format!("no header: {line:?}")))?;
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let length = length.and_then(|(_, value)| value.parse().ok());
+        let length = length.ok_or_else(|| wrong("no content-length".to_owned()))?;
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body)?;
+        Ok(Answer { status, headers, body })
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed"));
+        }
+        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    }
+}
+
+impl Answer {
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(header, _)| header == name);
+        found.next().map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON; null when it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// OpenAI's `code` of an error; empty when the answer is none.
+    pub fn error_code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The body as text, with a mark for whatever is not UTF-8.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+fn wrong(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

@@ -1,0 +1,156 @@
+//! Canaries in everything a client or an operator keeps secret, and a look at everything the
+//! node writes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use headwater_tests::http::{Answer, Connection};
+use headwater_tests::node::{MODEL, NodeProcess, run};
+use serde_json::json;
+
+const KEY: &str = "c0ffee11decade22facade33c0ffee44deface55baddad66cabbed77beaded88";
+const TEXT: &str = "CANARY-input-text-5d1f";
+const BEARER: &str = "CANARY-bearer-90b2";
+const QUERY: &str = "CANARY-query-7e66";
+const HEADER: &str = "CANARY-x-api-key-31c4";
+
+/// What may be found nowhere: a name for the finding, and the text.
+fn canaries(token: &str) -> Vec<(&'static str, String)> {
+    let key: Vec<u8> = KEY
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect();
+    let numbers = format!("{key:?}");
+    let signature = token.rsplit('.').next().unwrap();
+    assert!(signature.len() > 40, "{signature}");
+    vec![
+        ("the key", KEY.to_owned()),
+        ("the key's bytes", numbers.trim_matches(['[', ']']).to_owned()),
+        ("the token's signature", signature.to_owned()),
+        ("the wrong bearer", BEARER.to_owned()),
+        ("the text", TEXT.to_owned()),
+        ("the query", QUERY.to_owned()),
+        ("the header", HEADER.to_owned()),
+    ]
+}
+
+/// One line for every canary that stands in `bytes`.
+fn find(canaries: &[(&str, String)], place: &str, bytes: &[u8]) -> Vec<String> {
+    let found = canaries.iter().filter(|(_, canary)| {
+        let mut windows = bytes.windows(canary.len());
+        windows.any(|window| window.eq_ignore_ascii_case(canary.as_bytes()))
+    });
+    found.map(|(name, _)| format!("{name} stands in {place}")).collect()
+}
+
+fn assert_absent(canaries: &[(&str, String)], place: &str, bytes: &[u8]) {
+    let found = find(canaries, place, bytes);
+    assert!(found.is_empty(), "{}:\n{}", found.join("\n"), String::from_utf8_lossy(bytes));
+}
+
+/// The bodies to send, each with the status that a good token gets.
+fn bodies() -> Vec<(Vec<u8>, u16)> {
+    let text = |value: serde_json::Value| value.to_string().into_bytes();
+    let long = format!("{TEXT} {}", "word ".repeat(300));
+    let invalid = [b"{\"input\": \"", TEXT.as_bytes(), b"\xff\"}"].concat();
+    vec![
+        (text(json!({"model": MODEL, "input": TEXT})), 200),
+        (text(json!({"model": MODEL, "input": [TEXT, long]})), 400),
+        (text(json!({"model": MODEL, "input": [TEXT, 7]})), 400),
+        (text(json!({"model": MODEL, "input": [7, TEXT]})), 400),
+        (text(json!({"model": MODEL, "input": {"text": TEXT}})), 400),
+        (text(json!({"model": MODEL, "input": {TEXT: 1}})), 400),
+        (text(json!({"model": MODEL, "input": [[TEXT]]})), 400),
+        (text(json!({"model": "other", "input": TEXT})), 404),
+        (text(json!({"input": TEXT})), 400),
+        (text(json!(TEXT)), 400),
+        (text(json!([TEXT])), 400),
+        (format!("{{\"model\": \"{MODEL}\", \"input\": \"{TEXT}").into_bytes(), 400),
+        (format!("{{\"model\": \"{MODEL}\", \"input\": \"a\"}} {TEXT}").into_bytes(), 400),
+        (TEXT.as_bytes().to_vec(), 400),
+        (invalid, 400),
+    ]
+}
+
+/// Sends every body with the authorization and gives every answer to `judge`.
+fn send_all(
+    client: &mut Connection,
+    authorization: &str,
+    mut judge: impl FnMut(&[u8], u16, &Answer),
+) {
+    let headers = [("authorization", authorization), ("x-api-key", HEADER)];
+    let targets = ["/v1/embeddings", "/embed", "/tokenize"];
+    for target in targets {
+        for (body, status) in bodies() {
+            let answer = client.post(&format!("{target}?secret={QUERY}"), &headers, &body).unwrap();
+            // The other routes have fields of their own; their refusals are as silent.
+            let status = if target == "/v1/embeddings" { status } else { answer.status };
+            judge(&body, status, &answer);
+        }
+    }
+    let target = format!("/v1/models?secret={QUERY}");
+    judge(&[], 200, &client.get(&target, &headers).unwrap());
+}
+
+fn files_under(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files_under(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+#[test]
+fn nothing_secret_is_written_or_echoed() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    fs::write(&key, KEY).unwrap();
+    let key_setting = format!("auth.key_file={}", key.display());
+    let minted = run(&["token", "--tenant", "acme", "--set", &key_setting]).unwrap();
+    let token = String::from_utf8(minted.stdout).unwrap().trim().to_owned();
+    let canaries = canaries(&token);
+    assert_absent(&canaries, "the mint's log", &minted.stderr);
+
+    let data_dir = folder.path().join("data");
+    let settings = [key_setting, "log.level=trace".to_owned()];
+    let node = NodeProcess::ready(&data_dir, &settings).unwrap();
+    let mut client = node.connect().unwrap();
+    let (mut answers, mut echoes) = (0, Vec::new());
+    send_all(&mut client, &format!("Bearer {token}"), |body, status, answer| {
+        let sent = String::from_utf8_lossy(body);
+        assert_eq!(answer.status, status, "{sent}: {}", answer.text());
+        // What `/tokenize` returns when it serves are the text's own pieces.
+        if answer.status != 200 {
+            let place = format!("the answer to {sent}: {}", answer.text());
+            echoes.extend(find(&canaries, &place, &answer.body));
+        }
+        answers += 1;
+    });
+    for authorization in [format!("Bearer {BEARER}"), BEARER.to_owned(), format!("{token}x")] {
+        send_all(&mut client, &authorization, |_, _, answer| {
+            assert_eq!(answer.status, 401, "{}", answer.text());
+            assert_absent(&canaries, "a refusal", &answer.body);
+            assert_absent(&canaries, "its headers", format!("{:?}", answer.headers).as_bytes());
+            answers += 1;
+        });
+    }
+    let page = client.get("/metrics", &[]).unwrap();
+    assert!(page.text().contains("headwater_http_requests_total"), "{}", page.text());
+    assert_absent(&canaries, "the metrics", &page.body);
+
+    let ended = node.stop().unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let accesses = ended.log.matches("headwater::access").count();
+    assert!(accesses >= answers, "{accesses} lines for {answers} answers: the log was not read");
+    assert!(ended.log.contains("\"TRACE\""), "nothing was logged at the level trace");
+    assert_absent(&canaries, "the log", ended.log.as_bytes());
+    assert_absent(&canaries, "standard output", ended.stdout.as_bytes());
+    let files = files_under(&data_dir);
+    assert!(!files.is_empty(), "the node kept nothing");
+    for file in files {
+        assert_absent(&canaries, &file.display().to_string(), &fs::read(&file).unwrap());
+    }
+    assert!(echoes.is_empty(), "{} echoes:\n{}", echoes.len(), echoes.join("\n"));
+}
