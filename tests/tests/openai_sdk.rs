@@ -7,7 +7,7 @@ use headwater_tests::node::{MODEL, NodeProcess, run};
 use headwater_tests::repository_root;
 use serde_json::Value;
 
-const ROWS: [&str; 13] = [
+const ROWS: [&str; 14] = [
     "hundred",
     "floats",
     "truncated",
@@ -17,6 +17,7 @@ const ROWS: [&str; 13] = [
     "wrong model",
     "too long",
     "empty list",
+    "empty text",
     "body of 50 MB",
     "huge batch",
     "invalid UTF-8",

@@ -2,10 +2,12 @@
 //! node writes.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use headwater_tests::http::{Answer, Connection};
-use headwater_tests::node::{MODEL, NodeProcess, run};
+use headwater_tests::node::{HANG_TIMEOUT, MODEL, NodeProcess, run};
 use serde_json::json;
 
 const KEY: &str = "c0ffee11decade22facade33c0ffee44deface55baddad66cabbed77beaded88";
@@ -93,6 +95,74 @@ fn send_all(
     judge(&[], 200, &client.get(&target, &headers).unwrap());
 }
 
+/// One HTTP/2 string or header by hand (RFC 7541, sections 5.2 and 6.2.2): never compressed,
+/// never indexed.
+fn hpack(name: &str, value: &str) -> Vec<u8> {
+    let mut header = vec![0];
+    for text in [name, value] {
+        let length = text.len();
+        if length < 127 {
+            header.push(u8::try_from(length).unwrap());
+        } else {
+            let rest = length - 127;
+            assert!(rest < 128 * 128, "{length} bytes");
+            let low = u8::try_from(rest % 128).unwrap();
+            header.extend([127, low | 128, u8::try_from(rest / 128).unwrap()]);
+        }
+        header.extend_from_slice(text.as_bytes());
+    }
+    header
+}
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The good request over HTTP/2, whose library traces its frames. Returns when it is answered.
+fn send_http2(address: SocketAddr, token: &str) {
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    let (end_stream, end_headers) = (1, 4);
+    let authorization = format!("Bearer {token}");
+    let path = format!("/v1/embeddings?secret={QUERY}");
+    let headers = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "headwater"),
+        (":path", path.as_str()),
+        ("authorization", authorization.as_str()),
+        ("x-api-key", HEADER),
+    ];
+    let headers: Vec<u8> = headers.iter().flat_map(|(name, value)| hpack(name, value)).collect();
+    let body = json!({"model": MODEL, "input": TEXT}).to_string();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(HANG_TIMEOUT)).unwrap();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let request = [
+        preface,
+        frame(SETTINGS, 0, 0, &[]),
+        frame(HEADERS, end_headers, 1, &headers),
+        frame(DATA, end_stream, 1, body.as_bytes()),
+    ];
+    stream.write_all(&request.concat()).unwrap();
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload).unwrap();
+        if head[3] == HEADERS {
+            // Index 8 of the static table is `:status: 200`.
+            assert_eq!(payload[0], 0x88, "{payload:?}");
+        }
+        if head[3] == DATA && head[4] & end_stream != 0 {
+            return;
+        }
+    }
+}
+
 fn files_under(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -136,6 +206,7 @@ fn nothing_secret_is_written_or_echoed() {
             answers += 1;
         });
     }
+    send_http2(node.address().unwrap(), &token);
     let page = client.get("/metrics", &[]).unwrap();
     assert!(page.text().contains("headwater_http_requests_total"), "{}", page.text());
     assert_absent(&canaries, "the metrics", &page.body);
