@@ -51,6 +51,24 @@ async fn collect(mut body: Body, limit_bytes: usize) -> Result<BytesMut, ApiErro
     if seen > limit_bytes { Err(ApiError::body_too_large(limit_bytes)) } else { Ok(kept) }
 }
 
+/// serde quotes the value that it did not expect. A string may be a client's text, which
+/// must not travel on in errors and logs, so only the word `string` stays. Rust's name of a
+/// request means nothing to its sender, so that goes too.
+fn without_text(problem: &str) -> String {
+    let mut told = problem.to_owned();
+    if let Some((before, found)) = problem.split_once(": string \"") {
+        let expected = found.rsplit_once(", expected ").map_or("", |(_, expected)| expected);
+        told = format!("{before}: string, expected {expected}");
+    }
+    match told.split_once("expected struct ") {
+        Some((before, name)) => {
+            let place = name.split_once(' ').map_or("", |(_, place)| place);
+            format!("{before}expected an object {place}")
+        }
+        None => told,
+    }
+}
+
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let place = error.valid_up_to();
@@ -60,10 +78,13 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let problem = error.into_inner();
-        if problem.is_data() && path != "." {
-            ApiError::invalid(&path, "invalid_field", format!("{path}: {problem}"))
-        } else if problem.is_data() {
-            ApiError::bad_body(format!("the request body: {problem}"))
+        if problem.is_data() {
+            let told = without_text(&problem.to_string());
+            if path == "." {
+                ApiError::bad_body(format!("the request body: {told}"))
+            } else {
+                ApiError::invalid(&path, "invalid_field", format!("{path}: {told}"))
+            }
         } else {
             ApiError::bad_body(format!("the request body is not valid JSON: {problem}"))
         }

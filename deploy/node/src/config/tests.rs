@@ -97,7 +97,10 @@ fn errors_name_the_key_and_its_place() {
         &["--set server.nothing=1", "nothing"],
     );
     check(Given { flags: &["server.threads"], ..NOTHING }, &["--set server.threads", "key=value"]);
-    check(Given { flags: &["server.threads.x=1"], ..NOTHING }, &["threads", "no key x"]);
+    check(
+        Given { flags: &["server.threads.x=1"], ..NOTHING },
+        &["--set server.threads.x=1", "expected usize"],
+    );
 }
 
 #[test]
