@@ -87,6 +87,12 @@ fn download(package: &Package, python: &str, folder: &Path) -> Result<PathBuf, F
         })?;
     if !output.status.success() {
         let told = String::from_utf8_lossy(&output.stderr);
+        if told.contains("No module named pip") {
+            return Err(FetchError::Source(format!(
+                "{python} has no pip; install it (Debian: python3-pip), or name another Python \
+                 in {PYTHON}"
+            )));
+        }
         let last = told.lines().rev().find(|line| line.contains("ERROR")).unwrap_or(told.trim());
         return Err(FetchError::Unreachable(format!(
             "pip did not download {} {}: {last}; check the network, or unpack the model \
