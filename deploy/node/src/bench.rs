@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use crate::config::Settings;
+use crate::config::{ConfigSource, Settings};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use load::{Figures, Load};
@@ -53,22 +53,27 @@ pub struct EmbeddingFlags {
 ///
 /// # Errors
 /// When a server does not start or refuses a request.
-pub fn run(action: BenchAction, settings: Settings) -> Result<(), Failure> {
+pub fn run(action: BenchAction, settings: &Settings, source: &ConfigSource) -> Result<(), Failure> {
     let BenchAction::Embedding(flags) = action;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Failure::broken)?;
-    runtime.block_on(embedding(&flags, &settings))
+    runtime.block_on(embedding(&flags, settings, source))
 }
 
-async fn embedding(flags: &EmbeddingFlags, settings: &Settings) -> Result<(), Failure> {
+async fn embedding(
+    flags: &EmbeddingFlags,
+    settings: &Settings,
+    source: &ConfigSource,
+) -> Result<(), Failure> {
     let model = &settings.embedding.models[0];
     let folder = crate::models::weights_folder(settings, model).await?;
-    let mut peers = vec![Peer::headwater(settings).await?];
+    let mut peers = vec![Peer::headwater(settings, source, &model.name).await?];
     if !flags.no_baseline {
         let threads = flags.baseline_threads.unwrap_or(settings.server.threads);
-        peers.push(Peer::baseline(&flags.python, &flags.baseline, &folder, threads).await?);
+        let (python, script) = (&flags.python, &flags.baseline);
+        peers.push(Peer::baseline(python, script, &folder, threads, &model.name).await?);
     }
     let duration = Duration::from_secs(flags.seconds);
     let workloads = Workload::all();

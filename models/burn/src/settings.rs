@@ -30,6 +30,24 @@ pub struct BurnSettings {
     pub matryoshka_dimensions: Vec<usize>,
 }
 
+impl BurnSettings {
+    /// A model on the CPU in f32, used as its folder says and without prefixes.
+    pub fn new(name: &str, folder: PathBuf) -> Self {
+        BurnSettings {
+            name: name.to_owned(),
+            folder,
+            device: DeviceChoice::Cpu,
+            dtype: NumberFormat::F32,
+            pooling: None,
+            normalise: None,
+            max_tokens: None,
+            query_prefix: String::new(),
+            passage_prefix: String::new(),
+            matryoshka_dimensions: Vec::new(),
+        }
+    }
+}
+
 /// Where an encoder computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceChoice {

