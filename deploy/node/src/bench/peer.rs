@@ -43,8 +43,9 @@ impl Peer {
         for flag in &source.flags {
             command.arg("--set").arg(flag);
         }
-        command.arg("serve").arg("--listen").arg(address.to_string());
+        // All ahead of the subcommand: behind it, --set replaces what stands before.
         command.args(["--set", "storage.engine=memory", "--set", "log.level=error"]);
+        command.arg("serve").arg("--listen").arg(address.to_string());
         let data_dir = crate::config::data_dir(settings)?;
         command.arg("--data-dir").arg(data_dir);
         Peer::spawn("headwater", command, address, model).await
