@@ -10,6 +10,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::member::{Incarnation, NodeId};
+use crate::mutants::{Mutant, planted};
 
 /// The row of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +61,15 @@ pub fn acquire(
     ttl_ms: u64,
 ) -> Acquired {
     let epoch = match existing {
-        Some(lease) if lease.expires_ms > now_ms && lease.holder != *claimant => {
+        Some(lease)
+            if lease.expires_ms > now_ms
+                && lease.holder != *claimant
+                && !planted(Mutant::RunningLeaseGranted) =>
+        {
             let remaining_ms = lease.expires_ms - now_ms;
             return Acquired::Held { by: lease.holder.node.clone(), remaining_ms };
         }
+        Some(lease) if planted(Mutant::EpochReused) => lease.epoch,
         Some(lease) => lease.epoch.saturating_add(1),
         None => 1,
     };
@@ -111,10 +117,14 @@ pub fn hand_over(
 
 /// Whether the holder must have stopped by now, on its own clock.
 pub fn holder_must_stop(lease: &Lease, now_ms: u64, max_skew_ms: u64) -> bool {
-    now_ms.saturating_add(max_skew_ms) >= lease.expires_ms
+    let margin_ms = if planted(Mutant::SkewIgnored) { 0 } else { max_skew_ms };
+    now_ms.saturating_add(margin_ms) >= lease.expires_ms
 }
 
 fn still_mine(existing: &Lease, mine: &Lease, now_ms: u64) -> Result<(), LeaseLost> {
+    if planted(Mutant::LostLeaseRenewed) {
+        return Ok(());
+    }
     if existing.holder != mine.holder || existing.epoch != mine.epoch {
         let (by, epoch) = (existing.holder.node.clone(), existing.epoch);
         return Err(LeaseLost::Taken { by, epoch });
@@ -146,7 +156,7 @@ impl Fence {
     /// [`StaleEpoch`]: the effect must not be applied.
     pub fn admit(&mut self, key: &[u8], epoch: u64) -> Result<(), StaleEpoch> {
         match self.highest.get_mut(key) {
-            Some(highest) if *highest > epoch => {
+            Some(highest) if *highest > epoch && !planted(Mutant::StaleEpochAdmitted) => {
                 return Err(StaleEpoch { given: epoch, highest: *highest });
             }
             Some(highest) => *highest = epoch,

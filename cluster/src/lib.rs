@@ -3,12 +3,15 @@
 //! Nouns and pure rules, one trait ([`Transport`]) and its in-memory double. No clock, no
 //! randomness and no I/O: `now_ms` comes in, and what to store or send goes out as a value.
 
+mod keeper;
 mod lease;
 mod member;
 mod memory;
+pub mod mutants;
 mod placement;
 mod transport;
 
+pub use keeper::{Keeper, KeeperEffect, KeeperSettings, Renewal};
 pub use lease::{
     Acquired, Claimant, Fence, Lease, LeaseLost, StaleEpoch, acquire, hand_over, holder_must_stop,
     release, renew,
@@ -18,4 +21,6 @@ pub use member::{
 };
 pub use memory::{MemoryLimits, MemoryNetwork, MemoryTransport};
 pub use placement::candidates;
-pub use transport::{Envelope, Lane, Transport, TransportError};
+pub use transport::{
+    ByteStream, Envelope, Lane, LinkChange, StreamBroken, Transport, TransportError,
+};

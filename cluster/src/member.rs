@@ -3,15 +3,16 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// The most bytes of a node's name.
 const NAME_BYTES_MAX: usize = 64;
 
-/// A node's name, unique in the cluster and kept over restarts.
+/// A node's name, unique in the cluster and kept over restarts; cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(String);
+pub struct NodeId(Arc<str>);
 
 /// Why a name is no node's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +36,7 @@ impl NodeId {
         let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
         match name.chars().find(|letter| !allowed(*letter)) {
             Some(letter) => Err(NodeIdProblem::Letter(letter)),
-            None => Ok(NodeId(name)),
+            None => Ok(NodeId(name.into())),
         }
     }
 
@@ -95,6 +96,8 @@ pub struct Member {
     pub capacity: u32,
     /// Work in progress, in the units of `capacity`, times 100.
     pub load: u32,
+    /// What it serves to others, for example `embedding/<model>`.
+    pub offers: BTreeSet<String>,
     pub versions: ProtocolRange,
 }
 

@@ -1,5 +1,7 @@
 //! Names, protocol ranges, and that merging depends on no order.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::{collection, prop_assert_eq, proptest};
 
@@ -14,6 +16,7 @@ fn member(node: &str, incarnation: u64, state: MemberState, revision: u64, load:
         address: "10.0.0.1:7400".to_owned(),
         capacity: 4,
         load,
+        offers: BTreeSet::new(),
         versions: ProtocolRange { oldest: 1, newest: 2 },
     }
 }

@@ -7,18 +7,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::{MemoryLimits, MemoryNetwork, MemoryTransport};
-use crate::member::NodeId;
-use crate::transport::{Envelope, Lane, Transport, TransportError};
+use crate::member::{Incarnation, NodeId};
+use crate::transport::{
+    ByteStream, Envelope, Lane, LinkChange, StreamBroken, Transport, TransportError,
+};
 
-const LIMITS: MemoryLimits = MemoryLimits { queue_envelopes: 3, payload_bytes: 8 };
+const LIMITS: MemoryLimits =
+    MemoryLimits { queue_envelopes: 3, payload_bytes: 8, streams: 2, stream_bytes: 4 };
 
 fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
 
+fn join(network: &MemoryNetwork, name: &str, incarnation: u64) -> MemoryTransport {
+    network.join(id(name), Incarnation(incarnation))
+}
+
 fn network() -> (MemoryNetwork, MemoryTransport, MemoryTransport) {
     let network = MemoryNetwork::new(LIMITS);
-    let (a, b) = (network.join(id("a")), network.join(id("b")));
+    let (a, b) = (join(&network, "a", 1), join(&network, "b", 1));
     (network, a, b)
 }
 
@@ -37,7 +44,7 @@ impl Wake for Count {
     }
 }
 
-fn poll<F: Future>(future: Pin<&mut F>, count: &Arc<Count>) -> Poll<F::Output> {
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>, count: &Arc<Count>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(&Waker::from(count.clone())))
 }
 
@@ -85,7 +92,7 @@ fn a_receiver_that_waits_is_woken_by_an_envelope_and_by_the_end() {
 
     let mut waiting = pin!(b.receive());
     assert!(poll(waiting.as_mut(), &count).is_pending());
-    let _restarted = network.join(id("b"));
+    let _restarted = join(&network, "b", 2);
     assert_eq!(count.0.load(Ordering::SeqCst), 2);
     assert_eq!(poll(waiting.as_mut(), &count), Poll::Ready(None));
 }
@@ -142,7 +149,7 @@ fn a_lost_envelope_looks_sent() {
 fn a_restart_and_an_end_close_the_old_transport() {
     let (network, a, old) = network();
     send(&a, "b", 1).unwrap();
-    let new = network.join(id("b"));
+    let new = join(&network, "b", 2);
     assert_eq!(now(old.receive()), None);
     assert_eq!(send(&old, "a", 2), Err(TransportError::Closed));
     drop(old);
@@ -150,4 +157,200 @@ fn a_restart_and_an_end_close_the_old_transport() {
     assert_eq!(received(&new), Some(3), "the end of the old one leaves the new one connected");
     drop(new);
     assert_eq!(send(&a, "b", 4), Err(TransportError::Unreachable(id("b"))));
+}
+
+fn up(node: &str, incarnation: u64) -> LinkChange {
+    LinkChange::Up { node: id(node), incarnation: Incarnation(incarnation), version: 1 }
+}
+
+fn down(node: &str, incarnation: u64, why: &str) -> LinkChange {
+    let incarnation = Incarnation(incarnation);
+    LinkChange::Down { node: id(node), incarnation, why: why.to_owned() }
+}
+
+/// Every change that waits.
+fn changes(transport: &MemoryTransport) -> Vec<LinkChange> {
+    let next = || match poll(pin!(transport.next_change()), &Arc::default()) {
+        Poll::Ready(change) => change,
+        Poll::Pending => None,
+    };
+    std::iter::from_fn(next).collect()
+}
+
+type Stream = Box<dyn ByteStream>;
+
+/// A stream from `a` to `b`, with both ends.
+fn stream(a: &MemoryTransport, b: &MemoryTransport) -> (Stream, Stream) {
+    let opened = now(a.open(&id("b"))).unwrap();
+    let (from, accepted) = now(b.accept()).unwrap();
+    assert_eq!(from, id("a"));
+    (opened, accepted)
+}
+
+#[test]
+fn links_change_with_joining_restarting_and_leaving() {
+    let (network, a, b) = network();
+    assert_eq!(changes(&a), [up("b", 1)]);
+    assert_eq!(changes(&b), [up("a", 1)]);
+    let new = join(&network, "b", 2);
+    assert_eq!(changes(&a), [down("b", 1, "the node was started anew"), up("b", 2)]);
+    assert_eq!(now(b.next_change()), None, "the replaced one is closed");
+    drop(b);
+    assert_eq!(changes(&a), []);
+    assert_eq!(changes(&new), [up("a", 1)]);
+    drop(new);
+    assert_eq!(changes(&a), [down("b", 2, "the node was closed")]);
+}
+
+#[test]
+fn a_cut_takes_the_link_from_the_side_that_cannot_send() {
+    let (network, a, b) = network();
+    assert_eq!((changes(&a), changes(&b)), (vec![up("b", 1)], vec![up("a", 1)]));
+    network.cut(&id("a"), &id("b"));
+    assert_eq!(changes(&a), [down("b", 1, "the direction was cut")]);
+    assert_eq!(changes(&b), []);
+    for (from, to) in [(&a, "b"), (&b, "a")] {
+        let refused = now(from.open(&id(to))).err();
+        assert_eq!(refused, Some(TransportError::Unreachable(id(to))), "streams need both");
+    }
+    network.cut(&id("b"), &id("a"));
+    assert_eq!(changes(&b), [down("a", 1, "the direction was cut")]);
+    network.mend(&id("a"), &id("b"));
+    network.mend(&id("b"), &id("a"));
+    assert_eq!((changes(&a), changes(&b)), (vec![up("b", 1)], vec![up("a", 1)]));
+}
+
+#[test]
+fn changes_that_nobody_reads_do_not_pile_up() {
+    let (network, a, _b) = network();
+    assert_eq!(changes(&a), [up("b", 1)]);
+    for _ in 0..100 {
+        network.cut(&id("a"), &id("b"));
+        network.mend(&id("a"), &id("b"));
+    }
+    assert_eq!(changes(&a), [down("b", 1, "the direction was cut"), up("b", 1)]);
+}
+
+#[test]
+fn a_waiting_task_is_woken_by_a_change_and_by_a_stream() {
+    let (network, a, b) = network();
+    assert_eq!(changes(&b), [up("a", 1)]);
+    let count = Arc::new(Count::default());
+    let mut change = pin!(b.next_change());
+    let mut accept = pin!(b.accept());
+    assert!(poll(change.as_mut(), &count).is_pending());
+    let _opened = now(a.open(&id("b"))).unwrap();
+    assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    assert!(poll(accept.as_mut(), &count).is_ready());
+    assert!(poll(change.as_mut(), &count).is_pending());
+    network.cut(&id("b"), &id("a"));
+    assert_eq!(count.0.load(Ordering::SeqCst), 2);
+    assert!(poll(change.as_mut(), &count).is_ready());
+}
+
+#[test]
+fn forgetting_lasts_until_an_introduction_or_a_restart() {
+    let (network, a, b) = network();
+    assert_eq!((changes(&a), changes(&b)), (vec![up("b", 1)], vec![up("a", 1)]));
+    a.forget(&id("b"));
+    assert_eq!(changes(&a), [down("b", 1, "the node was forgotten")]);
+    assert_eq!(changes(&b), [down("a", 1, "the node was forgotten")]);
+    assert_eq!(send(&a, "b", 1), Err(TransportError::Unreachable(id("b"))));
+    a.introduce(&id("b"), "b:7400");
+    assert_eq!((changes(&a), changes(&b)), (vec![up("b", 1)], vec![up("a", 1)]));
+    a.forget(&id("b"));
+    let _new = join(&network, "b", 2);
+    assert_eq!(changes(&a), [down("b", 1, "the node was forgotten"), up("b", 2)]);
+}
+
+#[test]
+fn a_stream_carries_both_directions_to_their_ends() {
+    let (_network, a, b) = network();
+    let (mut opened, mut accepted) = stream(&a, &b);
+    now(opened.write(b"ask")).unwrap();
+    now(opened.finish()).unwrap();
+    assert_eq!(now(accepted.read()), Ok(Some(b"ask".to_vec())));
+    assert_eq!(now(accepted.read()), Ok(None));
+    now(accepted.write(b"told")).unwrap();
+    now(accepted.finish()).unwrap();
+    drop(accepted);
+    assert_eq!(now(opened.read()), Ok(Some(b"told".to_vec())), "the end was finished, so whole");
+    assert_eq!(now(opened.read()), Ok(None));
+    assert_eq!(now(opened.read()), Ok(None));
+}
+
+#[test]
+fn a_writer_waits_for_its_reader_and_is_woken() {
+    let (_network, a, b) = network();
+    let (mut opened, mut accepted) = stream(&a, &b);
+    let count = Arc::new(Count::default());
+    let mut writing = opened.write(b"0123456789");
+    assert!(poll(writing.as_mut(), &count).is_pending());
+    let before = count.0.load(Ordering::SeqCst);
+    assert_eq!(now(accepted.read()), Ok(Some(b"0123".to_vec())), "no more than the capacity");
+    assert!(count.0.load(Ordering::SeqCst) > before);
+    assert!(poll(writing.as_mut(), &count).is_pending());
+    assert_eq!(now(accepted.read()), Ok(Some(b"4567".to_vec())));
+    assert!(poll(writing.as_mut(), &count).is_ready());
+    drop(writing);
+    assert_eq!(now(accepted.read()), Ok(Some(b"89".to_vec())));
+    let mut reading = accepted.read();
+    let count = Arc::new(Count::default());
+    assert!(poll(reading.as_mut(), &count).is_pending());
+    now(opened.write(b"x")).unwrap();
+    assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    assert_eq!(poll(reading.as_mut(), &count), Poll::Ready(Ok(Some(b"x".to_vec()))));
+}
+
+#[test]
+fn dropping_one_end_cancels_the_other() {
+    let (_network, a, b) = network();
+    let (mut opened, accepted) = stream(&a, &b);
+    let count = Arc::new(Count::default());
+    let mut reading = opened.read();
+    assert!(poll(reading.as_mut(), &count).is_pending());
+    drop(accepted);
+    assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    assert_eq!(poll(reading.as_mut(), &count), Poll::Ready(Err(StreamBroken::Cancelled)));
+    drop(reading);
+    assert_eq!(now(opened.write(b"x")), Err(StreamBroken::Cancelled));
+    drop(opened);
+
+    let (mut opened, mut accepted) = stream(&a, &b);
+    now(opened.write(b"half")).unwrap();
+    drop(opened);
+    assert_eq!(now(accepted.read()), Err(StreamBroken::Cancelled), "half is not the whole");
+    assert_eq!(now(accepted.write(b"x")), Err(StreamBroken::Cancelled));
+}
+
+#[test]
+fn a_lost_link_breaks_its_streams() {
+    let (network, a, b) = network();
+    let (mut opened, mut accepted) = stream(&a, &b);
+    network.cut(&id("b"), &id("a"));
+    let lost = StreamBroken::LinkLost("the direction was cut".to_owned());
+    assert_eq!(now(opened.write(b"x")), Err(lost.clone()));
+    assert_eq!(now(accepted.read()), Err(lost.clone()));
+    network.mend(&id("b"), &id("a"));
+    assert_eq!(now(accepted.finish()), Err(lost), "a mended link brings no stream back");
+    let mut unaccepted = now(a.open(&id("b"))).unwrap();
+    drop(b);
+    let lost = StreamBroken::LinkLost("the node was closed".to_owned());
+    assert_eq!(now(unaccepted.read()), Err(lost));
+}
+
+#[test]
+fn streams_are_bounded() {
+    let (_network, a, b) = network();
+    let first = now(a.open(&id("b"))).unwrap();
+    let _second = now(a.open(&id("b"))).unwrap();
+    let refused = || now(a.open(&id("b"))).err();
+    assert_eq!(refused(), Some(TransportError::Overloaded(id("b"))));
+    drop(first);
+    assert!(refused().is_some(), "it still waits for the other side to accept it");
+    let (_, mut accepted) = now(b.accept()).unwrap();
+    assert_eq!(now(accepted.read()), Err(StreamBroken::Cancelled));
+    drop(accepted);
+    assert_eq!(refused(), None);
+    assert_eq!(now(a.open(&id("a"))).err(), Some(TransportError::Unreachable(id("a"))));
 }

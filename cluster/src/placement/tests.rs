@@ -1,6 +1,6 @@
 //! Balance, small movement, and who is never chosen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{candidates, fraction};
 use crate::member::{Incarnation, Member, MemberState, NodeId, ProtocolRange};
@@ -16,6 +16,7 @@ fn cluster(capacities: &[u32]) -> Vec<Member> {
         address: String::new(),
         capacity: *capacity,
         load: 0,
+        offers: BTreeSet::new(),
         versions: ProtocolRange { oldest: 1, newest: 1 },
     };
     capacities.iter().enumerate().map(member).collect()
