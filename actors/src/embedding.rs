@@ -1,16 +1,21 @@
 //! The embedding service's shells: handle, supervisor, model actor, replica actor.
 
 mod actor;
+mod fleet;
 mod handle;
 mod messages;
 mod metrics;
 mod records;
+mod remote;
 mod replica;
 mod supervisor;
+mod wire;
 
+pub use fleet::{EmbeddingFleet, FleetModel};
 pub use handle::{EmbedCall, EmbedError, Embedded, EmbeddingHandle, Inputs, ModelHandle, Purpose};
 pub use metrics::EmbeddingMetrics;
 pub use records::{ServedBefore, record_served_model};
+pub use remote::{RemoteEmbedding, RemoteModel, offer_of, serve_embedding};
 pub use supervisor::{EmbeddingSettings, ServedModel, start};
 
 /// The pure service's nouns that a caller of the handle meets.

@@ -1,4 +1,8 @@
 //! The ractor shells that feed the pure services, one folder per service.
 
+pub mod caller;
+pub mod cluster;
 pub mod embedding;
 pub mod environment;
+pub mod runtime;
+pub mod tenancy;

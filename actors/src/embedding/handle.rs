@@ -60,6 +60,8 @@ pub struct Embedded {
     pub tokens: Vec<usize>,
     /// Places of the texts that were cut.
     pub truncated: Vec<usize>,
+    /// The other node that made the vectors; none for this one.
+    pub served_by: Option<String>,
 }
 
 /// Why a request got no vectors, by what the caller should do.
@@ -114,6 +116,16 @@ impl EmbeddingHandle {
     /// Whether every model has at least one loaded replica.
     pub fn ready(&self) -> bool {
         self.models.values().all(|model| model.live_replicas() > 0)
+    }
+
+    /// How much of the queues is taken, in percent; 0 without models.
+    pub fn busy_percent(&self) -> u32 {
+        let share = |model: &ModelHandle| {
+            let queue = model.settings.queue_tokens.max(1);
+            let taken = queue.saturating_sub(model.permits.available_permits());
+            (taken * 100 / queue) as u32
+        };
+        self.models.values().map(share).max().unwrap_or(0)
     }
 
     /// Waits until every model has at least one loaded replica.
@@ -213,7 +225,7 @@ impl ModelHandle {
         let permit = self.admit(tokens.iter().sum())?;
         let texts = read.into_iter().map(|text| text.ids).collect();
         let vectors = self.call(texts, permit).await?;
-        Ok(Embedded { vectors, tokens, truncated })
+        Ok(Embedded { vectors, tokens, truncated, served_by: None })
     }
 
     async fn read(&self, call: EmbedCall) -> Result<Vec<TokenIds>, EmbedError> {

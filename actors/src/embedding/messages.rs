@@ -44,3 +44,7 @@ pub(super) struct RunBatch {
     pub(super) batch: BatchId,
     pub(super) tokens: TokenBatch,
 }
+
+// With ractor's cluster part compiled in, local messages say that they are some.
+impl ractor::Message for ModelMessage {}
+impl ractor::Message for RunBatch {}

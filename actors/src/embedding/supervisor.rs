@@ -100,6 +100,8 @@ struct Child {
 /// Start the model actor at this place.
 struct StartModel(usize);
 
+impl ractor::Message for StartModel {}
+
 impl Actor for Supervisor {
     type Msg = StartModel;
     type State = Vec<Child>;

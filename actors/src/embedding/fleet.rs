@@ -1,0 +1,160 @@
+//! The models of this node and those that other nodes offer, behind one name each.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use headwater_cluster::NodeId;
+use headwater_models::{ModelCard, Piece};
+
+use super::handle::{EmbedCall, EmbedError, Embedded, EmbeddingHandle, ModelHandle};
+use super::remote::{RemoteEmbedding, RemoteModel};
+
+/// All models that this node's edge serves; cheap to clone.
+#[derive(Clone)]
+pub struct EmbeddingFleet {
+    local: EmbeddingHandle,
+    remote: Option<RemoteEmbedding>,
+}
+
+impl EmbeddingFleet {
+    /// This node's models alone.
+    pub fn local(local: EmbeddingHandle) -> EmbeddingFleet {
+        EmbeddingFleet { local, remote: None }
+    }
+
+    /// This node's models and those that others offer.
+    pub fn with_remote(local: EmbeddingHandle, remote: RemoteEmbedding) -> EmbeddingFleet {
+        EmbeddingFleet { local, remote: Some(remote) }
+    }
+
+    /// The model of this name or alias, wherever it runs.
+    pub fn model(&self, name: &str) -> Option<FleetModel> {
+        let local = self.local.model(name).cloned();
+        let wanted = local.as_ref().map_or(name, |local| local.card().name.as_str());
+        let remote = self.remote.as_ref().and_then(|remote| remote.model(wanted));
+        // Vectors of another fingerprint are another model's.
+        let same = |remote: &RemoteModel| {
+            local.as_ref().is_none_or(|local| local.card().fingerprint == remote.card().fingerprint)
+        };
+        let remote = remote.filter(same);
+        let card = match (&local, &remote) {
+            (Some(local), _) => Arc::new(local.card().clone()),
+            (None, Some(remote)) => Arc::clone(remote.card()),
+            (None, None) => return None,
+        };
+        Some(FleetModel { card, local, remote })
+    }
+
+    /// Every model, by name.
+    pub fn cards(&self) -> Vec<Arc<ModelCard>> {
+        let remote = self.remote.as_ref().map(RemoteEmbedding::cards).unwrap_or_default();
+        let mut cards: BTreeMap<String, Arc<ModelCard>> =
+            remote.into_iter().map(|card| (card.name.clone(), card)).collect();
+        let local = self.local.models().map(ModelHandle::card);
+        cards.extend(local.map(|card| (card.name.clone(), Arc::new(card.clone()))));
+        cards.into_values().collect()
+    }
+
+    /// Whether every model of this node has a loaded replica.
+    pub fn ready(&self) -> bool {
+        self.local.ready()
+    }
+}
+
+/// One model of the fleet; cheap to clone.
+#[derive(Clone)]
+pub struct FleetModel {
+    card: Arc<ModelCard>,
+    local: Option<ModelHandle>,
+    remote: Option<RemoteModel>,
+}
+
+impl FleetModel {
+    pub fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    /// Embeds here while a replica is loaded and has room, else on the least loaded other node.
+    ///
+    /// # Errors
+    /// See [`EmbedError`]; when no node has room, this node's own reason.
+    pub async fn embed(&self, call: EmbedCall) -> Result<Embedded, EmbedError> {
+        let nodes = self.remote.as_ref().map(RemoteModel::nodes).unwrap_or_default();
+        let Some(local) = &self.local else { return self.embed_on(&nodes, call).await };
+        if nodes.is_empty() {
+            return local.embed(call).await;
+        }
+        if local.live_replicas() == 0 {
+            return self.embed_on(&nodes, call).await;
+        }
+        match local.embed(call.clone()).await {
+            Err(EmbedError::Overloaded { retry_after_ms }) => {
+                let elsewhere = self.embed_on(&nodes, call).await;
+                match elsewhere {
+                    Err(EmbedError::Overloaded { .. } | EmbedError::Unavailable) => {
+                        Err(EmbedError::Overloaded { retry_after_ms })
+                    }
+                    other => other,
+                }
+            }
+            Err(EmbedError::Unavailable) => self.embed_on(&nodes, call).await,
+            outcome => outcome,
+        }
+    }
+
+    /// Tries one node after the other while they are lost or have no room; vectors are the same
+    /// wherever they are made, so a second try does no harm.
+    async fn embed_on(&self, nodes: &[NodeId], call: EmbedCall) -> Result<Embedded, EmbedError> {
+        let Some(remote) = &self.remote else { return Err(EmbedError::Unavailable) };
+        let mut last = EmbedError::Unavailable;
+        for node in nodes {
+            match remote.embed(node, &call).await {
+                Err(error @ (EmbedError::Unavailable | EmbedError::Overloaded { .. })) => {
+                    last = error;
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(last)
+    }
+
+    /// Reads texts as pieces; only a node that has the model can.
+    ///
+    /// # Errors
+    /// As [`ModelHandle::pieces`], and [`EmbedError::Unavailable`] without a local model.
+    pub async fn pieces(
+        &self,
+        texts: Vec<String>,
+        special: bool,
+    ) -> Result<Vec<Vec<Piece>>, EmbedError> {
+        match &self.local {
+            Some(local) => local.pieces(texts, special).await,
+            None => Err(EmbedError::Unavailable),
+        }
+    }
+
+    /// An upper bound of the tokens that a call will use: a token has at least one character,
+    /// and a text two special tokens.
+    pub fn token_bound(&self, call: &EmbedCall) -> u64 {
+        let most = self.card.max_tokens as u64;
+        let bound = |length: usize| (length as u64 + 2).min(most);
+        match &call.inputs {
+            super::Inputs::Texts(texts) => {
+                let prefix = match call.purpose {
+                    super::Purpose::Plain => 0,
+                    super::Purpose::Query => self.card.query_prefix.chars().count(),
+                    super::Purpose::Passage => self.card.passage_prefix.chars().count(),
+                };
+                texts.iter().map(|text| bound(prefix + text.chars().count())).sum()
+            }
+            super::Inputs::Tokens(lists) => lists.iter().map(|ids| bound(ids.len())).sum(),
+        }
+    }
+}
+
+/// The cards of other nodes' models, by name.
+pub(super) type Cards = RwLock<BTreeMap<String, Arc<ModelCard>>>;
+
+pub(super) fn read_cards(cards: &Cards) -> BTreeMap<String, Arc<ModelCard>> {
+    cards.read().unwrap_or_else(PoisonError::into_inner).clone()
+}

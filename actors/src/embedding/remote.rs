@@ -1,0 +1,202 @@
+//! Embedding on other nodes: a stream per request, which ends with its answer or with the client.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use headwater_cluster::{ByteStream, NodeId, StreamBroken};
+use headwater_models::ModelCard;
+
+use super::fleet::{Cards, read_cards};
+use super::handle::{EmbedCall, EmbedError, Embedded, EmbeddingHandle};
+use super::wire::{
+    decode_call, decode_cards, decode_outcome, encode_call, encode_cards, encode_outcome,
+};
+use crate::caller::{Caller, Service};
+use crate::cluster::Members;
+
+/// Largest request or answer on a stream, in bytes.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Longest wait for a node's list of models, in ms.
+const CARDS_MS: u64 = 2_000;
+
+/// What a node tells the others that it offers: the name, and what shapes the vectors.
+pub fn offer_of(card: &ModelCard) -> String {
+    format!("embedding/{}@{}", card.name, card.fingerprint)
+}
+
+/// The models of other nodes; cheap to clone.
+#[derive(Clone)]
+pub struct RemoteEmbedding {
+    caller: Caller,
+    members: Members,
+    cards: Arc<Cards>,
+    timeout_ms: u64,
+}
+
+/// One model of other nodes.
+#[derive(Clone)]
+pub struct RemoteModel {
+    fleet: RemoteEmbedding,
+    card: Arc<ModelCard>,
+}
+
+impl RemoteEmbedding {
+    /// `timeout_ms` bounds one request on another node.
+    pub fn new(caller: Caller, members: Members, timeout_ms: u64) -> RemoteEmbedding {
+        RemoteEmbedding { caller, members, cards: Arc::new(RwLock::default()), timeout_ms }
+    }
+
+    pub(super) fn model(&self, name: &str) -> Option<RemoteModel> {
+        let card = self.cards.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()?;
+        Some(RemoteModel { fleet: self.clone(), card })
+    }
+
+    pub(super) fn cards(&self) -> Vec<Arc<ModelCard>> {
+        read_cards(&self.cards).into_values().collect()
+    }
+
+    /// Learns the cards of what others offer, until the node ends.
+    pub async fn follow(self) {
+        let mut changes = self.members.changes();
+        loop {
+            self.learn().await;
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn learn(&self) {
+        let known: BTreeSet<String> = self.cards().iter().map(|card| offer_of(card)).collect();
+        for seen in self.members.view() {
+            let is_news =
+                |offer: &String| offer.starts_with("embedding/") && !known.contains(offer);
+            if seen.is_me || !seen.is_reachable() || !seen.member.offers.iter().any(is_news) {
+                continue;
+            }
+            let node = &seen.member.node;
+            let listed = self.caller.call(node, Service::Embedding, Vec::new(), CARDS_MS).await;
+            let Ok(Ok(cards)) = listed.map(|bytes| decode_cards(&bytes)) else { continue };
+            let mut all = self.cards.write().unwrap_or_else(PoisonError::into_inner);
+            for card in cards {
+                // The first node's fingerprint stands while anybody offers it.
+                let stands =
+                    |known: &Arc<ModelCard>| !self.members.offering(&offer_of(known)).is_empty();
+                if !all.get(&card.name).is_some_and(stands) {
+                    all.insert(card.name.clone(), Arc::new(card));
+                }
+            }
+        }
+    }
+}
+
+impl RemoteModel {
+    pub(super) fn card(&self) -> &Arc<ModelCard> {
+        &self.card
+    }
+
+    /// The nodes that serve it now, the least loaded first.
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        self.fleet.members.offering(&offer_of(&self.card))
+    }
+
+    pub(super) async fn embed(
+        &self,
+        node: &NodeId,
+        call: &EmbedCall,
+    ) -> Result<Embedded, EmbedError> {
+        let RemoteEmbedding { caller, timeout_ms, .. } = &self.fleet;
+        let timeout_ms = *timeout_ms;
+        let exchange = exchange(caller, node, &self.card.name, call);
+        let bytes = caller.runtime().within(timeout_ms, exchange).await;
+        let bytes = bytes.ok_or(EmbedError::TimedOut { timeout_ms })?;
+        let bytes = bytes.ok_or(EmbedError::Unavailable)?;
+        let outcome = decode_outcome(&bytes).map_err(|_| EmbedError::Unavailable)?;
+        outcome.map(|embedded| Embedded { served_by: Some(node.to_string()), ..embedded })
+    }
+}
+
+/// One request's bytes for its answer's; none when the stream broke.
+async fn exchange(
+    caller: &Caller,
+    node: &NodeId,
+    model: &str,
+    call: &EmbedCall,
+) -> Option<Vec<u8>> {
+    let request = encode_call(model, call).ok()?;
+    let mut stream = caller.transport().open(node).await.ok()?;
+    write_message(&mut *stream, &request).await.ok()?;
+    // This side stays open: dropping it tells the other one that nobody waits any more.
+    read_message(&mut *stream).await.ok()
+}
+
+async fn write_message(stream: &mut dyn ByteStream, message: &[u8]) -> Result<(), StreamBroken> {
+    let length = u32::try_from(message.len()).map_err(|_| StreamBroken::Cancelled)?;
+    stream.write(&length.to_be_bytes()).await?;
+    stream.write(message).await
+}
+
+/// Reads one message: its length in 4 bytes, then so many bytes.
+async fn read_message(stream: &mut dyn ByteStream) -> Result<Vec<u8>, StreamBroken> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some((head, body)) = bytes.split_first_chunk::<4>() {
+            let length = u32::from_be_bytes(*head) as usize;
+            if length > MESSAGE_BYTES_MAX || body.len() > length {
+                return Err(StreamBroken::Cancelled);
+            }
+            if body.len() == length {
+                return Ok(body.to_vec());
+            }
+        }
+        match stream.read().await? {
+            Some(more) => bytes.extend_from_slice(&more),
+            None => return Err(StreamBroken::Cancelled),
+        }
+    }
+}
+
+/// Answers other nodes' requests to this node's models until the transport is closed.
+pub async fn serve_embedding(caller: Caller, models: EmbeddingHandle) {
+    let listed = models.clone();
+    caller.serve(Service::Embedding, move |_, _| {
+        let cards = encode_cards(listed.models().map(|model| model.card())).unwrap_or_default();
+        async move { cards }
+    });
+    while let Some((node, stream)) = caller.transport().accept().await {
+        let models = models.clone();
+        caller.runtime().spawn(async move {
+            if let Err(broken) = serve_one(stream, &models).await {
+                tracing::debug!(%node, %broken, "a request of another node ended early");
+            }
+        });
+    }
+}
+
+async fn serve_one(
+    mut stream: Box<dyn ByteStream>,
+    models: &EmbeddingHandle,
+) -> Result<(), StreamBroken> {
+    let request = read_message(&mut *stream).await?;
+    let outcome = {
+        let work = async {
+            let Ok((model, call)) = decode_call(&request) else {
+                return Err(EmbedError::Refused("the request cannot be read".to_owned()));
+            };
+            match models.model(&model) {
+                Some(model) => model.embed(call).await,
+                None => Err(EmbedError::Unavailable),
+            }
+        };
+        tokio::select! {
+            outcome = work => outcome,
+            // The asking side writes nothing more, so this ends only when it goes away.
+            gone = stream.read() => return gone.map(|_| ()),
+        }
+    };
+    let answer = encode_outcome(&outcome).unwrap_or_default();
+    write_message(&mut *stream, &answer).await?;
+    stream.finish().await?;
+    // Dropping the stream before the other side has read all would cut the answer off.
+    stream.read().await.map(|_| ())
+}

@@ -1,0 +1,29 @@
+//! Quotas: the edge's handle, the owners of tenants, and their rows in the store.
+
+mod actor;
+mod handle;
+mod inspect;
+mod messages;
+mod metrics;
+mod owner;
+mod owners;
+mod records;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod wire;
+
+pub use handle::{Share, TenancyHandle, TenancySettings};
+pub use inspect::{RowKey, RowValue, row_key, row_value};
+pub use messages::TenancyError;
+pub use metrics::TenancyMetrics;
+pub use owners::{OwnerHost, Owners, OwnersSettings};
+pub use records::{LedgerRow, ledger_rows, usage_rows};
+pub use transaction::tenant_key;
+
+/// The pure service's nouns that a caller of the handle meets.
+pub use headwater_tenancy::{
+    Amounts, Books, CounterKey, EdgeSettings, GrantSettings, Limit, LimitProblem, Limits,
+    OwnerSettings, Refusal, Unit, Window,
+};

@@ -1,0 +1,1 @@
+//! Quotas over one and several nodes in one process.

@@ -1,0 +1,289 @@
+//! One owner's transaction: proves the lease, reads the rows, does the arithmetic, writes.
+
+use std::collections::BTreeMap;
+
+use headwater_storage::retry::Retry;
+use headwater_storage::{RangeRead, ReadMode, StoreError, Transaction, codec};
+use headwater_tenancy::{
+    Amounts, Ask, Books, CounterKey, GrantSettings, Limits, Operation, Outcome, OwnerProblem,
+    Report, Window, apply_return, charge, grant,
+};
+use serde::{Deserialize, Serialize};
+
+use super::records::{
+    AmountsRecord, LedgerRow, LimitsRecord, allowance_key, allowances_of, counter_key,
+    counters_before, decode_allowance, encode_allowance, encode_entry, ledger_key, limits_key,
+    meta_key, usage_key,
+};
+use crate::cluster::{LeaseProof, lease_stands};
+use crate::runtime::Runtime;
+
+const RECORD: u8 = 1;
+/// Counters of so many windows stay for people to look at.
+const WINDOWS_KEPT: u64 = 120;
+/// Every so many transactions old rows are swept.
+const SWEEP_EVERY: u64 = 64;
+/// Most allowances looked at in one sweep.
+const SWEEP_ROWS: usize = 100;
+/// An allowance that did not come back for so long never will: its edge is gone.
+const ALLOWANCE_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// The key of a tenant's lease.
+pub fn tenant_key(tenant: &str) -> Vec<u8> {
+    format!("tenant/{tenant}").into_bytes()
+}
+
+/// One transaction's work.
+#[derive(Clone)]
+pub(super) struct Batch {
+    pub(super) tenant: String,
+    pub(super) proof: LeaseProof,
+    pub(super) operations: Vec<Operation>,
+    pub(super) grants: GrantSettings,
+}
+
+/// Counts a tenant's transactions.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct MetaRecord {
+    sequence: u64,
+}
+
+/// Does all of the batch in one transaction. Doing it twice is as good as once: every operation
+/// is found by its id.
+pub(super) async fn commit(
+    retry: &Retry,
+    runtime: &Runtime,
+    batch: Batch,
+) -> Result<Vec<Outcome>, OwnerProblem> {
+    let written = retry
+        .write_idempotent(|transaction| {
+            let (batch, wall_ms) = (batch.clone(), runtime.wall_ms());
+            Box::pin(async move {
+                if !lease_stands(transaction, &batch.proof).await? {
+                    return Ok(None);
+                }
+                let mut rows = Rows::load(transaction, &batch.tenant).await?;
+                let mut outcomes = Vec::with_capacity(batch.operations.len());
+                for operation in &batch.operations {
+                    outcomes.push(rows.apply(transaction, &batch, operation, wall_ms).await?);
+                }
+                rows.store(transaction, wall_ms).await?;
+                Ok(Some(outcomes))
+            })
+        })
+        .await;
+    match written {
+        Ok(Some(outcomes)) => Ok(outcomes),
+        Ok(None) => Err(OwnerProblem::NotOwner),
+        Err(error) => {
+            tracing::warn!(tenant = batch.tenant, %error, "an owner's transaction failed");
+            Err(OwnerProblem::StoreDown)
+        }
+    }
+}
+
+/// What the transaction has read and will write.
+struct Rows<'a> {
+    tenant: &'a str,
+    books: Books,
+    before: BTreeMap<CounterKey, u64>,
+    usage: BTreeMap<Vec<u8>, Amounts>,
+    sequence: u64,
+    changed: bool,
+}
+
+impl<'a> Rows<'a> {
+    async fn load(
+        transaction: &mut dyn Transaction,
+        tenant: &'a str,
+    ) -> Result<Rows<'a>, StoreError> {
+        let limits = transaction.get(&limits_key(tenant), ReadMode::Serializable).await?;
+        let limits: Option<LimitsRecord> =
+            limits.map(|row| codec::decode(RECORD, &row)).transpose()?;
+        let limits = limits.map(Limits::try_from).transpose()?.unwrap_or_default();
+        let meta = transaction.get(&meta_key(tenant), ReadMode::Serializable).await?;
+        let meta: Option<MetaRecord> = meta.map(|row| codec::decode(RECORD, &row)).transpose()?;
+        Ok(Rows {
+            tenant,
+            books: Books { limits, counters: BTreeMap::new() },
+            before: BTreeMap::new(),
+            usage: BTreeMap::new(),
+            sequence: meta.unwrap_or_default().sequence + 1,
+            changed: false,
+        })
+    }
+
+    async fn apply(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        batch: &Batch,
+        operation: &Operation,
+        wall_ms: u64,
+    ) -> Result<Outcome, StoreError> {
+        match operation {
+            Operation::Ask(ask) => self.ask(transaction, ask, &batch.grants, wall_ms).await,
+            Operation::Report(report) => {
+                self.report(transaction, report, batch.proof.epoch, wall_ms).await
+            }
+            Operation::SetLimits(limits) => {
+                let revision = self.books.limits.revision + 1;
+                self.books.limits = Limits { revision, limits: limits.limits.clone() };
+                let record = LimitsRecord::from(&self.books.limits);
+                transaction.set(&limits_key(self.tenant), &codec::encode(RECORD, &record)?)?;
+                self.changed = true;
+                Ok(Outcome::LimitsSet { revision })
+            }
+            Operation::Look => {
+                let limits = self.books.limits.limits.clone();
+                let keys = limits.iter().map(|limit| CounterKey::of(limit, wall_ms));
+                for key in keys {
+                    self.need(transaction, key).await?;
+                }
+                Ok(Outcome::Looked(self.books.clone()))
+            }
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        ask: &Ask,
+        settings: &GrantSettings,
+        wall_ms: u64,
+    ) -> Result<Outcome, StoreError> {
+        let row_key = allowance_key(self.tenant, ask.id);
+        let existing = transaction.get(&row_key, ReadMode::Serializable).await?;
+        let existing = existing.map(|row| decode_allowance(&row)).transpose()?;
+        self.need_for(transaction, &ask.model, wall_ms).await?;
+        match grant(&mut self.books, existing.as_ref(), ask, wall_ms, settings) {
+            Ok(record) => {
+                if existing.is_none() {
+                    transaction.set(&row_key, &encode_allowance(&record)?)?;
+                    self.changed = true;
+                }
+                Ok(Outcome::Granted(record.allowance))
+            }
+            Err(exhausted) => Ok(Outcome::Exhausted(exhausted)),
+        }
+    }
+
+    async fn report(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        report: &Report,
+        epoch: u64,
+        wall_ms: u64,
+    ) -> Result<Outcome, StoreError> {
+        for entry in &report.entries {
+            let row_key = ledger_key(self.tenant, entry.id);
+            let stands = transaction.get(&row_key, ReadMode::Serializable).await?.is_some();
+            if !entry.uncovered.is_zero() {
+                self.need_for(transaction, &entry.model, wall_ms).await?;
+            }
+            if !charge(&mut self.books, stands, entry, wall_ms) {
+                continue;
+            }
+            let row = LedgerRow { entry: entry.clone(), sequence: self.sequence, epoch };
+            transaction.set(&row_key, &encode_entry(&row)?)?;
+            let usage = usage_key(self.tenant, entry.at_ms, &entry.model);
+            let sum = self.usage.entry(usage).or_default();
+            *sum = sum.plus(entry.used);
+            self.changed = true;
+        }
+        for given_back in &report.returns {
+            let row_key = allowance_key(self.tenant, given_back.id);
+            let existing = transaction.get(&row_key, ReadMode::Serializable).await?;
+            let Some(record) = existing.map(|row| decode_allowance(&row)).transpose()? else {
+                continue;
+            };
+            for key in &record.counters {
+                self.need(transaction, key.clone()).await?;
+            }
+            if apply_return(&mut self.books, Some(&record), given_back) {
+                transaction.clear(&row_key)?;
+            }
+            self.changed = true;
+        }
+        Ok(Outcome::Written)
+    }
+
+    /// Reads the counters of every limit on this model, now.
+    async fn need_for(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        model: &str,
+        wall_ms: u64,
+    ) -> Result<(), StoreError> {
+        let limits = self.books.limits.of_model(model);
+        let keys: Vec<CounterKey> = limits.map(|limit| CounterKey::of(limit, wall_ms)).collect();
+        for key in keys {
+            self.need(transaction, key).await?;
+        }
+        Ok(())
+    }
+
+    async fn need(
+        &mut self,
+        transaction: &mut dyn Transaction,
+        key: CounterKey,
+    ) -> Result<(), StoreError> {
+        if self.before.contains_key(&key) {
+            return Ok(());
+        }
+        let row_key = counter_key(self.tenant, &key);
+        let row = transaction.get(&row_key, ReadMode::Serializable).await?;
+        let count: u64 = row.map_or(Ok(0), |row| codec::decode(RECORD, &row))?;
+        self.before.insert(key.clone(), count);
+        self.books.counters.insert(key, count);
+        Ok(())
+    }
+
+    async fn store(
+        self,
+        transaction: &mut dyn Transaction,
+        wall_ms: u64,
+    ) -> Result<(), StoreError> {
+        let Rows { tenant, books, before, usage, sequence, changed } = self;
+        if !changed {
+            return Ok(());
+        }
+        for (key, count) in &books.counters {
+            if before.get(key) != Some(count) {
+                transaction.set(&counter_key(tenant, key), &codec::encode(RECORD, count)?)?;
+            }
+        }
+        for (row_key, more) in usage {
+            let row = transaction.get(&row_key, ReadMode::Serializable).await?;
+            let sum: AmountsRecord =
+                row.map_or(Ok(AmountsRecord::default()), |row| codec::decode(RECORD, &row))?;
+            let sum = AmountsRecord::from(Amounts::from(sum).plus(more));
+            transaction.set(&row_key, &codec::encode(RECORD, &sum)?)?;
+        }
+        transaction.set(&meta_key(tenant), &codec::encode(RECORD, &MetaRecord { sequence })?)?;
+        if sequence.is_multiple_of(SWEEP_EVERY) {
+            sweep(transaction, tenant, wall_ms).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Drops counters of windows long past, and allowances of edges that never came back. Neither
+/// counts any more.
+async fn sweep(
+    transaction: &mut dyn Transaction,
+    tenant: &str,
+    wall_ms: u64,
+) -> Result<(), StoreError> {
+    for window in Window::ALL {
+        let oldest = window.index(wall_ms).saturating_sub(WINDOWS_KEPT);
+        transaction.clear_range(&counters_before(tenant, window, oldest))?;
+    }
+    let read = RangeRead::all(allowances_of(tenant)).limit(SWEEP_ROWS);
+    for (row_key, row) in transaction.range(read).await? {
+        let record = decode_allowance(&row)?;
+        if record.granted_ms.saturating_add(ALLOWANCE_KEPT_MS) < wall_ms {
+            transaction.clear(&row_key)?;
+        }
+    }
+    Ok(())
+}
