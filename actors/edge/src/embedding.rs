@@ -4,7 +4,12 @@ mod input;
 pub(crate) mod openai;
 pub(crate) mod tei;
 
-use headwater_actors::embedding::{ModelHandle, OutputFormat, Purpose, quantise, shorten};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
+use headwater_actors::embedding::{
+    EmbedCall, Embedded, FleetModel, OutputFormat, Purpose, quantise, shorten,
+};
+use headwater_actors::tenancy::Amounts;
 use serde_json::Value;
 
 use crate::error::ApiError;
@@ -14,21 +19,52 @@ use crate::router::Edge;
 /// The model of this name, if it is served and the caller may use it. A name that the
 /// token does not allow is refused before it is looked up, so that a tenant cannot probe
 /// for names. An alias is allowed by its own name or by its model's.
-fn find_model<'a>(edge: &'a Edge, grant: &Grant, name: &str) -> Result<&'a ModelHandle, ApiError> {
+fn find_model(edge: &Edge, grant: &Grant, name: &str) -> Result<FleetModel, ApiError> {
     let found = edge.embedding.model(name);
-    let allowed = grant.allows(name) || found.is_some_and(|model| grant.allows(&model.card().name));
+    let allowed =
+        grant.allows(name) || found.as_ref().is_some_and(|model| grant.allows(&model.card().name));
     if !allowed {
         return Err(ApiError::model_not_allowed(name));
     }
     found.ok_or_else(|| {
-        let models = edge.embedding.models().map(|model| model.card().name.as_str());
-        let known: Vec<&str> = models.filter(|name| grant.allows(name)).collect();
+        let cards = edge.embedding.cards();
+        let names = cards.iter().map(|card| card.name.as_str());
+        let known: Vec<&str> = names.filter(|name| grant.allows(name)).collect();
         ApiError::unknown_model(name, &known)
     })
 }
 
+/// Embeds within the tenant's quota: reserves an upper bound, and charges what was read. A
+/// request that fails or whose client leaves costs nothing.
+async fn embed(
+    edge: &Edge,
+    grant: &Grant,
+    model: &FleetModel,
+    call: EmbedCall,
+    param: &str,
+) -> Result<Embedded, ApiError> {
+    let estimate = Amounts { requests: 1, tokens: model.token_bound(&call), micro_usd: 0 };
+    let name = &model.card().name;
+    let share = edge.tenancy.reserve(&grant.tenant, name, estimate).await;
+    let share = share.map_err(ApiError::from_refusal)?;
+    let embedded = model.embed(call).await;
+    let embedded = embedded.map_err(|error| ApiError::from_embed(error, param))?;
+    let tokens = embedded.tokens.iter().sum::<usize>() as u64;
+    share.settle(Amounts { requests: 1, tokens, micro_usd: 0 }).await;
+    Ok(embedded)
+}
+
+/// The node that made the vectors, when it was another one.
+const SERVED_BY: HeaderName = HeaderName::from_static("x-headwater-served-by");
+
+fn name_server(response: &mut Response, node: Option<&str>) {
+    if let Some(Ok(node)) = node.map(HeaderValue::from_str) {
+        response.headers_mut().insert(SERVED_BY, node);
+    }
+}
+
 /// The length of the vectors to return.
-fn check_dimensions(model: &ModelHandle, asked: Option<usize>) -> Result<usize, ApiError> {
+fn check_dimensions(model: &FleetModel, asked: Option<usize>) -> Result<usize, ApiError> {
     let card = model.card();
     let Some(asked) = asked else { return Ok(card.dimensions) };
     if card.offers_dimensions(asked) {

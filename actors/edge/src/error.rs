@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use headwater_actors::embedding::{EmbedError, InputProblem};
+use headwater_actors::tenancy::{Refusal, TenancyError};
 use serde_json::json;
 
 /// The error shape of a route.
@@ -114,6 +115,58 @@ impl ApiError {
         let message = "the models are still being loaded; try again shortly".to_owned();
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "not_ready", message)
             .retry(1000)
+    }
+
+    pub(crate) fn operators_only() -> Self {
+        let message = "this needs an operator's token; make one with `headwater token --tenant \
+                       <name> --tier operator`";
+        let status = StatusCode::FORBIDDEN;
+        ApiError::new(status, INVALID, "operators_only", message.to_owned())
+    }
+
+    /// Why a tenant's request is not admitted. Only a limit that is used up is the tenant's own
+    /// doing.
+    pub(crate) fn from_refusal(refusal: Refusal) -> Self {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        match refusal {
+            Refusal::UsedUp { exhausted, retry_after_ms } => {
+                let limit = &exhausted.limit;
+                let of = limit.model.as_deref().map_or(String::new(), |of| format!(" of '{of}'"));
+                let message = format!(
+                    "the limit of {} {} per {}{of} leaves {}, too little for this request; try \
+                     again in {} s or ask the operator for more",
+                    limit.amount,
+                    limit.unit.name(),
+                    limit.window.name(),
+                    exhausted.remaining,
+                    retry_after_ms.div_ceil(1000),
+                );
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                ApiError::new(status, "rate_limit_error", "quota_exceeded", message)
+                    .retry(retry_after_ms)
+            }
+            Refusal::Unanswered { retry_after_ms } => {
+                let message = "the tenant's quota cannot be checked now; try again later";
+                ApiError::new(unavailable, UNAVAILABLE, "quota_unavailable", message.to_owned())
+                    .retry(retry_after_ms)
+            }
+            Refusal::Overloaded { retry_after_ms } => {
+                let message = "too many requests of this tenant wait already; try again later";
+                ApiError::new(unavailable, UNAVAILABLE, "overloaded", message.to_owned())
+                    .retry(retry_after_ms)
+            }
+        }
+    }
+
+    pub(crate) fn from_tenancy(error: &TenancyError) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        ApiError::new(status, UNAVAILABLE, "quota_unavailable", error.to_string()).retry(1000)
+    }
+
+    pub(crate) fn store_down() -> Self {
+        let message = "the store does not answer; try again later".to_owned();
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        ApiError::new(status, UNAVAILABLE, "store_unavailable", message).retry(1000)
     }
 
     /// The handle's error, with `param` as the name of the field that holds the texts.

@@ -11,6 +11,14 @@ const ISSUER: &str = "headwater";
 /// Shortest key that HS256 may use (RFC 7518, section 3.2).
 const KEY_BYTES: usize = 32;
 const NAME_LENGTH: usize = 64;
+/// The tier whose tokens may look at the cluster and change every tenant's limits.
+const OPERATOR: &str = "operator";
+
+/// Whether a tenant or tier may be called so: `[A-Za-z0-9._-]`, 1 to 64 long.
+pub(crate) fn is_name(value: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !value.is_empty() && value.len() <= NAME_LENGTH && value.chars().all(letter)
+}
 
 /// What a token grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +39,16 @@ impl Grant {
     /// long, and [`GrantProblem::NoModels`].
     pub fn check(&self) -> Result<(), GrantProblem> {
         for (field, value) in [("tenant", &self.tenant), ("tier", &self.tier)] {
-            let letter = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            if value.is_empty() || value.len() > NAME_LENGTH || !value.chars().all(letter) {
+            if !is_name(value) {
                 return Err(GrantProblem::Name { field });
             }
         }
         if self.models.is_empty() { Err(GrantProblem::NoModels) } else { Ok(()) }
+    }
+
+    /// Whether the token is an operator's.
+    pub fn is_operator(&self) -> bool {
+        self.tier == OPERATOR
     }
 
     /// Whether the tenant may use this model.
@@ -138,8 +150,11 @@ impl Authority {
     pub(crate) fn judge(&self, header: Option<&str>) -> Result<Grant, Refusal> {
         let Verifier { key, rules } = match self {
             Authority::Open => {
-                let all = || "local".to_owned();
-                return Ok(Grant { tenant: all(), models: vec!["*".to_owned()], tier: all() });
+                return Ok(Grant {
+                    tenant: "local".to_owned(),
+                    models: vec!["*".to_owned()],
+                    tier: OPERATOR.to_owned(),
+                });
             }
             Authority::Signed(verifier) => verifier.as_ref(),
         };

@@ -2,6 +2,7 @@
 //! socket is the node's.
 
 mod body;
+mod cluster;
 mod embedding;
 mod error;
 mod gate;
@@ -9,6 +10,7 @@ mod identity;
 mod metrics;
 mod router;
 mod status;
+mod tenancy;
 
 pub use gate::Gate;
 pub use identity::{Authority, Grant, GrantProblem, SigningKey, Verifier};

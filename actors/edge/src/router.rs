@@ -7,14 +7,16 @@ use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
-use headwater_actors::embedding::EmbeddingHandle;
+use headwater_actors::cluster::ClusterHandle;
+use headwater_actors::embedding::EmbeddingFleet;
+use headwater_actors::tenancy::TenancyHandle;
 use prometheus_client::registry::Registry;
 
 use crate::error::{ApiError, Shape};
 use crate::gate::{self, Gate};
 use crate::identity::Authority;
 use crate::metrics::EdgeMetrics;
-use crate::{embedding, status};
+use crate::{cluster, embedding, status, tenancy};
 
 /// What the edge enforces by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +35,9 @@ pub struct Edge {
     pub settings: Arc<EdgeSettings>,
     pub authority: Arc<Authority>,
     pub gate: Gate,
-    pub embedding: EmbeddingHandle,
+    pub embedding: EmbeddingFleet,
+    pub tenancy: TenancyHandle,
+    pub cluster: ClusterHandle,
     pub metrics: EdgeMetrics,
     pub registry: Arc<Mutex<Registry>>,
 }
@@ -51,6 +55,12 @@ pub fn router(edge: Edge) -> Router {
         .route("/v1/models/{*model}", only("GET", get(embedding::openai::model)))
         .route("/embed", only("POST", post(embedding::tei::embed)))
         .route("/tokenize", only("POST", post(embedding::tei::tokenize)))
+        .route("/v1/cluster", only("GET", get(cluster::status)))
+        .route(
+            "/v1/tenants/{tenant}/limits",
+            only("GET and PUT", get(tenancy::limits).put(tenancy::set_limits)),
+        )
+        .route("/v1/tenants/{tenant}/usage", only("GET", get(tenancy::usage)))
         .fallback(unknown_route)
         .layer(from_fn_with_state(edge.clone(), gate::authenticate));
     open.merge(guarded).layer(from_fn_with_state(edge.clone(), gate::pass)).with_state(edge)

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::input::InputField;
-use super::{check_dimensions, check_format, check_purpose, find_model, render};
+use super::{
+    check_dimensions, check_format, check_purpose, embed, find_model, name_server, render,
+};
 use crate::body::read_json;
 use crate::error::{ApiError, Shape};
 use crate::identity::Grant;
@@ -90,11 +92,11 @@ async fn answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiE
     let request: EmbeddingsRequest = read_json(body, &edge.settings).await?;
     let model = find_model(edge, grant, &request.model)?;
     let format = check_format(request.encoding_format.as_deref())?;
-    let dimensions = check_dimensions(model, request.dimensions)?;
+    let dimensions = check_dimensions(&model, request.dimensions)?;
     let purpose = check_purpose("input_type", request.input_type.as_deref())?;
     let truncate = request.truncate.unwrap_or(false);
     let call = EmbedCall { inputs: request.input.0, purpose, truncate };
-    let embedded = model.embed(call).await.map_err(|error| ApiError::from_embed(error, "input"))?;
+    let embedded = embed(edge, grant, &model, call, "input").await?;
     Ok(respond(model.card(), embedded, dimensions, format))
 }
 
@@ -104,7 +106,7 @@ fn respond(
     dimensions: usize,
     format: OutputFormat,
 ) -> Response {
-    let Embedded { vectors, tokens, truncated } = embedded;
+    let Embedded { vectors, tokens, truncated, served_by } = embedded;
     let total_tokens = tokens.iter().sum();
     let object = |(index, vector): (usize, Vec<f32>)| EmbeddingObject {
         object: "embedding",
@@ -128,6 +130,7 @@ fn respond(
     if let Ok(version) = HeaderValue::from_str(&card.fingerprint) {
         response.headers_mut().insert(MODEL_VERSION, version);
     }
+    name_server(&mut response, served_by.as_deref());
     response
 }
 
@@ -136,8 +139,9 @@ pub(crate) async fn models(
     State(edge): State<Edge>,
     Extension(grant): Extension<Arc<Grant>>,
 ) -> Response {
-    let allowed = edge.embedding.models().filter(|model| grant.allows(&model.card().name));
-    let data: Vec<Value> = allowed.map(|model| describe(model.card())).collect();
+    let cards = edge.embedding.cards();
+    let allowed = cards.iter().filter(|card| grant.allows(&card.name));
+    let data: Vec<Value> = allowed.map(|card| describe(card)).collect();
     axum::Json(json!({"object": "list", "data": data})).into_response()
 }
 

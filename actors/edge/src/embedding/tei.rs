@@ -11,7 +11,7 @@ use headwater_actors::embedding::{EmbedCall, Inputs, Piece};
 use serde::{Deserialize, Serialize};
 
 use super::input::InputField;
-use super::{check_dimensions, check_purpose, find_model};
+use super::{check_dimensions, check_purpose, find_model, name_server};
 use crate::body::read_json;
 use crate::error::{ApiError, Shape};
 use crate::identity::Grant;
@@ -61,15 +61,14 @@ async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response
         let message = format!("truncation_direction is '{direction}'; only Right is offered");
         return Err(ApiError::invalid("truncation_direction", "invalid_field", message));
     }
-    let dimensions = check_dimensions(model, request.dimensions)?;
+    let dimensions = check_dimensions(&model, request.dimensions)?;
     let purpose = check_purpose("prompt_name", request.prompt_name.as_deref())?;
     let call = EmbedCall {
         inputs: request.inputs.0,
         purpose,
         truncate: request.truncate.unwrap_or(false),
     };
-    let embedded =
-        model.embed(call).await.map_err(|error| ApiError::from_embed(error, "inputs"))?;
+    let embedded = super::embed(edge, grant, &model, call, "inputs").await?;
     let mut vectors = embedded.vectors;
     for vector in &mut vectors {
         headwater_actors::embedding::shorten(vector, dimensions, card.normalise);
@@ -81,6 +80,7 @@ async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response
             response.headers_mut().insert(TRUNCATED, value);
         }
     }
+    name_server(&mut response, embedded.served_by.as_deref());
     Ok(response)
 }
 

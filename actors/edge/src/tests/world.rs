@@ -7,7 +7,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use headwater_actors::embedding::{
-    BatchSettings, EmbeddingMetrics, EmbeddingSettings, InputLimits, ServedModel, start,
+    BatchSettings, EmbeddingFleet, EmbeddingMetrics, EmbeddingSettings, InputLimits, ServedModel,
+    start,
 };
 use headwater_models::double::DoubleModel;
 use http_body_util::BodyExt;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use super::quotas::quotas;
 use crate::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, Grant, SigningKey, router};
 
 /// Far above what any request takes: reaching it means that the request hangs.
@@ -34,6 +36,7 @@ pub(super) struct World {
     pub(super) plain: DoubleModel,
     pub(super) nested: DoubleModel,
     pub(super) token: String,
+    pub(super) operator: String,
 }
 
 pub(super) struct Setup {
@@ -84,15 +87,19 @@ impl World {
             default_model: PLAIN.to_owned(),
         };
         let gate = Gate::default();
+        let (tenancy, cluster) = quotas(&mut registry).await;
         let edge = Edge {
             settings: Arc::new(settings),
             authority: Arc::new(Authority::signed(&key)),
             gate: gate.clone(),
-            embedding,
+            embedding: EmbeddingFleet::local(embedding),
+            tenancy,
+            cluster,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };
-        World { router: router(edge), gate, plain, nested, token: token_for(&["*"]) }
+        let (token, operator) = (token_for(&["*"]), operator_token());
+        World { router: router(edge), gate, plain, nested, token, operator }
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
@@ -124,6 +131,13 @@ impl World {
             .find_map(|found| found.strip_prefix(&line))
             .map(|value| value.parse().expect("a number"))
     }
+}
+
+pub(super) fn operator_token() -> String {
+    let (tenant, tier) = ("ops".to_owned(), "operator".to_owned());
+    let grant = Grant { tenant, models: vec!["*".to_owned()], tier };
+    let key = SigningKey::new(KEY.to_vec()).expect("long enough");
+    key.mint(&grant, 600).expect("mints")
 }
 
 pub(super) fn token_for(models: &[&str]) -> String {
@@ -185,10 +199,10 @@ impl Answer {
     pub(super) fn is_error(&self, status: u16, code: &str, param: Option<&str>, words: &[&str]) {
         let body = self.json();
         let message = body["error"]["message"].as_str().expect("a message").to_owned();
-        let kind = if matches!(status, 503 | 504) {
-            "service_unavailable"
-        } else {
-            "invalid_request_error"
+        let kind = match status {
+            503 | 504 => "service_unavailable",
+            429 => "rate_limit_error",
+            _ => "invalid_request_error",
         };
         let expected = json!({"error": {
             "message": message, "type": kind, "param": param, "code": code,

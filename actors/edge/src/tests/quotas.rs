@@ -1,0 +1,61 @@
+//! Quotas of a node that is alone, over the memory store.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use headwater_actors::caller::Caller;
+use headwater_actors::cluster::{
+    Claimant, ClusterHandle, Incarnation, KeeperSettings, Leases, Member, MemberState, Members,
+    MembersSettings, NodeId, ProtocolRange,
+};
+use headwater_actors::runtime::Runtime;
+use headwater_actors::tenancy::{
+    OwnerHost, Owners, OwnersSettings, TenancyHandle, TenancyMetrics, TenancySettings,
+};
+use headwater_cluster::{MemoryLimits, MemoryNetwork};
+use headwater_storage::Environment;
+use headwater_storage::memory::MemoryStore;
+use headwater_storage::retry::{Retry, RetryPolicy};
+use prometheus_client::registry::Registry;
+use uuid::Uuid;
+
+pub(super) async fn quotas(registry: &mut Registry) -> (TenancyHandle, ClusterHandle) {
+    let origin = Instant::now();
+    let environment = Environment::new(
+        move || origin.elapsed().as_millis() as u64,
+        |ms| Box::pin(tokio::time::sleep(Duration::from_millis(ms))),
+        || Uuid::now_v7().as_u128() as u64,
+    );
+    let wall_ms = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+    let runtime = Runtime::tokio(environment.clone(), move || wall_ms() as u64);
+    let node = NodeId::new("test").expect("a name");
+    let claimant = Claimant { node: node.clone(), incarnation: Incarnation(1) };
+    let limits = MemoryLimits { queue_envelopes: 1, payload_bytes: 1, streams: 1, stream_bytes: 1 };
+    let transport = MemoryNetwork::new(limits).join(node.clone(), Incarnation(1));
+    let caller = Caller::new(node.clone(), Arc::new(transport), runtime.clone());
+    let me = Member {
+        node,
+        incarnation: Incarnation(1),
+        state: MemberState::Alive,
+        revision: 0,
+        address: "127.0.0.1:1".to_owned(),
+        capacity: 1,
+        load: 0,
+        offers: [String::from("embedding/plain@x")].into(),
+        versions: ProtocolRange { oldest: 1, newest: 1 },
+    };
+    let members = Members::new(caller.clone(), me, MembersSettings::default());
+    let store = Arc::new(MemoryStore::new(environment.clone()));
+    let retry = Retry::new(store, environment, RetryPolicy::default());
+    let settings = KeeperSettings::default();
+    let leases = Leases::new(runtime.clone(), retry.clone(), claimant, settings);
+    let host = OwnerHost::actors().await.expect("starts");
+    let (calling, seen) = (caller.clone(), members.clone());
+    let owners = OwnersSettings::default();
+    Owners::new(calling, seen, leases.clone(), retry.clone(), host, owners);
+    let metrics = TenancyMetrics::register(registry);
+    let handle = TenancyHandle::new(caller, members.clone(), TenancySettings::default(), metrics);
+    runtime.spawn(leases.run());
+    runtime.spawn(handle.clone().run());
+    (handle, ClusterHandle::new(members, retry, runtime))
+}
