@@ -1,11 +1,16 @@
 # `make run` starts a node, `make test` runs every check; one check alone: `.ci/stages clippy`.
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test test-fdb
+.PHONY: run cluster test test-fdb
 
 run:
 	cargo build --release --package headwater-node
 	$(target)/release/headwater serve
+
+# Three nodes on this machine; Ctrl-C ends them.
+cluster:
+	cargo build --release --package headwater-node
+	HEADWATER=$(target)/release/headwater deploy/cluster/three_nodes.sh
 
 test:
 	@.ci/stages

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cluster::command::ClusterAction;
 use crate::config::{self, ConfigSource, Settings};
 use crate::failure::Failure;
-use crate::{bench, doctor, logging, server, simulate, token};
+use crate::tenant::TenantAction;
+use crate::{bench, cluster, doctor, logging, server, simulate, tenant, token};
 
 /// Headwater: the upstream platform for organisations that run language models.
 #[derive(Debug, Parser)]
@@ -49,6 +51,16 @@ enum Action {
     Bench {
         #[command(subcommand)]
         what: bench::BenchAction,
+    },
+    /// Make certificates, or look at the cluster.
+    Cluster {
+        #[command(subcommand)]
+        what: ClusterAction,
+    },
+    /// Look at a tenant's limits and usage, or change its limits.
+    Tenant {
+        #[command(subcommand)]
+        what: TenantAction,
     },
     /// Make a tenant's token, or the node's key.
     Token(token::TokenFlags),
@@ -93,6 +105,8 @@ pub fn run(command: Command) -> Result<(), Failure> {
             server::serve(settings)
         }
         Action::Bench { what } => bench::run(what, &settings, &source),
+        Action::Cluster { what } => cluster::command::run(what, &settings),
+        Action::Tenant { what } => tenant::run(what, &settings),
         Action::Token(flags) => token::run(&flags, &settings),
         Action::Config { what: ConfigAction::Check } => check(&source, &settings),
         Action::Doctor => doctor::run(&settings),

@@ -1,6 +1,7 @@
 //! The node's settings: one TOML file, overridden by the environment, then by flags.
 //! Without any of them a node serves on loopback with its data in the user's folder.
 
+mod cluster;
 mod overlay;
 mod places;
 #[cfg(test)]
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use cluster::{ClusterSettings, TenancySection};
 pub use overlay::{ConfigSource, load};
 pub use places::data_dir;
 
@@ -23,6 +25,8 @@ pub struct Settings {
     pub server: ServerSettings,
     pub auth: AuthSettings,
     pub storage: StorageSettings,
+    pub cluster: ClusterSettings,
+    pub tenancy: TenancySection,
     pub log: LogSettings,
     pub embedding: EmbeddingSection,
 }
@@ -56,6 +60,8 @@ pub enum Engine {
     Embedded,
     /// A FoundationDB cluster.
     Fdb,
+    /// The store of another node, which has `storage.serve` set.
+    Cluster,
     /// Nothing outlives the process; for trials.
     Memory,
 }
@@ -72,6 +78,10 @@ pub struct StorageSettings {
     pub cluster_file: Option<PathBuf>,
     /// Name of this platform's directory in FoundationDB.
     pub cluster_name: String,
+    /// Offer this node's store to the cluster: one point of failure, for development.
+    pub serve: bool,
+    /// The node whose store this one uses, with engine `cluster`.
+    pub node: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -181,6 +191,8 @@ impl Default for StorageSettings {
             fsync: true,
             cluster_file: None,
             cluster_name: "default".to_owned(),
+            serve: false,
+            node: None,
         }
     }
 }
@@ -294,6 +306,7 @@ impl Settings {
         if embedding.padding_percent > 100 {
             return fail("embedding.padding_percent", "must be 0 to 100".to_owned());
         }
+        self.check_cluster()?;
         self.check_models()
     }
 
@@ -305,8 +318,9 @@ impl Settings {
             path.extend((!key.is_empty()).then(|| key.to_owned()));
             Err(Nonsense { key: path, problem })
         };
-        if models.is_empty() {
-            return fail(None, "", "is empty; name at least one model".to_owned());
+        if models.is_empty() && self.cluster.listen.is_none() {
+            let problem = "is empty; name at least one model, or join a cluster that has some";
+            return fail(None, "", problem.to_owned());
         }
         let mut names = std::collections::BTreeSet::new();
         for (place, model) in models.iter().enumerate() {

@@ -1,14 +1,17 @@
 //! The headwater node: the one place that names adapters and joins them to the services.
 
 pub mod bench;
+mod cluster;
 pub mod command;
 pub mod config;
 mod doctor;
 pub mod failure;
 mod logging;
 mod models;
+mod operator;
 mod progress;
 pub mod server;
 mod simulate;
 mod store;
+mod tenant;
 mod token;

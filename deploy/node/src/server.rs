@@ -8,7 +8,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::serve::ListenerExt;
-use headwater_actors::embedding::{self, EmbeddingHandle, EmbeddingMetrics, EmbeddingSettings};
+use headwater_actors::embedding::{
+    self, EmbeddingFleet, EmbeddingHandle, EmbeddingMetrics, EmbeddingSettings, RemoteEmbedding,
+    offer_of, serve_embedding,
+};
 use headwater_edge::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, router, starting};
 use headwater_storage::retry::Retry;
 use prometheus_client::registry::Registry;
@@ -18,12 +21,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower::{ServiceExt, service_fn};
 
+use crate::cluster::{Place, Services};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
 use crate::{models, store, token};
 
 /// How long the last answers get to leave the sockets after the drain, in ms.
 const FLUSH_MS: u64 = 2000;
+/// How long what was used gets to be written down after the drain, in ms.
+const LEAVE_MS: u64 = 5_000;
 
 /// A node that serves; dropping it does not stop it, [`Node::drain`] does.
 pub struct Node {
@@ -31,6 +37,8 @@ pub struct Node {
     embedding: EmbeddingHandle,
     /// Open as long as the node serves, so that no second node takes its file.
     store: Retry,
+    place: Place,
+    services: Services,
     gate: Gate,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
@@ -102,21 +110,27 @@ impl Node {
         let server = spawn_server(listener, starting(gate.clone()), Arc::clone(&serving), stopped);
         tracing::info!(%address, "listening; loading");
         let mut registry = Registry::default();
-        let store = store::open(&settings).await?;
+        let place = Place::take(&settings).await?;
+        let store = store::open(&settings, &place.caller).await?;
+        let services = place.start_services(&settings, &store, &mut registry).await?;
         let embedding = start_embedding(&settings, &store, &mut registry).await?;
+        let fleet = join_fleet(&settings, &place, &embedding);
         let edge = Edge {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),
             gate: gate.clone(),
-            embedding: embedding.clone(),
+            embedding: fleet,
+            tenancy: services.tenancy.clone(),
+            cluster: services.cluster.clone(),
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };
         let _ = serving.set(router(edge));
         embedding.loaded().await;
+        offer_models(&place, &embedding);
         tracing::info!(%address, "ready");
         let drain_timeout = Duration::from_millis(settings.server.drain_timeout_ms);
-        Ok(Node { address, embedding, store, gate, stop, server, drain_timeout })
+        Ok(Node { address, embedding, store, place, services, gate, stop, server, drain_timeout })
     }
 
     /// Where the node listens.
@@ -135,8 +149,10 @@ impl Node {
     /// Kind `Drain` when requests still ran at the end of `server.drain_timeout_ms`.
     pub async fn drain(self) -> Result<(), Failure> {
         self.gate.drain();
+        self.place.start_leaving();
         let emptied = tokio::time::timeout(self.drain_timeout, self.gate.empty()).await;
         let left = self.gate.inside();
+        self.place.leave(&self.services, LEAVE_MS).await;
         let _ = self.stop.send(());
         let _ = tokio::time::timeout(Duration::from_millis(FLUSH_MS), self.server).await;
         // The store writes what it still holds as it closes.
@@ -206,6 +222,27 @@ async fn start_embedding(
     };
     let metrics = EmbeddingMetrics::register(registry);
     embedding::start(served, &service, &metrics).await.map_err(Failure::broken)
+}
+
+/// This node's models and, in a cluster, those of the others.
+fn join_fleet(settings: &Settings, place: &Place, local: &EmbeddingHandle) -> EmbeddingFleet {
+    if settings.cluster.listen.is_none() {
+        return EmbeddingFleet::local(local.clone());
+    }
+    let (caller, members) = (place.caller.clone(), place.members.clone());
+    let timeout_ms = settings.embedding.request_timeout_ms;
+    let remote = RemoteEmbedding::new(caller.clone(), members, timeout_ms);
+    caller.runtime().spawn(remote.clone().follow());
+    caller.runtime().spawn(serve_embedding(caller.clone(), local.clone()));
+    EmbeddingFleet::with_remote(local.clone(), remote)
+}
+
+/// From now on other nodes may send requests for this node's models.
+fn offer_models(place: &Place, embedding: &EmbeddingHandle) {
+    let offers = embedding.models().map(|model| offer_of(model.card())).collect();
+    place.members.update(|me| me.offers = offers);
+    let busy = embedding.clone();
+    place.tell_load(move || busy.busy_percent());
 }
 
 fn edge_settings(settings: &Settings) -> EdgeSettings {

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
+use headwater_actors::caller::{CallError, Caller, Service};
+use headwater_actors::cluster::NodeId;
 use headwater_actors::embedding::{ModelCard, ServedBefore, record_served_model};
 use headwater_storage::memory::MemoryStore;
+use headwater_storage::remote::{Exchange, ExchangeError, RemoteStore, ServerLimits, StoreServer};
 use headwater_storage::retry::{OperationId, Retry, RetryPolicy};
 use headwater_storage::{Environment, Store};
 use headwater_storage_embedded::{EmbeddedSettings, EmbeddedStore, Fsync};
@@ -19,7 +23,7 @@ const CACHE_BYTES: usize = 64 << 20;
 const HOUR_S: u64 = 60 * 60;
 
 /// This process's clock, timers and chance.
-fn environment() -> Environment {
+pub(crate) fn environment() -> Environment {
     let origin = Instant::now();
     Environment::new(
         move || origin.elapsed().as_millis() as u64,
@@ -30,16 +34,16 @@ fn environment() -> Environment {
     )
 }
 
-fn since_1970() -> Duration {
+pub(crate) fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Opens the store that the settings name.
+/// Opens the store that the settings name. `caller` reaches the other nodes.
 ///
 /// # Errors
 /// Kind `Unavailable`, with what to do about it.
-pub(crate) async fn open(settings: &Settings) -> Result<Retry, Failure> {
-    let environment = environment();
+pub(crate) async fn open(settings: &Settings, caller: &Caller) -> Result<Retry, Failure> {
+    let environment = caller.runtime().environment().clone();
     let storage = &settings.storage;
     let store: Arc<dyn Store> = match storage.engine {
         Engine::Memory => {
@@ -59,6 +63,14 @@ pub(crate) async fn open(settings: &Settings) -> Result<Retry, Failure> {
             let opened = opened.await.map_err(Failure::broken)?;
             Arc::new(opened.map_err(|error| Failure::unavailable(format!("storage: {error}")))?)
         }
+        Engine::Cluster => {
+            let node = storage.node.clone().unwrap_or_default();
+            let to = NodeId::new(node)
+                .map_err(|problem| Failure::settings(format!("storage.node: {problem}")))?;
+            tracing::warn!(node = %to, "the store is another node's: one point of failure");
+            let exchange = Arc::new(StoreExchange { caller: caller.clone(), to });
+            Arc::new(RemoteStore::new(exchange, environment.clone()))
+        }
         Engine::Fdb => {
             let directory = vec!["headwater".to_owned(), storage.cluster_name.clone()];
             let fdb = FdbSettings { cluster_file: storage.cluster_file.clone(), directory };
@@ -67,6 +79,10 @@ pub(crate) async fn open(settings: &Settings) -> Result<Retry, Failure> {
         }
     };
     tracing::info!(engine = store.engine(), "store open");
+    if storage.serve {
+        tracing::warn!("offering this node's store to the cluster: one point of failure");
+        serve(caller, &store, &environment);
+    }
     Ok(Retry::new(store, environment, RetryPolicy::default()))
 }
 
@@ -89,4 +105,44 @@ pub(crate) async fn record_model(retry: &Retry, card: &ModelCard) -> Result<(), 
         );
     }
     Ok(())
+}
+
+/// Longest wait for an answer of the node that has the store, in ms.
+const EXCHANGE_MS: u64 = 5_000;
+/// How often the server looks for transactions that were left open, in ms.
+const SWEEP_MS: u64 = 1_000;
+
+/// The way to the node that has the store.
+struct StoreExchange {
+    caller: Caller,
+    to: NodeId,
+}
+
+#[async_trait]
+impl Exchange for StoreExchange {
+    async fn exchange(&self, request: Vec<u8>) -> Result<Vec<u8>, ExchangeError> {
+        let answer = self.caller.call(&self.to, Service::Storage, request, EXCHANGE_MS).await;
+        answer.map_err(|error| match error {
+            CallError::NotSent { .. } | CallError::Overloaded { .. } => {
+                ExchangeError::NotSent(error.to_string())
+            }
+            CallError::Unanswered { .. } => ExchangeError::Unknown(error.to_string()),
+        })
+    }
+}
+
+fn serve(caller: &Caller, store: &Arc<dyn Store>, environment: &Environment) {
+    let server = StoreServer::new(Arc::clone(store), environment.clone(), ServerLimits::default());
+    let answering = server.clone();
+    caller.serve(Service::Storage, move |from, request| {
+        let server = answering.clone();
+        async move { server.answer(from.as_str(), &request).await }
+    });
+    let runtime = caller.runtime().clone();
+    caller.runtime().spawn(async move {
+        loop {
+            runtime.pause(SWEEP_MS).await;
+            server.sweep();
+        }
+    });
 }

@@ -3,6 +3,8 @@
 use super::{CrateRule, HeavyRule, Layer, Rules};
 
 const EMBEDDING: &str = "headwater-embedding";
+const TENANCY: &str = "headwater-tenancy";
+const QUIC: &str = "headwater-cluster-quic";
 const CLUSTER: &str = "headwater-cluster";
 const MODELS: &str = "headwater-models";
 const STORAGE: &str = "headwater-storage";
@@ -19,17 +21,19 @@ const CRATES: &[CrateRule] = &[
     rule(MODELS, Layer::Port, &[]),
     rule(STORAGE, Layer::Port, &[]),
     rule(EMBEDDING, Layer::Pure, &[MODELS]),
+    rule(TENANCY, Layer::Pure, &[]),
+    rule(QUIC, Layer::Adapter, &[CLUSTER]),
     rule("headwater-models-burn", Layer::Adapter, &[MODELS]),
     rule("headwater-storage-embedded", Layer::Adapter, &[STORAGE]),
     rule("headwater-storage-fdb", Layer::Adapter, &[STORAGE]),
-    rule(ACTORS, Layer::Shell, &[CLUSTER, MODELS, STORAGE, EMBEDDING]),
+    rule(ACTORS, Layer::Shell, &[CLUSTER, MODELS, STORAGE, EMBEDDING, TENANCY]),
     // The edge renders nouns of the embedding service and of the models port; it meets them
     // re-exported by the actors, so it needs no edge of its own to either.
     rule(EDGE, Layer::Shell, &[ACTORS]),
     rule(
         "headwater-simulation",
         Layer::Shell,
-        &[ACTORS, EDGE, CLUSTER, MODELS, STORAGE, EMBEDDING],
+        &[ACTORS, EDGE, CLUSTER, MODELS, STORAGE, EMBEDDING, TENANCY],
     ),
     rule(NODE, Layer::Top, &[]),
     rule("headwater-tests", Layer::Top, &[]),
@@ -57,7 +61,9 @@ const HEAVY: &[HeavyRule] = &[
     heavy("axum", &[EDGE, NODE], "the edge is a router; the node owns the socket and serves it"),
     heavy("redb", &["headwater-storage-embedded"], "the embedded engine's file format"),
     heavy("foundationdb*", &["headwater-storage-fdb"], "links the client library"),
-    heavy("quinn*", &[], "no crate yet: the QUIC adapter of the cluster port will be the one"),
+    heavy("quinn*", &[QUIC], "QUIC is one adapter of the cluster port"),
+    heavy("rustls*", &[QUIC], "certificates between nodes; clients' TLS ends before the edge"),
+    heavy("rcgen", &[QUIC], "makes the certificates that the adapter checks"),
     heavy("ractor*", &[ACTORS], "one actor runtime, behind the handles"),
 ];
 
