@@ -8,7 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use headwater_actors::tenancy::{
-    Books, CounterKey, Limit, LimitProblem, Limits, Unit, Window, usage_rows,
+    Amounts, Books, CounterKey, Limit, LimitProblem, Limits, Unit, Window, date_of_day, usage_rows,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -85,9 +85,10 @@ pub(crate) async fn usage(
         let tenant = seen_tenant(&grant, path)?;
         let rows = usage_rows(edge.cluster.store(), &tenant, USAGE_ROWS).await;
         let rows = rows.map_err(|_| ApiError::store_down())?;
-        let row = |(day, model, used): &(u64, String, headwater_actors::tenancy::Amounts)| {
+        let row = |(day, model, used): &(u64, String, Amounts)| {
+            let (year, month, day) = date_of_day(*day);
             json!({
-                "day": day,
+                "day": format!("{year:04}-{month:02}-{day:02}"),
                 "model": model,
                 "requests": used.requests,
                 "tokens": used.tokens,

@@ -187,9 +187,15 @@ impl Members {
                     self.announce();
                 }
                 LinkChange::Down { node, incarnation, why } => {
-                    tracing::warn!(%node, why, "the link was lost");
                     self.shared.caller.lost(&node, &why);
                     let mut state = self.shared.lock();
+                    let left = state.view.get(&node).is_some_and(|member| {
+                        member.state == MemberState::Left && member.incarnation == incarnation
+                    });
+                    match left {
+                        true => tracing::info!(%node, "the node left"),
+                        false => tracing::warn!(%node, why, "the link was lost"),
+                    }
                     if state.links.get(&node).is_some_and(|link| link.0 == incarnation) {
                         state.links.remove(&node);
                     }

@@ -29,6 +29,6 @@ pub use ledger::{
     Allowance, AllowanceId, AllowanceRecord, AllowanceReturn, Ask, Books, CounterKey, Entry,
     EntryId, Exhausted, GrantSettings, apply_return, charge, grant,
 };
-pub use limits::{Limit, LimitProblem, Limits, Window};
+pub use limits::{Limit, LimitProblem, Limits, Window, date_of_day};
 pub use outbox::Report;
 pub use owner::{Answer, Operation, Outcome, Owner, OwnerEffect, OwnerProblem, OwnerSettings};

@@ -57,6 +57,13 @@ impl Window {
     }
 }
 
+/// Year, month (1 to 12) and day of the month of a day since 1970.
+pub fn date_of_day(day: u64) -> (u64, u64, u64) {
+    let month = month_of_day(day);
+    let day_of_month = day.saturating_sub(first_day_of_month(month)) + 1;
+    (month / 12, month % 12 + 1, day_of_month)
+}
+
 /// Year × 12 + month (0 to 11) of a day since 1970.
 /// Source: Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`.
 fn month_of_day(day: u64) -> u64 {

@@ -8,12 +8,15 @@ use tracing_subscriber::fmt;
 use crate::config::{LogFormat, LogSettings};
 use crate::failure::Failure;
 
+/// Libraries whose lines say nothing that our own do not.
+const QUIETED: &str = "ractor=error,ractor_cluster=error,quinn=error";
+
 /// Starts the process's log. A second start in one process changes nothing.
 ///
 /// # Errors
 /// When `log.level` is neither a level nor directives.
 pub(crate) fn start(settings: &LogSettings) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&settings.level).map_err(|error| {
+    let filter = EnvFilter::try_new(directives(&settings.level)).map_err(|error| {
         let level = &settings.level;
         Failure::settings(format!(
             "log.level '{level}': {error}; use error, warn, info, debug, trace or directives \
@@ -34,4 +37,9 @@ pub(crate) fn start(settings: &LogSettings) -> Result<(), Failure> {
         tracing::subscriber::set_global_default(log.json().flatten_event(true).finish())
     };
     Ok(())
+}
+
+/// A plain level is ours; the actor system below us speaks at that level of every session.
+fn directives(level: &str) -> String {
+    if level.contains(['=', ',']) { level.to_owned() } else { format!("{level},{QUIETED}") }
 }

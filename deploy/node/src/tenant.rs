@@ -61,12 +61,18 @@ pub(crate) fn run(action: TenantAction, settings: &Settings) -> Result<(), Failu
         TenantAction::Usage { tenant, operator } => {
             let path = format!("/v1/tenants/{tenant}/usage");
             let answer = ask(&operator, settings, "GET", &path, None)?;
-            println!("{:<8} {:>10} {:>12} {:>12}  model", "day", "requests", "tokens", "micro_usd");
+            println!(
+                "{:<10} {:>10} {:>12} {:>12}  model",
+                "day", "requests", "tokens", "micro_usd"
+            );
             for row in answer["usage"].as_array().into_iter().flatten() {
                 let model = row["model"].as_str().unwrap_or("-");
                 println!(
-                    "{:<8} {:>10} {:>12} {:>12}  {model}",
-                    row["day"], row["requests"], row["tokens"], row["micro_usd"]
+                    "{:<10} {:>10} {:>12} {:>12}  {model}",
+                    row["day"].as_str().unwrap_or("-"),
+                    row["requests"],
+                    row["tokens"],
+                    row["micro_usd"]
                 );
             }
             Ok(())

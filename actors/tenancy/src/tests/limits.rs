@@ -3,7 +3,7 @@
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
 use super::{amounts, limit};
-use crate::{Amounts, Limit, LimitProblem, Limits, Unit, Window};
+use crate::{Amounts, Limit, LimitProblem, Limits, Unit, Window, date_of_day};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -33,6 +33,8 @@ fn months_against_known_dates() {
         let (first_ms, index) = (first_day * DAY_MS, year * 12 + month - 1);
         assert_eq!(Window::Month.index(first_ms), index, "{year}-{month}");
         assert_eq!(Window::Month.end_ms(index - 1), first_ms, "the month before {year}-{month}");
+        assert_eq!(date_of_day(first_day), (year, month, 1));
+        assert_eq!(date_of_day(first_day + 27), (year, month, 28));
         if first_ms > 0 {
             assert_eq!(Window::Month.index(first_ms - 1), index - 1, "{year}-{month}");
         }
