@@ -60,7 +60,7 @@ fn renewals_lengthen_and_losses_stop() {
     let mut keeper = holding(20);
     let renew = KeeperEffect::Renew { leases: vec![lease(7)] };
     let mut next = None;
-    assert_eq!(effects(|out| next = keeper.wake(300, out)), [renew.clone()]);
+    assert_eq!(effects(|out| next = keeper.wake(300, out)), std::slice::from_ref(&renew));
     assert_eq!(next, Some(600));
     assert_eq!(effects(|out| _ = keeper.wake(600, out)), [], "one renewal at a time");
     effects(|out| keeper.renewed(Some(vec![(lease(7), Ok(lease(7)))]), 620, out));
