@@ -1,9 +1,21 @@
 //! Records as bytes: a version byte, then serde with bincode's standard layout.
 
+#[cfg(test)]
+mod tests;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::StoreError;
+
+/// Records and messages are smaller. Without a limit, damaged bytes that claim a long text would
+/// be given the memory for it before the rest is looked at.
+const DECODED_BYTES_MAX: usize = 128 << 20;
+const LIMITED: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<DECODED_BYTES_MAX>,
+> = bincode::config::standard().with_limit::<DECODED_BYTES_MAX>();
 
 /// Writes a record of the given layout version.
 ///
@@ -35,7 +47,7 @@ pub fn decode<T: DeserializeOwned>(expected: u8, bytes: &[u8]) -> Result<T, Stor
         return Err(StoreError::Corrupt(text));
     }
     let body = &bytes[1..];
-    let (record, used) = bincode::serde::decode_from_slice(body, bincode::config::standard())
+    let (record, used) = bincode::serde::decode_from_slice(body, LIMITED)
         .map_err(|error| StoreError::Corrupt(format!("a record does not decode: {error}")))?;
     if used != body.len() {
         let left = body.len() - used;

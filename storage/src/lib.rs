@@ -14,6 +14,7 @@ pub mod limits;
 pub mod memory;
 mod mutation;
 pub mod optimistic;
+pub mod remote;
 pub mod retry;
 mod transaction;
 pub mod tuple;

@@ -189,6 +189,42 @@ impl Retry {
         }
     }
 
+    /// Runs a transaction that writes and may as well happen twice: its body looks at what it
+    /// wrote before, and comes to the same state. It needs no row for the operation.
+    ///
+    /// # Errors
+    /// [`StoreError::CommitUnknown`] when patience ended and a try may have committed. Else the
+    /// last retryable error, which says that nothing was written; any other at once.
+    pub async fn write_idempotent<T: Send>(
+        &self,
+        mut body: impl for<'t> FnMut(&'t mut dyn Transaction) -> BodyFuture<'t, T> + Send,
+    ) -> Result<T, StoreError> {
+        let mut tries = self.tries();
+        let mut unknown = false;
+        loop {
+            let error = match self.attempt_once(&mut body).await {
+                Ok(result) => return Ok(result),
+                Err(error) => error,
+            };
+            unknown |= error == StoreError::CommitUnknown;
+            let last = if unknown { StoreError::CommitUnknown } else { error.clone() };
+            if !error.is_retryable() && error != StoreError::CommitUnknown {
+                return Err(last);
+            }
+            tries.after(last).await?;
+        }
+    }
+
+    async fn attempt_once<T: Send>(
+        &self,
+        body: &mut (impl for<'t> FnMut(&'t mut dyn Transaction) -> BodyFuture<'t, T> + Send),
+    ) -> Result<T, StoreError> {
+        let mut transaction = self.store.begin().await?;
+        let result = body(transaction.as_mut()).await?;
+        transaction.commit().await?;
+        Ok(result)
+    }
+
     async fn attempt<T: Send>(
         &self,
         id: OperationId,

@@ -191,7 +191,7 @@ impl Transaction for OptimisticTransaction {
 
     async fn watch(&mut self, key: &[u8]) -> Result<Watch, StoreError> {
         let seen = self.get(key, ReadMode::Serializable).await?;
-        let (request, watch) = WatchRequest::new(key, seen);
+        let (request, watch) = WatchRequest::new(key, seen, self.proposal.mutations.len());
         self.proposal.watches.push(request);
         Ok(watch)
     }

@@ -1,6 +1,7 @@
 //! Who waits for which key to change.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use tokio::sync::oneshot;
 
@@ -11,18 +12,56 @@ use crate::{KeyRange, StoreError, Watch};
 pub struct WatchRequest {
     key: Vec<u8>,
     seen: Option<Vec<u8>>,
-    changed: oneshot::Sender<()>,
+    /// How many mutations the transaction had asked for before it.
+    place: usize,
+    changed: oneshot::Sender<News>,
+}
+
+/// What a watch learns.
+enum News {
+    Changed,
+    /// Another watch ends in its stead.
+    HandedOn(Watch),
+}
+
+impl fmt::Debug for News {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            News::Changed => "Changed",
+            News::HandedOn(_) => "HandedOn",
+        })
+    }
 }
 
 impl WatchRequest {
     /// The request, and what its maker waits on. A dropped request resolves to an error.
-    pub(super) fn new(key: &[u8], seen: Option<Vec<u8>>) -> (Self, Watch) {
+    pub(super) fn new(key: &[u8], seen: Option<Vec<u8>>, place: usize) -> (Self, Watch) {
         let (changed, waiting) = oneshot::channel();
-        let request = WatchRequest { key: key.to_vec(), seen, changed };
+        let request = WatchRequest { key: key.to_vec(), seen, place, changed };
         let lost = "the watch is lost, its transaction did not commit or the store closed";
-        let watch =
-            async move { waiting.await.map_err(|_| StoreError::Unavailable(lost.to_owned())) };
+        let watch = async move {
+            match waiting.await.map_err(|_| StoreError::Unavailable(lost.to_owned()))? {
+                News::Changed => Ok(()),
+                News::HandedOn(watch) => watch.await,
+            }
+        };
         (request, Box::pin(watch))
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// How many of the proposal's mutations the transaction had asked for before this: they
+    /// are in what it saw.
+    pub(crate) fn place(&self) -> usize {
+        self.place
+    }
+
+    /// Lets another engine's watch end this one.
+    pub(crate) fn hand_on(self, watch: Watch) {
+        // The waiting side may have gone; then nobody needs to know.
+        let _ = self.changed.send(News::HandedOn(watch));
     }
 
     pub(super) fn range(&self) -> KeyRange {
@@ -61,7 +100,7 @@ impl Watches {
                 waiting.into_iter().partition(|request| request.seen == value);
             for request in changed {
                 // The waiting side may have gone; then nobody needs to know.
-                let _ = request.changed.send(());
+                let _ = request.changed.send(News::Changed);
             }
             let unchanged: Vec<_> =
                 unchanged.into_iter().filter(|request| !request.changed.is_closed()).collect();
