@@ -4,5 +4,6 @@ pub mod caller;
 pub mod cluster;
 pub mod embedding;
 pub mod environment;
+pub mod mutants;
 pub mod runtime;
 pub mod tenancy;

@@ -23,6 +23,19 @@ pub enum Mutant {
     LeaseNotChecked,
 }
 
+impl Mutant {
+    pub const ALL: [Mutant; 8] = [
+        Mutant::RunningLeaseGranted,
+        Mutant::EpochReused,
+        Mutant::SkewIgnored,
+        Mutant::LostLeaseRenewed,
+        Mutant::StaleEpochAdmitted,
+        Mutant::TimeFromAnswer,
+        Mutant::HandOverKeepsServing,
+        Mutant::LeaseNotChecked,
+    ];
+}
+
 #[cfg(feature = "mutants")]
 mod switch {
     use std::sync::atomic::{AtomicU8, Ordering};

@@ -7,9 +7,6 @@ use super::members::{MemberView, Members};
 use super::records::{LeaseRow, all_leases};
 use crate::runtime::Runtime;
 
-/// Most leases that one status holds.
-const LEASES_MAX: usize = 10_000;
-
 /// The cluster as one node sees it; cheap to clone.
 #[derive(Clone)]
 pub struct ClusterHandle {
@@ -41,7 +38,7 @@ impl ClusterHandle {
     /// # Errors
     /// The store's.
     pub async fn leases(&self) -> Result<Vec<RunningLease>, StoreError> {
-        let rows = all_leases(&self.retry, LEASES_MAX).await?;
+        let rows = all_leases(&self.retry).await?;
         let now_ms = self.runtime.wall_ms();
         let running = |row: LeaseRow| {
             let remaining_ms = row.expires_ms.saturating_sub(now_ms);

@@ -15,6 +15,7 @@ use super::metrics::TenancyMetrics;
 use super::routes::Routes;
 use crate::caller::Caller;
 use crate::cluster::Members;
+use crate::mutants::{Mutant, planted};
 use crate::runtime::Runtime;
 
 /// How an edge waits.
@@ -49,7 +50,19 @@ struct Shared {
     settings: TenancySettings,
     metrics: TenancyMetrics,
     next_ticket: AtomicU64,
+    /// Drawn once: the upper half of every id that this edge gives.
+    instance: u64,
+    next_id: AtomicU64,
     desk: Mutex<Desk>,
+}
+
+impl Shared {
+    /// An id that no other edge gives. Those of one edge follow each other, so that the ledger
+    /// finds the entries of one report by one read.
+    fn next_id(&self) -> u128 {
+        let number = self.next_id.fetch_add(1, Ordering::Relaxed);
+        u128::from(self.instance) << 64 | u128::from(number)
+    }
 }
 
 struct Desk {
@@ -77,13 +90,18 @@ impl Share {
         let Some(reservation) = self.reservation.take() else { return };
         let handle = self.handle.clone();
         let Some(written) = handle.charge(&reservation, used) else { return };
+        if planted(Mutant::SettleDoesNotWait) {
+            return;
+        }
         let _ = handle.shared.runtime.within(handle.shared.settings.written_ms, written).await;
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        if let Some(reservation) = self.reservation.take() {
+        if let Some(reservation) = self.reservation.take()
+            && !planted(Mutant::LeaverKeepsShare)
+        {
             self.handle.refund(&reservation);
         }
     }
@@ -99,12 +117,15 @@ impl TenancyHandle {
         let runtime = caller.runtime().clone();
         let book = EdgeBook::new(caller.node().as_str(), settings.edge);
         let desk = Desk { book, waiting: BTreeMap::new(), unwritten: BTreeMap::new() };
+        let instance = runtime.environment().draw();
         let shared = Shared {
             runtime,
             routes: Routes::new(caller, members),
             settings,
             metrics,
             next_ticket: AtomicU64::new(0),
+            instance,
+            next_id: AtomicU64::new(0),
             desk: Mutex::new(desk),
         };
         TenancyHandle { shared: Arc::new(shared) }
@@ -128,7 +149,7 @@ impl TenancyHandle {
         let admission = {
             let mut desk = self.lock();
             let clocks = self.clocks();
-            let mut draw = || runtime.draw();
+            let mut draw = || self.shared.next_id();
             let admission =
                 desk.book.reserve(clocks, tenant, model, estimate, ticket, &mut draw, &mut effects);
             if admission == Admission::Waiting {
@@ -141,10 +162,9 @@ impl TenancyHandle {
             Admission::Reserved(reservation) => Ok(reservation),
             Admission::Refused(refusal) => Err(refusal),
             Admission::Waiting => {
-                let mut leave = Leave { handle: self, tenant, model, ticket, answered: false };
+                let mut leave = Leave { handle: self, tenant, model, ticket, answer };
                 self.perform(std::mem::take(&mut effects));
-                let outcome = answer.await;
-                leave.answered = true;
+                let outcome = (&mut leave.answer).await;
                 metrics.waited_ms(runtime.now_ms().saturating_sub(began_ms));
                 outcome.unwrap_or(Err(Refusal::Unanswered { retry_after_ms: 1000 }))
             }
@@ -192,7 +212,7 @@ impl TenancyHandle {
             let told = {
                 let mut desk = self.lock();
                 desk.book.retire_all(runtime.now_ms(), &mut effects);
-                desk.book.is_told()
+                desk.book.is_told() || planted(Mutant::DrainDoesNotWait)
             };
             self.perform(effects);
             if told || runtime.now_ms() >= deadline_ms {
@@ -209,7 +229,7 @@ impl TenancyHandle {
             let mut effects = Vec::new();
             {
                 let mut desk = self.lock();
-                let mut draw = || runtime.draw();
+                let mut draw = || self.shared.next_id();
                 desk.book.wake(self.clocks(), &mut draw, &mut effects);
                 metrics.unwritten(desk.book.unwritten());
             }
@@ -304,7 +324,7 @@ impl TenancyHandle {
             this.shared.metrics.ask(counted);
             let mut effects = Vec::new();
             {
-                let mut draw = || this.shared.runtime.draw();
+                let mut draw = || this.shared.next_id();
                 let (clocks, mut desk) = (this.clocks(), this.lock());
                 desk.book.answered(clocks, &tenant, &ask, answer, &mut draw, &mut effects);
             }
@@ -330,21 +350,24 @@ impl TenancyHandle {
     }
 }
 
-/// Takes a request out of the waiting ones when its caller goes away.
+/// Takes a request out of the waiting ones when its caller goes away. What it was admitted to in
+/// that very moment, and never looked at, is given back.
 struct Leave<'a> {
     handle: &'a TenancyHandle,
     tenant: &'a str,
     model: &'a str,
     ticket: TicketId,
-    answered: bool,
+    answer: oneshot::Receiver<Result<Reservation, Refusal>>,
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        if !self.answered {
-            let mut desk = self.handle.lock();
-            desk.waiting.remove(&self.ticket);
-            desk.book.give_up(self.tenant, self.model, self.ticket);
+        self.answer.close();
+        if let Ok(Ok(reservation)) = self.answer.try_recv() {
+            self.handle.refund(&reservation);
         }
+        let mut desk = self.handle.lock();
+        desk.waiting.remove(&self.ticket);
+        desk.book.give_up(self.tenant, self.model, self.ticket);
     }
 }

@@ -36,7 +36,7 @@ impl TenancyMetrics {
         let group = registry.sub_registry_with_prefix("headwater_tenancy");
         group.register(
             "admissions",
-            "Requests by outcome; local: decided without asking anybody; unverified: in an outage",
+            "Requests by outcome; unverified: admitted in an outage, without the owner's word",
             metrics.admissions.clone(),
         );
         group.register("asks", "Questions to tenants' owners by outcome", metrics.asks.clone());

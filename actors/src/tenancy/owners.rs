@@ -133,7 +133,7 @@ impl Owners {
                 Reply::Unreadable
             }
         };
-        // Nothing that is answered is too large or of a kind that cannot be written.
+        // Every reply can be encoded. No bytes at all would be unreadable: the asker asks again.
         encode_reply(&reply).unwrap_or_default()
     }
 
@@ -150,9 +150,17 @@ impl Owners {
                 let answer: Answer = answer.await.unwrap_or(Err(OwnerProblem::StoreDown));
                 return Reply::Answered(answer);
             }
-            self.lock().remove(tenant);
+            self.remove_ended(tenant, &mailbox);
         }
         Reply::Answered(Err(OwnerProblem::NotOwner))
+    }
+
+    /// Removes an owner that has ended, unless another has its seat by now.
+    fn remove_ended(&self, tenant: &str, ended: &Mailbox) {
+        let mut seats = self.lock();
+        if seats.get(tenant).is_some_and(|seat| Arc::ptr_eq(&seat.mailbox, ended)) {
+            seats.remove(tenant);
+        }
     }
 
     async fn seat(&self, tenant: &str) -> Result<Mailbox, Reply> {
@@ -165,21 +173,40 @@ impl Owners {
             seat.used_ms = now_ms;
             return Ok(Arc::clone(&seat.mailbox));
         }
+        if let Some(to) = self.elsewhere(&key) {
+            return Err(Reply::Moved { to, remaining_ms: self.shared.settings.adopt_ms });
+        }
         match self.shared.leases.claim(&key).await {
-            Claim::Mine { epoch } => Ok(self.sit(tenant, epoch)),
+            Claim::Mine { epoch } => {
+                self.sit(tenant, epoch).ok_or(Reply::Answered(Err(OwnerProblem::NotOwner)))
+            }
             Claim::Held { by, remaining_ms } => Err(Reply::Moved { to: by, remaining_ms }),
             Claim::Unknown => Err(Reply::Answered(Err(OwnerProblem::StoreDown))),
         }
     }
 
-    /// The owner of this epoch, started if it does not run yet.
-    fn sit(&self, tenant: &str, epoch: u64) -> Mailbox {
+    /// Where to claim the tenant instead. A node that drains keeps what it has until it hands it
+    /// over, and claims nothing while another node can: a question that comes in the middle of a
+    /// handover must not bring the tenant back.
+    fn elsewhere(&self, key: &[u8]) -> Option<NodeId> {
+        let drains = self.shared.members.me().state != MemberState::Alive;
+        let claims = drains && self.shared.leases.epoch(key).is_none();
+        if claims { self.shared.members.candidates(key, 1).pop() } else { None }
+    }
+
+    /// The owner of this epoch, started if it does not run yet. None when the lease was lost
+    /// since it was granted: its listener found nobody to stop.
+    fn sit(&self, tenant: &str, epoch: u64) -> Option<Mailbox> {
         let used_ms = self.shared.caller.runtime().now_ms();
+        let key = tenant_key(tenant);
         let mut seats = self.lock();
-        if let Some(seat) = seats.get(tenant).filter(|seat| seat.epoch == epoch) {
-            return Arc::clone(&seat.mailbox);
+        if self.shared.leases.epoch(&key) != Some(epoch) {
+            return None;
         }
-        let proof = self.shared.leases.proof(&tenant_key(tenant), epoch);
+        if let Some(seat) = seats.get(tenant).filter(|seat| seat.epoch == epoch) {
+            return Some(Arc::clone(&seat.mailbox));
+        }
+        let proof = self.shared.leases.proof(&key, epoch);
         let context = Arc::clone(&self.shared.context);
         let mailbox = self.host(OwnerShell::new(context, tenant.to_owned(), proof));
         let seat = Seat { mailbox: Arc::clone(&mailbox), epoch, used_ms, misplaced_since_ms: None };
@@ -189,7 +216,7 @@ impl Owners {
             (replaced.mailbox)(OwnerMessage::Resign);
         }
         tracing::info!(tenant, epoch, "owning a tenant");
-        mailbox
+        Some(mailbox)
     }
 
     fn host(&self, shell: OwnerShell) -> Mailbox {
@@ -291,11 +318,22 @@ impl Owners {
     pub async fn hand_all_over(&self) {
         let tenants = self.tenants();
         for some in tenants.chunks(HANDOVERS) {
-            let moves = some.iter().map(|(tenant, _)| self.hand_one_over(tenant));
-            for one in moves {
-                one.await;
+            let ends: Vec<_> = some.iter().map(|(tenant, _)| self.begin_handover(tenant)).collect();
+            for end in ends {
+                let _ = end.await;
             }
         }
+    }
+
+    /// Hands one tenant over in a task of its own; resolves when that has ended.
+    fn begin_handover(&self, tenant: &str) -> oneshot::Receiver<()> {
+        let (ended, end) = oneshot::channel();
+        let (this, tenant) = (self.clone(), tenant.to_owned());
+        self.shared.caller.runtime().spawn(async move {
+            this.hand_one_over(&tenant).await;
+            let _ = ended.send(());
+        });
+        end
     }
 
     async fn hand_one_over(&self, tenant: &str) {

@@ -14,6 +14,8 @@ use crate::cluster::Members;
 
 /// Pause before the owner is looked for anew, in ms.
 const LOOK_AGAIN_MS: u64 = 50;
+/// Most tenants whose owner is remembered.
+const KNOWN_MAX: usize = 100_000;
 /// Longest wait for one node's answer, in ms.
 const CALL_MS: u64 = 2_500;
 
@@ -60,7 +62,7 @@ impl Routes {
             overloaded = false;
             let pause_ms = match answer.map(|bytes| decode_reply(&bytes)) {
                 Ok(Ok(Reply::Answered(Ok(outcome)))) => {
-                    self.lock().insert(tenant.to_owned(), node);
+                    self.remember(tenant, node);
                     return Ok(outcome);
                 }
                 Ok(Ok(Reply::Answered(Err(OwnerProblem::StoreDown)))) => {
@@ -74,12 +76,12 @@ impl Routes {
                 Ok(Ok(Reply::Moved { to, remaining_ms })) => {
                     let reachable = to != node && self.members.is_reachable(&to);
                     if reachable {
-                        self.lock().insert(tenant.to_owned(), to);
+                        self.remember(tenant, to);
                         1
                     } else {
                         // Its lease runs out, or it comes back; the node that said so claims
                         // the tenant then.
-                        self.lock().insert(tenant.to_owned(), node);
+                        self.remember(tenant, node);
                         remaining_ms.clamp(1, LOOK_AGAIN_MS)
                     }
                 }
@@ -96,6 +98,16 @@ impl Routes {
             };
             runtime.pause(pause_ms.min(left_ms)).await;
         }
+    }
+
+    /// Notes where a tenant's owner was met. The notes only save questions, so when there are too
+    /// many they are all thrown away.
+    fn remember(&self, tenant: &str, node: NodeId) {
+        let mut known = self.lock();
+        if known.len() >= KNOWN_MAX && !known.contains_key(tenant) {
+            known.clear();
+        }
+        known.insert(tenant.to_owned(), node);
     }
 
     /// Where the owner was met last, else the best place, else this node itself.

@@ -1,1 +1,10 @@
-//! Quotas over one and several nodes in one process.
+//! Quotas end to end: edges, owners, ledger, and what becomes of them when something fails.
+
+mod departures;
+mod moves;
+mod outages;
+mod owners;
+mod quotas;
+mod strain;
+mod wire;
+mod world;

@@ -1,12 +1,12 @@
 //! One owner's transaction: proves the lease, reads the rows, does the arithmetic, writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_storage::retry::Retry;
-use headwater_storage::{RangeRead, ReadMode, StoreError, Transaction, codec};
+use headwater_storage::{KeyRange, RangeRead, ReadMode, StoreError, Transaction, codec};
 use headwater_tenancy::{
-    Amounts, Ask, Books, CounterKey, GrantSettings, Limits, Operation, Outcome, OwnerProblem,
-    Report, Window, apply_return, charge, grant,
+    Amounts, Ask, Books, CounterKey, Entry, GrantSettings, Limits, Operation, Outcome,
+    OwnerProblem, Report, Window, apply_return, charge, grant,
 };
 use serde::{Deserialize, Serialize};
 
@@ -97,12 +97,16 @@ impl<'a> Rows<'a> {
         transaction: &mut dyn Transaction,
         tenant: &'a str,
     ) -> Result<Rows<'a>, StoreError> {
-        let limits = transaction.get(&limits_key(tenant), ReadMode::Serializable).await?;
+        // Nothing lies between the two rows, so one read gets both.
+        let (limits_key, meta_key) = (limits_key(tenant), meta_key(tenant));
+        let range = KeyRange::new(limits_key.clone(), KeyRange::of_key(&meta_key).end);
+        let rows: BTreeMap<Vec<u8>, Vec<u8>> =
+            transaction.range(RangeRead::all(range)).await?.into_iter().collect();
         let limits: Option<LimitsRecord> =
-            limits.map(|row| codec::decode(RECORD, &row)).transpose()?;
+            rows.get(&limits_key).map(|row| codec::decode(RECORD, row)).transpose()?;
         let limits = limits.map(Limits::try_from).transpose()?.unwrap_or_default();
-        let meta = transaction.get(&meta_key(tenant), ReadMode::Serializable).await?;
-        let meta: Option<MetaRecord> = meta.map(|row| codec::decode(RECORD, &row)).transpose()?;
+        let meta: Option<MetaRecord> =
+            rows.get(&meta_key).map(|row| codec::decode(RECORD, row)).transpose()?;
         Ok(Rows {
             tenant,
             books: Books { limits, counters: BTreeMap::new() },
@@ -174,9 +178,10 @@ impl<'a> Rows<'a> {
         epoch: u64,
         wall_ms: u64,
     ) -> Result<Outcome, StoreError> {
+        let standing = self.standing(transaction, &report.entries).await?;
         for entry in &report.entries {
             let row_key = ledger_key(self.tenant, entry.id);
-            let stands = transaction.get(&row_key, ReadMode::Serializable).await?.is_some();
+            let stands = standing.contains(&row_key);
             if !entry.uncovered.is_zero() {
                 self.need_for(transaction, &entry.model, wall_ms).await?;
             }
@@ -205,6 +210,23 @@ impl<'a> Rows<'a> {
             self.changed = true;
         }
         Ok(Outcome::Written)
+    }
+
+    /// The ledger's rows of these entries that stand already. One edge numbers its entries on,
+    /// so they lie side by side and one read finds them.
+    async fn standing(
+        &self,
+        transaction: &mut dyn Transaction,
+        entries: &[Entry],
+    ) -> Result<BTreeSet<Vec<u8>>, StoreError> {
+        let ids = entries.iter().map(|entry| entry.id);
+        let (Some(first), Some(last)) = (ids.clone().min(), ids.max()) else {
+            return Ok(BTreeSet::new());
+        };
+        let (first, last) = (ledger_key(self.tenant, first), ledger_key(self.tenant, last));
+        let range = KeyRange::new(first, KeyRange::of_key(&last).end);
+        let rows = transaction.range(RangeRead::all(range)).await?;
+        Ok(rows.into_iter().map(|(key, _)| key).collect())
     }
 
     /// Reads the counters of every limit on this model, now.

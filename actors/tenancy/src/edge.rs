@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::admission::{Admission, Clocks, EdgeEffect, EdgeSettings, Reservation, TicketId};
 use crate::amounts::Amounts;
+use crate::budgets::Budgets;
 use crate::edge_slot::{Asking, Live, Slot, UsedUp, Waiting};
 use crate::ledger::{Allowance, AllowanceId, Ask, Entry, EntryId, Exhausted};
 use crate::mutants::{Mutant, planted};
@@ -24,6 +25,8 @@ pub struct EdgeBook {
     node: String,
     settings: EdgeSettings,
     tenants: BTreeMap<String, Tenant>,
+    /// Outlive the tenants: one that is idle may come back in an outage.
+    budgets: Budgets,
     /// The next report's.
     next_number: u64,
 }
@@ -31,7 +34,8 @@ pub struct EdgeBook {
 impl EdgeBook {
     /// A book for the edge on this node.
     pub fn new(node: &str, settings: EdgeSettings) -> EdgeBook {
-        EdgeBook { node: node.to_owned(), settings, tenants: BTreeMap::new(), next_number: 0 }
+        let (node, budgets) = (node.to_owned(), Budgets::default());
+        EdgeBook { node, settings, tenants: BTreeMap::new(), budgets, next_number: 0 }
     }
 
     /// Reserves the estimate, at once where an allowance covers it. `draw` gives unique numbers.
@@ -48,7 +52,7 @@ impl EdgeBook {
     ) -> Admission {
         if !self.tenants.get(tenant).is_some_and(|tenant| tenant.slots.contains_key(model)) {
             let slots = &mut self.tenants.entry(tenant.to_owned()).or_default().slots;
-            slots.insert(model.to_owned(), Slot::default());
+            slots.insert(model.to_owned(), Slot::new(self.budgets.of(tenant, model)));
         }
         let settings = self.settings;
         let Some(entry) = self.tenants.get_mut(tenant) else { return overloaded(&settings) };
@@ -156,10 +160,12 @@ impl EdgeBook {
         match answer {
             Some(Ok(allowance)) => {
                 slot.retire();
-                slot.outage_budget = Some(allowance.outage_budget);
+                let budget = allowance.outage_budget;
+                slot.outage_budget = Some(budget);
                 slot.live = Some(Live::new(&allowance, asked_ms));
                 (slot.used_up, slot.recent, slot.ask_again_ms) = (None, Amounts::ZERO, 0);
                 admit_waiting(slot, tenant, &model, at.now_ms, draw, effects);
+                self.budgets.learn(tenant, &model, budget);
             }
             Some(Err(exhausted)) => {
                 let resets_ms = at.now_ms.saturating_add(exhausted.resets_in_ms);

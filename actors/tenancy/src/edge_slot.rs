@@ -116,6 +116,11 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// A slot that holds nothing, with what is known for an outage.
+    pub(crate) fn new(outage_budget: Option<Amounts>) -> Slot {
+        Slot { outage_budget, ..Slot::default() }
+    }
+
     /// Takes the estimate out of the allowance in use, if it is valid and covers it.
     pub(crate) fn take(&mut self, estimate: Amounts, now_ms: u64) -> Option<AllowanceId> {
         let live = self.live.as_mut()?;

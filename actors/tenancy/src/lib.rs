@@ -11,6 +11,7 @@
 
 mod admission;
 mod amounts;
+mod budgets;
 mod edge;
 mod edge_slot;
 mod ledger;

@@ -41,6 +41,28 @@ pub enum Mutant {
     AnswerBeforeCommit,
 }
 
+impl Mutant {
+    pub const ALL: [Mutant; 17] = [
+        Mutant::AllowanceNotCounted,
+        Mutant::ReturnTwice,
+        Mutant::ChargeTwice,
+        Mutant::RefundWhole,
+        Mutant::OverageForgotten,
+        Mutant::ExpiredAllowanceUsed,
+        Mutant::LastGrantTooLarge,
+        Mutant::WindowNeverEnds,
+        Mutant::OutageUnbounded,
+        Mutant::OutageForever,
+        Mutant::OutageUnmarked,
+        Mutant::ReportDropped,
+        Mutant::ReportClearsAll,
+        Mutant::ReturnedWhileOpen,
+        Mutant::ModelLimitSkipped,
+        Mutant::GrantTwice,
+        Mutant::AnswerBeforeCommit,
+    ];
+}
+
 #[cfg(feature = "mutants")]
 mod switch {
     use std::sync::atomic::{AtomicU8, Ordering};

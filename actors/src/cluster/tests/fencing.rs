@@ -95,7 +95,7 @@ async fn a_renewal_before_the_commit_does_not_disturb_it() {
     let a = world.node("a");
     let proof = own(&a).await;
     let expires_ms =
-        async |world: &World| all_leases(&world.retry(1000), 1).await.expect("reads")[0].expires_ms;
+        async |world: &World| all_leases(&world.retry(1000)).await.expect("reads")[0].expires_ms;
     let before_ms = expires_ms(&world).await;
     commit_around(&world, &proof, pause(2500)).await;
     assert!(expires_ms(&world).await > before_ms, "it was renewed");

@@ -1,5 +1,6 @@
 //! Claims, renewals, losses and handing over, by the node's leases.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use headwater_storage::memory::{Fault, FaultPoint};
@@ -30,7 +31,7 @@ async fn claim(node: &Node) -> Claim {
 }
 
 async fn row(world: &World) -> LeaseRow {
-    let rows = all_leases(&world.retry(1000), 10).await.expect("the store answers");
+    let rows = all_leases(&world.retry(1000)).await.expect("the store answers");
     rows.into_iter().find(|row| row.key == KEY).expect("there is a row")
 }
 
@@ -228,7 +229,7 @@ async fn a_holder_whose_lease_was_taken_is_told_at_its_next_renewal() {
     assert_eq!(claim(&a).await, mine(1));
     // A clock that is further ahead than the skew allows: the promise is broken, and only the
     // epoch keeps the two apart.
-    b.ahead_ms.store(10_000, std::sync::atomic::Ordering::SeqCst);
+    b.wall.ahead_ms.store(10_000, Ordering::SeqCst);
     assert_eq!(claim(&b).await, mine(2));
     until(|| !lost(&list).is_empty()).await;
     assert_eq!(lost(&list), [(KEY.to_vec(), 1)]);

@@ -1,7 +1,7 @@
 //! Nodes of one process over the memory network and one memory store, on tokio's paused clock.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -78,16 +78,9 @@ impl Draws {
         (0..self.next() % (most + 1)).map(|_| self.next() as u8).collect()
     }
 
-    /// A byte that the codec does not read as the mark of a number with 4 or more bytes. Such a
-    /// length is allocated before it is found to be wrong.
-    pub(crate) fn byte_of_short_lengths(&self) -> u8 {
-        (self.next() % 252) as u8
-    }
-
-    /// A first byte, then at most so many of those.
+    /// A first byte, then at most so many drawn ones.
     pub(crate) fn record(&self, version: u8, most: u64) -> Vec<u8> {
-        let rest = 0..self.next() % (most + 1);
-        std::iter::once(version).chain(rest.map(|_| self.byte_of_short_lengths())).collect()
+        std::iter::once(version).chain(self.bytes(most)).collect()
     }
 }
 
@@ -156,8 +149,8 @@ impl World {
     ) -> Node {
         let (id, incarnation) = (id(name), Incarnation(incarnation));
         let tasks = Arc::new(Tasks::default());
-        let ahead_ms = Arc::new(AtomicI64::new(0));
-        let runtime = self.runtime(&tasks, &ahead_ms);
+        let wall = Arc::new(Wall::default());
+        let runtime = self.runtime(&tasks, &wall);
         let transport = Arc::new(self.network.join(id.clone(), incarnation));
         let caller = Caller::new(id.clone(), transport, runtime.clone());
         let mut me = member(name, incarnation.0);
@@ -182,16 +175,29 @@ impl World {
         runtime.spawn(members.clone().keep_telling());
         runtime.spawn(leases.clone().run());
         let network = self.network.clone();
-        Node { id, claimant, runtime, caller, members, leases, ahead_ms, tasks, network }
+        Node { id, claimant, runtime, caller, members, leases, wall, tasks, network }
     }
 
-    fn runtime(&self, tasks: &Arc<Tasks>, ahead_ms: &Arc<AtomicI64>) -> Runtime {
-        let (now, ahead_ms, tasks) =
-            (self.environment.clone(), Arc::clone(ahead_ms), Arc::clone(tasks));
-        let wall_ms = move || {
-            (BEGIN_MS + now.now_ms()).saturating_add_signed(ahead_ms.load(Ordering::SeqCst))
-        };
+    fn runtime(&self, tasks: &Arc<Tasks>, wall: &Arc<Wall>) -> Runtime {
+        let (now, wall, tasks) = (self.environment.clone(), Arc::clone(wall), Arc::clone(tasks));
+        let wall_ms = move || wall.read(BEGIN_MS + now.now_ms());
         Runtime::new(self.environment.clone(), wall_ms, move |task| tasks.spawn(task))
+    }
+}
+
+/// A node's wall clock.
+#[derive(Default)]
+pub(crate) struct Wall {
+    /// How far it is ahead of the others'.
+    pub(crate) ahead_ms: AtomicI64,
+    /// The next reader panics.
+    pub(crate) breaks: AtomicBool,
+}
+
+impl Wall {
+    fn read(&self, true_ms: u64) -> u64 {
+        assert!(!self.breaks.swap(false, Ordering::SeqCst), "a planted panic");
+        true_ms.saturating_add_signed(self.ahead_ms.load(Ordering::SeqCst))
     }
 }
 
@@ -238,8 +244,7 @@ pub(crate) struct Node {
     pub(crate) caller: Caller,
     pub(crate) members: Members,
     pub(crate) leases: Leases,
-    /// How far the node's wall clock is ahead of the others'.
-    pub(crate) ahead_ms: Arc<AtomicI64>,
+    pub(crate) wall: Arc<Wall>,
     tasks: Arc<Tasks>,
     network: MemoryNetwork,
 }

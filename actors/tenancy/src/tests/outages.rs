@@ -109,6 +109,26 @@ fn the_budget_is_what_the_last_allowance_said() {
 }
 
 #[test]
+fn the_budget_of_an_idle_tenant_is_remembered() {
+    let mut hand = Hand::new(settings());
+    let ask = hand.asks("large", 5);
+    let budget = amounts(9, 10, u64::MAX);
+    let held = crate::Allowance { outage_budget: budget, ..allowance(&ask, 0) };
+    hand.book.give_up(TENANT, "large", TicketId(1));
+    hand.answered(&ask, Some(Ok(held)));
+    hand.pass(600_000);
+    let report = only_report(hand.wake().1);
+    hand.reported(&report, true);
+    hand.wake();
+    assert_eq!(hand.book.tenants(), 0);
+
+    let ask = hand.asks("large", 11);
+    hand.waits("large", 10);
+    let effects = hand.answered(&ask, None);
+    assert_eq!(outcomes(&effects), (vec![TicketId(3)], vec![TicketId(2)]));
+}
+
+#[test]
 fn what_is_left_of_an_allowance_is_used_as_ever() {
     let mut hand = Hand::holding(50, settings());
     let ask = hand.asks("large", 60);

@@ -135,8 +135,8 @@ impl WatchedEdge {
             let minute = (model.clone(), at.wall_ms / 60_000);
             let sum = self.unverified.entry(minute).or_default();
             *sum = sum.plus(*estimate);
-            let budget = self.budgets.get(model).copied().unwrap_or_default();
-            let budget = budget.at_least(self.settings.outage_fallback);
+            let fallback = self.settings.outage_fallback;
+            let budget = self.budgets.get(model).copied().unwrap_or(fallback);
             hold(budget.covers(*sum), Invariant::OutageIsBounded, || {
                 format!("{reservation:?}: {sum:?} a minute, above {budget:?}")
             })?;
