@@ -1,7 +1,7 @@
 # `make run` starts a node, `make test` runs every check; one check alone: `.ci/stages clippy`.
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run cluster test test-fdb
+.PHONY: run cluster mutants test test-fdb
 
 run:
 	cargo build --release --package headwater-node
@@ -14,6 +14,10 @@ cluster:
 
 test:
 	@.ci/stages
+
+# Plants known defects one by one; fails unless the simulation finds each.
+mutants:
+	cargo run --release --package headwater-simulation --features mutants --bin mutants
 
 # The conformance suite on a FoundationDB cluster; linking needs libfdb_c 7.3.
 test-fdb:

@@ -1,10 +1,12 @@
 //! Checks over the repository itself: who imports whom, tidy files, and what the lock file holds;
 //! and nodes as processes, with a client, for the system tests.
 
+pub mod cluster;
 pub mod deny;
 pub mod graph;
 pub mod http;
 pub mod layering;
+pub mod load;
 pub mod node;
 pub mod tidy;
 

@@ -188,7 +188,17 @@ impl NodeProcess {
     ///
     /// # Errors
     /// As [`NodeProcess::listening`].
-    pub fn spawn(mut command: Command) -> Result<NodeProcess, NodeError> {
+    pub fn spawn(command: Command) -> Result<NodeProcess, NodeError> {
+        let mut node = NodeProcess::begin(command)?;
+        node.hear_address()?;
+        Ok(node)
+    }
+
+    /// Starts a `serve` command whose log is JSON, and waits for nothing.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn begin(mut command: Command) -> Result<NodeProcess, NodeError> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (said, lines) = channel();
         if let Some(stderr) = child.stderr.take() {
@@ -212,10 +222,17 @@ impl NodeProcess {
                 all
             })
         });
-        let mut node = NodeProcess { child, log: Vec::new(), lines, stdout, address: None };
-        let line = node.wait_for("listening")?;
-        node.address = line["address"].as_str().and_then(|address| address.parse().ok());
-        Ok(node)
+        Ok(NodeProcess { child, log: Vec::new(), lines, stdout, address: None })
+    }
+
+    /// Reads the log up to the line that it listens, which says where.
+    ///
+    /// # Errors
+    /// As [`NodeProcess::listening`].
+    pub fn hear_address(&mut self) -> Result<(), NodeError> {
+        let line = self.wait_for("listening")?;
+        self.address = line["address"].as_str().and_then(|address| address.parse().ok());
+        Ok(())
     }
 
     /// Reads the log up to the next line whose message starts with `wanted`.
@@ -262,6 +279,44 @@ impl NodeProcess {
     /// When the process is gone.
     pub fn terminate(&self) -> io::Result<()> {
         signal(self.child.id(), libc::SIGTERM)
+    }
+
+    /// Sends SIGKILL.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn kill(&self) -> io::Result<()> {
+        signal(self.child.id(), libc::SIGKILL)
+    }
+
+    /// Sends SIGSTOP: the process stands still, and its sockets stay open.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn freeze(&self) -> io::Result<()> {
+        signal(self.child.id(), libc::SIGSTOP)
+    }
+
+    /// Sends SIGCONT.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn thaw(&self) -> io::Result<()> {
+        signal(self.child.id(), libc::SIGCONT)
+    }
+
+    /// Sends SIGHUP.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn hang_up(&self) -> io::Result<()> {
+        signal(self.child.id(), libc::SIGHUP)
+    }
+
+    /// All that it said so far.
+    pub fn said(&mut self) -> &[String] {
+        self.log.extend(self.lines.try_iter());
+        &self.log
     }
 
     /// Waits for its end and reads the rest of what it said.

@@ -24,6 +24,9 @@ impl Default for MembersSettings {
     }
 }
 
+/// A linked node that has told nothing of itself for so long is worth a warning, in ms.
+const SILENT_MS: u64 = 5_000;
+
 /// One member as this node sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberView {
@@ -183,8 +186,9 @@ impl Members {
             match change {
                 LinkChange::Up { node, incarnation, version } => {
                     tracing::info!(%node, version, "linked");
-                    self.shared.lock().links.insert(node, (incarnation, version));
+                    self.shared.lock().links.insert(node.clone(), (incarnation, version));
                     self.announce();
+                    self.expect_word_of(node);
                 }
                 LinkChange::Down { node, incarnation, why } => {
                     self.shared.caller.lost(&node, &why);
@@ -203,6 +207,21 @@ impl Members {
             }
             self.touch();
         }
+    }
+
+    /// Warns when a linked node tells nothing of itself: its control link does not come up.
+    fn expect_word_of(&self, node: NodeId) {
+        let this = self.clone();
+        self.shared.caller.runtime().spawn(async move {
+            this.shared.caller.runtime().pause(SILENT_MS).await;
+            let state = this.shared.lock();
+            if state.links.contains_key(&node) && state.view.get(&node).is_none() {
+                tracing::warn!(
+                    %node,
+                    "linked, but it tells nothing of itself; is its control.secret the cluster's?"
+                );
+            }
+        });
     }
 
     /// Tells the view again and again until the node ends.

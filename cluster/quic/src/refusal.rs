@@ -140,10 +140,10 @@ impl Refusals {
     }
 
     /// Dialling this address failed.
-    pub(crate) fn undialled(&self, target: IpAddr, refusal: &Refusal) {
+    pub(crate) fn undialled(&self, to: IpAddr, refusal: &Refusal) {
         // The dialler's lines and the acceptor's do not hide each other.
-        if !refusal.is_ordinary() && self.may_log(target, refusal.code() | 1 << 16) {
-            tracing::warn!(%target, reason = %refusal, "cluster node not linked; dialling again");
+        if !refusal.is_ordinary() && self.may_log(to, refusal.code() | 1 << 16) {
+            tracing::warn!(%to, reason = %refusal, "cluster node not linked; dialling again");
         }
     }
 

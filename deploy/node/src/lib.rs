@@ -10,6 +10,7 @@ mod logging;
 mod models;
 mod operator;
 mod progress;
+mod scenario;
 pub mod server;
 mod simulate;
 mod store;

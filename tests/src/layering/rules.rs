@@ -10,6 +10,7 @@ const MODELS: &str = "headwater-models";
 const STORAGE: &str = "headwater-storage";
 const ACTORS: &str = "headwater-actors";
 const EDGE: &str = "headwater-edge";
+const SIMULATION: &str = "headwater-simulation";
 const NODE: &str = "headwater-node";
 
 /// The rules of this repository.
@@ -30,11 +31,7 @@ const CRATES: &[CrateRule] = &[
     // The edge renders nouns of the embedding service and of the models port; it meets them
     // re-exported by the actors, so it needs no edge of its own to either.
     rule(EDGE, Layer::Shell, &[ACTORS]),
-    rule(
-        "headwater-simulation",
-        Layer::Shell,
-        &[ACTORS, EDGE, CLUSTER, MODELS, STORAGE, EMBEDDING, TENANCY],
-    ),
+    rule(SIMULATION, Layer::Shell, &[ACTORS, EDGE, CLUSTER, MODELS, STORAGE, EMBEDDING, TENANCY]),
     rule(NODE, Layer::Top, &[]),
     rule("headwater-tests", Layer::Top, &[]),
 ];
@@ -64,7 +61,12 @@ const HEAVY: &[HeavyRule] = &[
     heavy("quinn*", &[QUIC], "QUIC is one adapter of the cluster port"),
     heavy("rustls*", &[QUIC], "certificates between nodes; clients' TLS ends before the edge"),
     heavy("rcgen", &[QUIC], "makes the certificates that the adapter checks"),
-    heavy("ractor*", &[ACTORS], "one actor runtime, behind the handles"),
+    heavy(
+        "ractor*",
+        &[ACTORS, QUIC, SIMULATION],
+        "one actor runtime, behind the handles; the bench measures it beside the lanes, and the \
+         harness of tier 2 proves itself on it",
+    ),
 ];
 
 const fn rule(name: &'static str, layer: Layer, imports: &'static [&'static str]) -> CrateRule {
