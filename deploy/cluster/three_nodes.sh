@@ -18,7 +18,15 @@ for node in n1 n2 n3; do
 done
 
 pids=()
-trap 'trap - EXIT; kill "${pids[@]}" 2>/dev/null; wait' EXIT
+# The node with the store ends last: the others write down what is left to write.
+end_all() {
+    trap - EXIT
+    local place
+    for ((place = ${#pids[@]} - 1; place >= 0; place--)); do
+        kill "${pids[place]}" 2>/dev/null && wait "${pids[place]}" || true
+    done
+}
+trap end_all EXIT
 trap 'exit 0' INT TERM
 
 start() {

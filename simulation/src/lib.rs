@@ -6,26 +6,38 @@
 //! a failure can be replayed; [`verify`] runs each seed twice to prove it.
 
 mod faults;
+pub mod lockstep;
 mod metered;
 mod network;
 mod outcome;
+mod quota;
+mod register;
+mod shared_store;
 #[cfg(test)]
 mod tests;
+mod workload;
 mod world;
 
 pub use metered::Defect;
 pub use outcome::{Outcome, Verdict};
+pub use workload::Workload;
 
-/// Runs one seed of the metered embedding workload.
-pub fn run(seed: u64, defect: Option<Defect>) -> Outcome {
-    metered::run(seed, defect)
+/// Runs one seed of a workload.
+pub fn run(workload: Workload, seed: u64) -> Outcome {
+    workload.run(seed)
+}
+
+/// Runs one seed of the metered workload or the registers with a bug planted in the
+/// simulation's own parts; the others have no such parts.
+pub fn run_with(workload: Workload, defect: Defect, seed: u64) -> Outcome {
+    match workload {
+        Workload::Metered => metered::run(seed, Some(defect)),
+        Workload::Registers => register::run(seed, Some(defect)),
+        other => other.run(seed),
+    }
 }
 
 /// Runs a seed twice and compares the traces.
-pub fn verify(seed: u64) -> Verdict {
-    Verdict::of(run(seed, None), &run(seed, None))
+pub fn verify(workload: Workload, seed: u64) -> Verdict {
+    Verdict::of(run(workload, seed), &run(workload, seed))
 }
-
-/// What must happen in some seed of a large run; otherwise the simulation tests less than
-/// it claims.
-pub const SOMETIMES: &[&str] = metered::SOMETIMES;

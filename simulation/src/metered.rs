@@ -9,7 +9,7 @@ mod checks;
 mod client;
 mod node;
 mod replica;
-mod store;
+pub(crate) mod store;
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ const HEAL_MS: u64 = 120_000;
 /// When every client must have its answer, in virtual ms.
 const END_MS: u64 = 1_200_000;
 
-/// A bug to plant, so that the checkers can be seen to find it.
+/// A bug to plant in the simulation's own parts, so that the checkers can be seen to find it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Defect {
     /// The retry loop keeps no operation rows.
@@ -41,6 +41,18 @@ pub enum Defect {
     RowsAreSwapped,
     /// The node answers before it has charged, and charges once without patience.
     ChargeIsNotAwaited,
+    /// Writes read without taking part in conflict detection; of the registers' clients.
+    SnapshotReads,
+}
+
+impl Defect {
+    pub const ALL: [Defect; 5] = [
+        Defect::NoOperationRow,
+        Defect::LossIsIgnored,
+        Defect::RowsAreSwapped,
+        Defect::ChargeIsNotAwaited,
+        Defect::SnapshotReads,
+    ];
 }
 
 /// What must happen in some of many seeds.
@@ -161,7 +173,8 @@ pub(crate) fn run(seed: u64, defect: Option<Defect>) -> Outcome {
     let memory =
         MemoryStore::with_faults(world.environment(), move |point| of_store.of_store(point));
     let policy = RetryPolicy { tries: 8, ..RetryPolicy::default() };
-    let retry = Retry::new(store::engine(&memory, defect), world.environment(), policy);
+    let retry =
+        Retry::new(store::engine(Arc::new(memory.clone()), defect), world.environment(), policy);
     let network = Network::new(&world, &faults);
     let (to_node, requests) = unbounded_channel();
     let (crash, crashes) = watch::channel(0);

@@ -1,6 +1,6 @@
 //! The world: virtual time, chance, and a scheduler that picks the next task by lot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +14,15 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A run that polls more often than this runs in circles.
 const MOST_POLLS: u64 = 5_000_000;
+
+/// Tasks that freeze and die together, as those of one process do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Group(u64);
+
+impl Group {
+    /// The world's own tasks: they neither freeze nor die.
+    pub(crate) const WORLD: Group = Group(0);
+}
 
 /// How a run of the world ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +47,29 @@ struct State {
     timers: BTreeMap<(u64, u64), Waker>,
     next_number: u64,
     ready: Vec<u64>,
-    spawned: Vec<(u64, Task)>,
+    spawned: Vec<(u64, Group, Task)>,
+    next_group: u64,
+    dead: BTreeSet<Group>,
+    /// Groups whose tasks are to be dropped.
+    dying: BTreeSet<Group>,
+    frozen: BTreeSet<Group>,
+    /// Groups that freeze before time goes on.
+    freezing: BTreeSet<Group>,
+    /// Tasks of frozen groups that would be ready.
+    held: Vec<u64>,
     trace: Vec<String>,
     counts: BTreeMap<&'static str, u64>,
     violations: Vec<String>,
 }
+
+/// A task under way.
+struct Running {
+    group: Group,
+    task: Task,
+    waker: Waker,
+}
+
+type Tasks = BTreeMap<u64, Running>;
 
 struct TaskWaker {
     task: u64,
@@ -67,6 +94,12 @@ impl World {
             next_number: 0,
             ready: Vec::new(),
             spawned: Vec::new(),
+            next_group: 1,
+            dead: BTreeSet::new(),
+            dying: BTreeSet::new(),
+            frozen: BTreeSet::new(),
+            freezing: BTreeSet::new(),
+            held: Vec::new(),
             trace: Vec::new(),
             counts: BTreeMap::new(),
             violations: Vec::new(),
@@ -116,10 +149,48 @@ impl World {
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_in(Group::WORLD, task);
+    }
+
+    /// Starts a task of a group; of a dead one it is dropped at once.
+    pub(crate) fn spawn_in(&self, group: Group, task: impl Future<Output = ()> + Send + 'static) {
+        let task: Task = Box::pin(task);
         let mut state = self.lock();
+        if state.dead.contains(&group) {
+            // What a dropped task drops may come back here.
+            drop(state);
+            drop(task);
+            return;
+        }
         let number = state.next_number;
         state.next_number += 1;
-        state.spawned.push((number, Box::pin(task)));
+        state.spawned.push((number, group, task));
+    }
+
+    pub(crate) fn new_group(&self) -> Group {
+        let mut state = self.lock();
+        state.next_group += 1;
+        Group(state.next_group - 1)
+    }
+
+    /// Ends a group as `kill -9` does: none of its tasks takes a further step.
+    pub(crate) fn kill(&self, group: Group) {
+        let mut state = self.lock();
+        state.dead.insert(group);
+        state.dying.insert(group);
+    }
+
+    /// From the end of this instant on the group's tasks take no step, until [`World::thaw`].
+    pub(crate) fn freeze(&self, group: Group) {
+        self.lock().freezing.insert(group);
+    }
+
+    pub(crate) fn thaw(&self, group: Group) {
+        let mut state = self.lock();
+        state.freezing.remove(&group);
+        state.frozen.remove(&group);
+        let held = std::mem::take(&mut state.held);
+        state.ready.extend(held);
     }
 
     /// Ends after so many virtual ms.
@@ -151,24 +222,29 @@ impl World {
 
     /// Runs all tasks until nothing can happen any more or the time is up.
     pub(crate) fn run(&self, until_ms: u64) -> End {
-        let mut tasks: BTreeMap<u64, Task> = BTreeMap::new();
+        self.run_watched(until_ms, || {})
+    }
+
+    /// As [`World::run`]; `at_rest` is called whenever nothing more happens at an instant.
+    pub(crate) fn run_watched(&self, until_ms: u64, mut at_rest: impl FnMut()) -> End {
+        let mut tasks = Tasks::new();
         for _ in 0..MOST_POLLS {
+            self.bury(&mut tasks);
             self.adopt(&mut tasks);
             if let Some(number) = self.pick() {
-                let Some(task) = tasks.get_mut(&number) else { continue };
-                let waker = Waker::from(Arc::new(TaskWaker { task: number, world: self.clone() }));
-                if task.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-                    tasks.remove(&number);
-                }
+                self.poll(&mut tasks, number);
                 continue;
             }
-            let Some(((at_ms, _), waker)) = self.lock().timers.pop_first() else {
+            at_rest();
+            let mut state = self.lock();
+            let freezing = std::mem::take(&mut state.freezing);
+            state.frozen.extend(freezing);
+            let Some(((at_ms, _), waker)) = state.timers.pop_first() else {
                 return End::Quiet;
             };
             if at_ms > until_ms {
                 return End::OutOfTime;
             }
-            let mut state = self.lock();
             state.now_ms = state.now_ms.max(at_ms);
             drop(state);
             waker.wake();
@@ -176,11 +252,52 @@ impl World {
         End::Endless
     }
 
-    fn adopt(&self, tasks: &mut BTreeMap<u64, Task>) {
-        let mut state = self.lock();
-        let spawned = std::mem::take(&mut state.spawned);
-        state.ready.extend(spawned.iter().map(|(number, _)| *number));
-        tasks.extend(spawned);
+    fn poll(&self, tasks: &mut Tasks, number: u64) {
+        let Some(running) = tasks.get_mut(&number) else { return };
+        {
+            let mut state = self.lock();
+            if state.frozen.contains(&running.group) {
+                if !state.held.contains(&number) {
+                    state.held.push(number);
+                }
+                return;
+            }
+        }
+        let Running { task, waker, .. } = running;
+        if task.as_mut().poll(&mut Context::from_waker(waker)).is_ready() {
+            tasks.remove(&number);
+        }
+    }
+
+    fn adopt(&self, tasks: &mut Tasks) {
+        let spawned = {
+            let mut state = self.lock();
+            if state.spawned.is_empty() {
+                return;
+            }
+            let spawned = std::mem::take(&mut state.spawned);
+            state.ready.extend(spawned.iter().map(|(number, ..)| *number));
+            spawned
+        };
+        for (number, group, task) in spawned {
+            let waker = Waker::from(Arc::new(TaskWaker { task: number, world: self.clone() }));
+            tasks.insert(number, Running { group, task, waker });
+        }
+    }
+
+    /// Drops the tasks of groups that died.
+    fn bury(&self, tasks: &mut Tasks) {
+        let dying = std::mem::take(&mut self.lock().dying);
+        if dying.is_empty() {
+            return;
+        }
+        // What those drop may spawn and wake, so the lock is not held.
+        self.adopt(tasks);
+        let dead: Vec<Running> = tasks
+            .extract_if(.., |_, running| dying.contains(&running.group))
+            .map(|(_, running)| running)
+            .collect();
+        drop(dead);
     }
 
     /// Takes one of the ready tasks by lot.
@@ -191,6 +308,15 @@ impl World {
         }
         let place = state.chance.next_u64() as usize % state.ready.len();
         Some(state.ready.swap_remove(place))
+    }
+
+    /// Drops what still waits, so that a world whose handles live on holds nothing.
+    pub(crate) fn clear(&self) {
+        let mut state = self.lock();
+        let spawned = std::mem::take(&mut state.spawned);
+        let timers = std::mem::take(&mut state.timers);
+        drop(state);
+        drop((spawned, timers));
     }
 
     /// What was noted, counted and found broken.

@@ -140,6 +140,7 @@ fn parse(request: LimitsRequest) -> Result<Limits, ApiError> {
     limits.check().map_err(|problem| {
         let param = match &problem {
             LimitProblem::TooMany { .. } => "limits".to_owned(),
+            LimitProblem::Model { place, .. } => format!("limits[{place}].model"),
             LimitProblem::Twice { place, .. } => format!("limits[{place}]"),
             LimitProblem::TooLarge { place } => format!("limits[{place}].amount"),
         };

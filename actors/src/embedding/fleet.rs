@@ -133,8 +133,8 @@ impl FleetModel {
         }
     }
 
-    /// An upper bound of the tokens that a call will use: a token has at least one character,
-    /// and a text two special tokens.
+    /// An upper bound of the tokens that a call will use: a token has at least one byte, and a
+    /// text two special tokens. Characters would not do: a Hangul syllable is three tokens.
     pub fn token_bound(&self, call: &EmbedCall) -> u64 {
         let most = self.card.max_tokens as u64;
         let bound = |length: usize| (length as u64 + 2).min(most);
@@ -142,10 +142,10 @@ impl FleetModel {
             super::Inputs::Texts(texts) => {
                 let prefix = match call.purpose {
                     super::Purpose::Plain => 0,
-                    super::Purpose::Query => self.card.query_prefix.chars().count(),
-                    super::Purpose::Passage => self.card.passage_prefix.chars().count(),
+                    super::Purpose::Query => self.card.query_prefix.len(),
+                    super::Purpose::Passage => self.card.passage_prefix.len(),
                 };
-                texts.iter().map(|text| bound(prefix + text.chars().count())).sum()
+                texts.iter().map(|text| bound(prefix + text.len())).sum()
             }
             super::Inputs::Tokens(lists) => lists.iter().map(|ids| bound(ids.len())).sum(),
         }

@@ -25,16 +25,25 @@ pub struct TenancySettings {
     /// How long the owner is looked for before it counts as silent, in ms: longer than a lease,
     /// so that the loss of a node is no outage.
     pub patience_ms: u64,
+    /// How long a request waits for its share, in ms: longer than the owner is looked for.
+    pub wait_ms: u64,
     /// How long an answer waits until its entry is written down, in ms.
     pub written_ms: u64,
 }
 
 impl Default for TenancySettings {
     fn default() -> Self {
-        TenancySettings { edge: EdgeSettings::default(), patience_ms: 4_000, written_ms: 2_000 }
+        TenancySettings {
+            edge: EdgeSettings::default(),
+            patience_ms: 4_000,
+            wait_ms: 6_000,
+            written_ms: 2_000,
+        }
     }
 }
 
+/// What a request that waited in vain is told to wait, in ms.
+const RETRY_MS: u64 = 1_000;
 /// How often the book looks for what is due, in ms.
 const LOOK_MS: u64 = 50;
 
@@ -164,9 +173,15 @@ impl TenancyHandle {
             Admission::Waiting => {
                 let mut leave = Leave { handle: self, tenant, model, ticket, answer };
                 self.perform(std::mem::take(&mut effects));
-                let outcome = (&mut leave.answer).await;
+                let waited = runtime.within(self.shared.settings.wait_ms, &mut leave.answer).await;
                 metrics.waited_ms(runtime.now_ms().saturating_sub(began_ms));
-                outcome.unwrap_or(Err(Refusal::Unanswered { retry_after_ms: 1000 }))
+                match waited {
+                    Some(Ok(outcome)) => outcome,
+                    Some(Err(_)) => Err(Refusal::Unanswered { retry_after_ms: RETRY_MS }),
+                    // Others of its tenant wait before it, and the owner gives out little at a
+                    // time.
+                    None => Err(Refusal::Overloaded { retry_after_ms: RETRY_MS }),
+                }
             }
         };
         self.perform(effects);

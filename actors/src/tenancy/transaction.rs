@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use headwater_storage::retry::Retry;
 use headwater_storage::{KeyRange, RangeRead, ReadMode, StoreError, Transaction, codec};
 use headwater_tenancy::{
-    Amounts, Ask, Books, CounterKey, Entry, GrantSettings, Limits, Operation, Outcome,
+    Amounts, Ask, Books, CounterKey, Entry, EntryId, GrantSettings, Limits, Operation, Outcome,
     OwnerProblem, Report, Window, apply_return, charge, grant,
 };
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ use crate::runtime::Runtime;
 const RECORD: u8 = 1;
 /// Counters of so many windows stay for people to look at.
 const WINDOWS_KEPT: u64 = 120;
+/// Entries of one report whose numbers are further apart are looked for one by one: what lies
+/// between them would be read for nothing.
+const ENTRIES_APART: u128 = 64;
 /// Every so many transactions old rows are swept.
 const SWEEP_EVERY: u64 = 64;
 /// Most allowances looked at in one sweep.
@@ -213,20 +216,25 @@ impl<'a> Rows<'a> {
     }
 
     /// The ledger's rows of these entries that stand already. One edge numbers its entries on,
-    /// so they lie side by side and one read finds them.
+    /// so most lie side by side and one read finds them; long requests lie apart.
     async fn standing(
         &self,
         transaction: &mut dyn Transaction,
         entries: &[Entry],
     ) -> Result<BTreeSet<Vec<u8>>, StoreError> {
-        let ids = entries.iter().map(|entry| entry.id);
-        let (Some(first), Some(last)) = (ids.clone().min(), ids.max()) else {
-            return Ok(BTreeSet::new());
-        };
-        let (first, last) = (ledger_key(self.tenant, first), ledger_key(self.tenant, last));
-        let range = KeyRange::new(first, KeyRange::of_key(&last).end);
-        let rows = transaction.range(RangeRead::all(range)).await?;
-        Ok(rows.into_iter().map(|(key, _)| key).collect())
+        let mut ids: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
+        ids.sort_unstable();
+        let mut standing = BTreeSet::new();
+        for side_by_side in ids.chunk_by(|one, next| next.0 - one.0 <= ENTRIES_APART) {
+            let (Some(first), Some(last)) = (side_by_side.first(), side_by_side.last()) else {
+                continue;
+            };
+            let (first, last) = (ledger_key(self.tenant, *first), ledger_key(self.tenant, *last));
+            let range = KeyRange::new(first, KeyRange::of_key(&last).end);
+            let rows = transaction.range(RangeRead::all(range)).await?;
+            standing.extend(rows.into_iter().map(|(key, _)| key));
+        }
+        Ok(standing)
     }
 
     /// Reads the counters of every limit on this model, now.

@@ -108,6 +108,9 @@ pub struct Books {
     pub counters: BTreeMap<CounterKey, u64>,
 }
 
+/// A grant is not cut below this part of the whole limit (1/32), while that is left.
+const LEAST_SHARE: u64 = 32;
+
 /// How an owner cuts the limits into parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrantSettings {
@@ -164,7 +167,9 @@ pub fn grant(
         if remaining < need && !(planted(Mutant::LastGrantTooLarge) && remaining > 0) {
             return Err(Exhausted { limit: limit.clone(), remaining, resets_in_ms });
         }
-        let fair = remaining.div_ceil(settings.share.max(1));
+        // Towards the end shares of the rest get so small that every request would ask anew.
+        let least = (limit.amount / LEAST_SHARE).min(remaining);
+        let fair = remaining.div_ceil(settings.share.max(1)).max(least);
         let given = ask.want.get(limit.unit).min(fair).max(need);
         let unit = limit.unit;
         amounts.set(unit, amounts.get(unit).min(given));

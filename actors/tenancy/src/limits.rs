@@ -10,6 +10,9 @@ const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 const DAYS_BEFORE_1970: u64 = 719_468;
 /// Most limits of one tenant.
 const LIMITS_MAX: usize = 64;
+/// Longest name of a model in a limit: all of a tenant's limits must fit into one row, and each
+/// name into a key.
+const MODEL_BYTES_MAX: usize = 256;
 
 /// A stretch of UTC time at whose end a limit counts from zero again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,6 +120,11 @@ pub enum LimitProblem {
         "limits[{place}] counts {unit} per {window} of {model} a second time; keep one of them"
     )]
     Twice { place: usize, unit: &'static str, window: &'static str, model: String },
+    #[error(
+        "limits[{place}].model has {given_bytes} bytes, 1 to {MODEL_BYTES_MAX} are allowed; leave \
+         it out to count all models"
+    )]
+    Model { place: usize, given_bytes: usize },
     #[error("limits[{place}].amount is too large; at most 9007199254740991 is allowed")]
     TooLarge { place: usize },
 }
@@ -137,6 +145,10 @@ impl Limits {
         for (place, limit) in self.limits.iter().enumerate() {
             if limit.amount > Limits::AMOUNT_MAX {
                 return Err(LimitProblem::TooLarge { place });
+            }
+            let given_bytes = limit.model.as_ref().map_or(1, String::len);
+            if !(1..=MODEL_BYTES_MAX).contains(&given_bytes) {
+                return Err(LimitProblem::Model { place, given_bytes });
             }
             if !seen.insert((&limit.model, limit.unit, limit.window)) {
                 return Err(LimitProblem::Twice {

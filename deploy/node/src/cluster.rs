@@ -164,7 +164,12 @@ impl Place {
         let handle = TenancyHandle::new(
             self.caller.clone(),
             self.members.clone(),
-            TenancySettings { edge, patience_ms, ..TenancySettings::default() },
+            TenancySettings {
+                edge,
+                patience_ms,
+                wait_ms: patience_ms + 2_000,
+                ..TenancySettings::default()
+            },
             TenancyMetrics::register(registry),
         );
         runtime.spawn(leases.run());

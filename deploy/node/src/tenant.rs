@@ -1,6 +1,7 @@
 //! `headwater tenant`: a tenant's limits and usage, at a running node.
 
 use clap::Subcommand;
+use headwater_edge::Grant;
 use serde_json::{Value, json};
 
 use crate::config::Settings;
@@ -34,7 +35,7 @@ pub(crate) enum TenantAction {
 pub(crate) fn run(action: TenantAction, settings: &Settings) -> Result<(), Failure> {
     match action {
         TenantAction::Limits { tenant, limits, none, operator } => {
-            let path = format!("/v1/tenants/{tenant}/limits");
+            let path = path(&tenant, "limits")?;
             if !limits.is_empty() || none {
                 let limits: Vec<Value> =
                     limits.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
@@ -59,7 +60,7 @@ pub(crate) fn run(action: TenantAction, settings: &Settings) -> Result<(), Failu
             Ok(())
         }
         TenantAction::Usage { tenant, operator } => {
-            let path = format!("/v1/tenants/{tenant}/usage");
+            let path = path(&tenant, "usage")?;
             let answer = ask(&operator, settings, "GET", &path, None)?;
             println!(
                 "{:<10} {:>10} {:>12} {:>12}  model",
@@ -78,6 +79,14 @@ pub(crate) fn run(action: TenantAction, settings: &Settings) -> Result<(), Failu
             Ok(())
         }
     }
+}
+
+/// What is asked for. A name that no token can carry would ask for something else.
+fn path(tenant: &str, what: &str) -> Result<String, Failure> {
+    let (tier, models) = ("standard".to_owned(), vec!["*".to_owned()]);
+    let grant = Grant { tenant: tenant.to_owned(), models, tier };
+    grant.check().map_err(|problem| Failure::settings(format!("'{tenant}': {problem}")))?;
+    Ok(format!("/v1/tenants/{tenant}/{what}"))
 }
 
 /// `tokens/minute=1000` as the edge takes it; the edge checks the names.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use headwater_storage::memory::MemoryStore;
 use headwater_storage::tuple::{self, Element};
 use headwater_storage::{
     AtomicOp, Committed, KeyRange, Pair, RangeRead, ReadMode, Stamped, Store, StoreError,
@@ -12,15 +11,16 @@ use headwater_storage::{
 
 use super::Defect;
 
-pub(super) fn engine(memory: &MemoryStore, defect: Option<Defect>) -> Arc<dyn Store> {
+/// The store for a run with this defect.
+pub(crate) fn engine(store: Arc<dyn Store>, defect: Option<Defect>) -> Arc<dyn Store> {
     match defect {
-        Some(Defect::NoOperationRow) => Arc::new(Forgetful(memory.clone())),
-        _ => Arc::new(memory.clone()),
+        Some(Defect::NoOperationRow) => Arc::new(Forgetful(store)),
+        _ => store,
     }
 }
 
 /// Loses the retry loop's operation rows: with it, the loop is one that keeps none.
-struct Forgetful(MemoryStore);
+struct Forgetful(Arc<dyn Store>);
 
 #[async_trait]
 impl Store for Forgetful {

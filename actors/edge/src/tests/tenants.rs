@@ -62,6 +62,11 @@ async fn limits_that_make_no_sense_are_refused_by_name() {
         (json!([limit("tokens", "day", json!(-1))]), "limits[0].amount", "expected u64"),
         (json!([limit("tokens", "day", json!(1_u64 << 60))]), "limits[0].amount", "too large"),
         (twice, "limits[1]", "a second time"),
+        (
+            json!([{"unit": "tokens", "window": "day", "amount": 1, "model": "m".repeat(257)}]),
+            "limits[0].model",
+            "1 to 256",
+        ),
         (json!("none"), "limits", "expected a sequence"),
     ] {
         set(&world, limits).await.is_error(400, "invalid_field", Some(param), &[words]);

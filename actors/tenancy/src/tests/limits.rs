@@ -131,6 +131,11 @@ fn limits_are_checked() {
         (vec![minute(None, 1), minute(Some("a"), 1), minute(None, 2)], twice("all models")),
         (vec![minute(Some("a"), 1), minute(None, 1), minute(Some("a"), 2)], twice("a")),
         (vec![minute(None, 1 << 53)], LimitProblem::TooLarge { place: 0 }),
+        (vec![minute(Some(""), 1)], LimitProblem::Model { place: 0, given_bytes: 0 }),
+        (
+            vec![minute(Some(&"m".repeat(256)), 1), minute(Some(&"m".repeat(257)), 1)],
+            LimitProblem::Model { place: 1, given_bytes: 257 },
+        ),
     ];
     for (limits, problem) in table {
         assert_eq!(check(limits), Err(problem));

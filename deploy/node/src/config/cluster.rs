@@ -3,9 +3,23 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use headwater_cluster::NodeId;
 use serde::Deserialize;
 
 use super::{Engine, Nonsense, Settings};
+
+/// A lost node's tenants have no owner for so long.
+const LEASE_MS_MAX: u64 = 60 * 60 * 1000;
+const IDLE_MS_MAX: u64 = 10 * 60 * 1000;
+/// New limits count only once the allowances from before have ended.
+const ALLOWANCE_MS_MAX: u64 = 60 * 1000;
+
+fn is_host_and_port(address: &str) -> bool {
+    let parts = address.rsplit_once(':');
+    parts.is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0)
+    })
+}
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -67,16 +81,55 @@ impl Default for TenancySection {
     }
 }
 
+fn fail(key: &str, problem: &str) -> Result<(), Nonsense> {
+    let key = key.split('.').map(str::to_owned).collect();
+    Err(Nonsense { key, problem: problem.to_owned() })
+}
+
 impl Settings {
-    /// Checks what the cluster's settings mean together with the store's.
+    /// Checks the settings of cluster and quotas, then what they mean together with the store's.
     pub(super) fn check_cluster(&self) -> Result<(), Nonsense> {
-        let fail = |key: &str, problem: &str| {
-            let key = key.split('.').map(str::to_owned).collect();
-            Err(Nonsense { key, problem: problem.to_owned() })
-        };
-        let (cluster, storage) = (&self.cluster, &self.storage);
-        if let Err(problem) = headwater_cluster::NodeId::new(&cluster.node) {
-            return fail("cluster.node", &format!("is '{}': {problem}", cluster.node));
+        self.check_cluster_names()?;
+        self.check_cluster_numbers()?;
+        self.check_shared_store()
+    }
+
+    fn check_cluster_names(&self) -> Result<(), Nonsense> {
+        let cluster = &self.cluster;
+        let names = [
+            ("cluster.node", Some(&cluster.node)),
+            ("cluster.id", Some(&cluster.id)),
+            ("storage.node", self.storage.node.as_ref()),
+        ];
+        for (key, name) in names {
+            let Some(name) = name else { continue };
+            if let Err(problem) = NodeId::new(name.as_str()) {
+                return fail(key, &format!("is '{name}': {problem}"));
+            }
+        }
+        let seeds = cluster.seeds.iter().enumerate();
+        let seeds = seeds.map(|(place, seed)| (format!("cluster.seeds.{place}"), seed));
+        let advertise = cluster.advertise.iter().map(|own| ("cluster.advertise".to_owned(), own));
+        for (key, address) in seeds.chain(advertise) {
+            if !is_host_and_port(address) {
+                return fail(&key, &format!("is '{address}'; write host:port"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_cluster_numbers(&self) -> Result<(), Nonsense> {
+        let cluster = &self.cluster;
+        let times = [
+            ("cluster.lease_ms", cluster.lease_ms, 100..=LEASE_MS_MAX),
+            ("cluster.idle_timeout_ms", cluster.idle_timeout_ms, 100..=IDLE_MS_MAX),
+            ("tenancy.allowance_ms", self.tenancy.allowance_ms, 1..=ALLOWANCE_MS_MAX),
+        ];
+        for (key, given_ms, allowed) in times {
+            if !allowed.contains(&given_ms) {
+                let (least, most) = allowed.into_inner();
+                return fail(key, &format!("is {given_ms}; it must be {least} to {most}"));
+            }
         }
         if cluster.max_skew_ms.saturating_mul(2) >= cluster.lease_ms {
             return fail(
@@ -84,12 +137,14 @@ impl Settings {
                 "must be more than twice cluster.max_skew_ms, or nobody owns anything for long",
             );
         }
-        if self.tenancy.allowance_ms == 0 {
-            return fail("tenancy.allowance_ms", "is 0; it must be at least 1");
-        }
         if self.tenancy.outage_share_percent > 100 {
             return fail("tenancy.outage_share_percent", "must be 0 to 100");
         }
+        Ok(())
+    }
+
+    fn check_shared_store(&self) -> Result<(), Nonsense> {
+        let (cluster, storage) = (&self.cluster, &self.storage);
         if cluster.listen.is_none() {
             if storage.serve {
                 return fail("storage.serve", "needs cluster.listen: there is no other node");
@@ -105,6 +160,9 @@ impl Settings {
             }
             Engine::Cluster if storage.serve => {
                 fail("storage.serve", "is for the node that has the store, not for its users")
+            }
+            Engine::Cluster if storage.node.as_ref() == Some(&cluster.node) => {
+                fail("storage.node", "is this node; name the node that has storage.serve = true")
             }
             Engine::Embedded | Engine::Memory if !storage.serve => fail(
                 "storage.engine",

@@ -104,6 +104,40 @@ fn errors_name_the_key_and_its_place() {
 }
 
 #[test]
+fn a_cluster_that_makes_no_sense_is_refused_by_key() {
+    let refused = [
+        ("cluster.node=a/b", "cluster.node", "holds `/`"),
+        ("cluster.id=", "cluster.id", "1 to 64"),
+        ("storage.node=a b", "storage.node", "holds ` `"),
+        ("storage.node=n1", "storage.node", "is this node"),
+        ("storage.serve=true", "storage.serve", "not for its users"),
+        ("storage.engine=\"embedded\"", "storage.engine", "share one store"),
+        ("cluster.seeds=[\"a:1\", \"b\"]", "cluster.seeds.1", "host:port"),
+        ("cluster.advertise=a:70000", "cluster.advertise", "host:port"),
+        ("cluster.max_skew_ms=1500", "cluster.lease_ms", "twice"),
+        ("cluster.lease_ms=3600001", "cluster.lease_ms", "100 to 3600000"),
+        ("cluster.idle_timeout_ms=0", "cluster.idle_timeout_ms", "100 to 600000"),
+        ("tenancy.allowance_ms=0", "tenancy.allowance_ms", "1 to 60000"),
+        ("tenancy.allowance_ms=60001", "tenancy.allowance_ms", "1 to 60000"),
+        ("tenancy.outage_share_percent=101", "tenancy.outage_share_percent", "0 to 100"),
+    ];
+    let good = [
+        "cluster.node=n1",
+        "cluster.listen=127.0.0.1:0",
+        "cluster.seeds=[\"[::1]:9400\", \"n2.example:9400\"]",
+        "cluster.advertise=n1.example:9400",
+        "storage.engine=cluster",
+        "storage.node=n2",
+    ];
+    read(&Given { flags: &good, ..NOTHING }).expect("all of it is good");
+    for (flag, key, words) in refused {
+        let flags: Vec<&str> = good.iter().copied().chain([flag]).collect();
+        let message = read(&Given { flags: &flags, ..NOTHING }).expect_err(flag);
+        assert!(message.contains(key) && message.contains(words), "{flag}: {message}");
+    }
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let file = Some(PathBuf::from("/nowhere/node.toml"));
     let failure = load(&ConfigSource { file, ..ConfigSource::default() });

@@ -1,0 +1,73 @@
+//! The workloads of tier 1, by name.
+
+use crate::outcome::Outcome;
+use crate::quota::{self, Kind};
+use crate::{metered, register};
+
+/// What is simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Workload {
+    /// One embedding node: batches, replicas that fail, and a charge for each request.
+    Metered,
+    /// Several nodes' quotas under every trouble there is.
+    QuotaStorm,
+    /// Leases that change hands all the time.
+    LeaseThrash,
+    /// One node after the other leaves in good order and comes back.
+    RollingRestart,
+    /// Nodes cut from each other and from the store.
+    SplitBrain,
+    /// A counter and a pointer, written through the retry loop by clients that die.
+    Registers,
+}
+
+impl Workload {
+    pub const ALL: [Workload; 6] = [
+        Workload::Metered,
+        Workload::QuotaStorm,
+        Workload::LeaseThrash,
+        Workload::RollingRestart,
+        Workload::SplitBrain,
+        Workload::Registers,
+    ];
+
+    /// The name in commands and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Workload::Metered => "metered",
+            Workload::QuotaStorm => "quota-storm",
+            Workload::LeaseThrash => "lease-thrash",
+            Workload::RollingRestart => "rolling-restart",
+            Workload::SplitBrain => "split-brain",
+            Workload::Registers => "registers",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Workload> {
+        Workload::ALL.into_iter().find(|workload| workload.name() == name)
+    }
+
+    /// What must happen in some seed of a large run; otherwise the simulation tests less than
+    /// it claims.
+    pub fn sometimes(self) -> &'static [&'static str] {
+        match self {
+            Workload::Metered => metered::SOMETIMES,
+            Workload::QuotaStorm => quota::sometimes(Kind::QuotaStorm),
+            Workload::LeaseThrash => quota::sometimes(Kind::LeaseThrash),
+            Workload::RollingRestart => quota::sometimes(Kind::RollingRestart),
+            Workload::SplitBrain => quota::sometimes(Kind::SplitBrain),
+            Workload::Registers => register::SOMETIMES,
+        }
+    }
+
+    pub(crate) fn run(self, seed: u64) -> Outcome {
+        match self {
+            Workload::Metered => metered::run(seed, None),
+            Workload::QuotaStorm => quota::run(Kind::QuotaStorm, seed),
+            Workload::LeaseThrash => quota::run(Kind::LeaseThrash, seed),
+            Workload::RollingRestart => quota::run(Kind::RollingRestart, seed),
+            Workload::SplitBrain => quota::run(Kind::SplitBrain, seed),
+            Workload::Registers => register::run(seed, None),
+        }
+    }
+}
