@@ -81,7 +81,7 @@ pub trait Transport: Send + Sync {
     /// Keep a link with this node: dial this address, and dial it again when the link is lost.
     fn introduce(&self, node: &NodeId, address: &str);
 
-    /// Dial this node no more, and close the link to it if there is one.
+    /// Dial this start of the node no more, and close the link to it if there is one.
     fn forget(&self, node: &NodeId);
 }
 

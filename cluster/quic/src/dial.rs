@@ -63,8 +63,13 @@ impl Introductions {
         }
     }
 
-    fn is_forgotten(&self, node: &NodeId) -> bool {
+    pub(crate) fn is_forgotten(&self, node: &NodeId) -> bool {
         self.lock().1.contains(node)
+    }
+
+    /// The node has started anew: what was forgotten is the start before.
+    pub(crate) fn recall(&self, node: &NodeId) {
+        self.lock().1.remove(node);
     }
 
     fn lock(&self) -> MutexGuard<'_, (BTreeMap<NodeId, Introduced>, BTreeSet<NodeId>)> {
@@ -80,17 +85,22 @@ impl Introduced {
     }
 }
 
-/// Keeps dialling what the seed resolves to, until each of its nodes is linked.
+/// Keeps dialling what the seed resolves to, until each of its nodes is linked. One that left is
+/// dialled once in a while: it may have started anew without knowing anybody.
 pub(crate) async fn dial_seed(shared: Arc<Shared>, seed: String) {
     let mut backoff = Backoff::new(&shared.settings);
     let mut known: BTreeMap<SocketAddr, NodeId> = BTreeMap::new();
     let mut own: BTreeSet<SocketAddr> = BTreeSet::new();
+    let mut forgotten_too = false;
     loop {
         let addresses = resolve(&shared, &seed).await;
         known.retain(|address, _| addresses.contains(address));
         for address in &addresses {
-            let is_known = known.get(address).is_some_and(|node| needs_no_dial(&shared, node));
-            if is_known || own.contains(address) {
+            let needs_no_dial = |node: &NodeId| {
+                shared.table.is_linked(node)
+                    || !forgotten_too && shared.introductions.is_forgotten(node)
+            };
+            if known.get(address).is_some_and(needs_no_dial) || own.contains(address) {
                 continue;
             }
             let (node, dialled) = dial(&shared, *address, None).await;
@@ -103,12 +113,22 @@ pub(crate) async fn dial_seed(shared: Arc<Shared>, seed: String) {
             known.extend(node.map(|node| (*address, node)));
         }
         let others = || addresses.iter().filter(|address| !own.contains(address));
-        let is_settled = |address: &SocketAddr| {
-            known.get(address).is_some_and(|node| needs_no_dial(&shared, node))
+        let node_of = |address: &SocketAddr| known.get(address);
+        let is_linked = |address: &SocketAddr| {
+            node_of(address).is_some_and(|node| shared.table.is_linked(node))
         };
+        let is_settled = |address: &SocketAddr| {
+            let forgotten = |node: &NodeId| shared.introductions.is_forgotten(node);
+            is_linked(address) || node_of(address).is_some_and(forgotten)
+        };
+        forgotten_too = false;
         if others().next().is_some() && others().all(is_settled) {
             let settled_at = Instant::now();
-            wait_while(&shared, || others().all(is_settled)).await;
+            wait_while(&shared, || others().all(is_linked)).await;
+            if others().all(is_settled) {
+                let waiting = wait_while(&shared, || others().all(is_settled));
+                forgotten_too = timeout(backoff.longest, waiting).await.is_err();
+            }
             backoff.lasted(settled_at.elapsed());
         }
         sleep(backoff.pause()).await;
@@ -130,10 +150,6 @@ async fn dial_introduced(shared: Arc<Shared>, node: NodeId, address: String) {
         }
         sleep(backoff.pause()).await;
     }
-}
-
-fn needs_no_dial(shared: &Shared, node: &NodeId) -> bool {
-    shared.table.is_linked(node) || shared.introductions.is_forgotten(node)
 }
 
 async fn wait_while(shared: &Shared, holds: impl Fn() -> bool) {

@@ -43,6 +43,11 @@ pub(crate) async fn settle(
     let (ours, theirs) = (shared.settings.versions, hello.versions);
     let version = ours.shared(theirs).ok_or(Refusal::Version { own: ours, peer: theirs })?;
     shared.table.check(node, hello.incarnation)?;
+    if shared.table.is_new(node, hello.incarnation) {
+        shared.introductions.recall(node);
+    } else if dialled && shared.introductions.is_forgotten(node) {
+        return Err(Refusal::Forgotten);
+    }
     let decides = shared.settings.node < *node;
     let generation = if decides {
         shared.next_generation()

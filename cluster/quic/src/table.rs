@@ -90,6 +90,11 @@ impl Table {
         self.read().check(node, incarnation)
     }
 
+    /// Whether this is a start of the node that it has not shown before.
+    pub(crate) fn is_new(&self, node: &NodeId, incarnation: Incarnation) -> bool {
+        self.read().seen.get(node).is_none_or(|seen| *seen < incarnation)
+    }
+
     /// Takes out this link, if it is still the node's.
     pub(crate) fn remove(&self, link: &Arc<Link>, why: String) {
         let mut nodes = self.write();

@@ -150,6 +150,28 @@ async fn a_forgotten_node_is_not_dialled_until_it_is_introduced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seed_that_left_is_linked_again_when_it_starts_anew_without_seeds() {
+    let authority = Authority::new();
+    let listen = free_address();
+    let seed = |incarnation| QuicSettings { listen, ..authority.settings("b", incarnation) };
+    let b = Node::start(seed(1)).await;
+    // Names on both sides of the seed's: either side may be the one that decides.
+    let (a, c) = (authority.node("a", 1, &[&b]).await, authority.node("c", 1, &[&b]).await);
+    for other in [&a, &c] {
+        other.up("b", 1).await;
+        other.transport.forget(&b.id);
+        other.down("b", 1).await;
+    }
+    b.transport.close().await;
+    drop(b);
+    let b = Node::start_once_free(seed(2)).await;
+    for other in [&a, &c] {
+        other.up("b", 2).await;
+        check_link(other, &b).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_introduced_address_of_another_node_makes_no_link() {
     let authority = Authority::new();
     let (a, b) = pair(&authority).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use headwater_cluster::{Envelope, Incarnation, Lane, LinkChange, NodeId, Transport};
 use headwater_cluster_quic::{
-    ControlStream, IdentityFiles, QuicSettings, QuicTransport, authority,
+    ControlStream, IdentityFiles, QuicError, QuicSettings, QuicTransport, authority,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -77,6 +77,22 @@ impl Node {
     pub(crate) async fn start(settings: QuicSettings) -> Node {
         let id = settings.node.clone();
         let (transport, controls) = QuicTransport::start(settings).await.unwrap();
+        Node { transport, controls, id }
+    }
+
+    /// Starts on an address that a node in this process has just left: its socket may take a
+    /// moment to go.
+    pub(crate) async fn start_once_free(settings: QuicSettings) -> Node {
+        let id = settings.node.clone();
+        let starting = async {
+            loop {
+                match QuicTransport::start(settings.clone()).await {
+                    Err(QuicError::Listen { .. }) => sleep(Duration::from_millis(20)).await,
+                    started => return started.unwrap(),
+                }
+            }
+        };
+        let (transport, controls) = within(starting).await;
         Node { transport, controls, id }
     }
 
