@@ -15,7 +15,7 @@ pub use fleet::{EmbeddingFleet, FleetModel};
 pub use handle::{EmbedCall, EmbedError, Embedded, EmbeddingHandle, Inputs, ModelHandle, Purpose};
 pub use metrics::EmbeddingMetrics;
 pub use records::{ServedBefore, record_served_model};
-pub use remote::{RemoteEmbedding, RemoteModel, offer_of, serve_embedding};
+pub use remote::{RemoteEmbedding, RemoteModel, ServedElsewhere, offer_of, serve_embedding};
 pub use supervisor::{EmbeddingSettings, ServedModel, start};
 
 /// The pure service's nouns that a caller of the handle meets.

@@ -5,10 +5,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::lease::{Acquired, Claimant, Lease, LeaseLost};
+use crate::lease::{Acquired, Claimant, Lease, LeaseLost, LeaseStamp};
 use crate::member::NodeId;
 use crate::mutants::{Mutant, planted};
 
+/// Most rows of others that are watched; above it all are watched anew.
+const SEEN_MAX: usize = 100_000;
 /// How much sooner a renewal is tried again when the store did not answer.
 const RETRIES_PER_RENEWAL: u64 = 4;
 
@@ -32,8 +34,9 @@ impl Default for KeeperSettings {
 /// What the shell is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeeperEffect {
-    /// Claim the row of this key; tell [`Keeper::acquired`].
-    Acquire { key: Vec<u8> },
+    /// Claim the row of this key; tell [`Keeper::acquired`]. `stood` is the row that has not
+    /// changed for longer than a lease lasts.
+    Acquire { key: Vec<u8>, stood: Option<LeaseStamp> },
     /// Renew these rows in one transaction; tell [`Keeper::renewed`].
     Renew { leases: Vec<Lease> },
     /// Give this row up, without waiting for the outcome: the next claimant would wait longer.
@@ -68,6 +71,8 @@ pub struct Keeper {
     held: BTreeMap<Vec<u8>, Held>,
     /// Keys whose row is being claimed, with the time of the question.
     claiming: BTreeMap<Vec<u8>, u64>,
+    /// Rows that others hold, and since when each has stood as it is.
+    seen: BTreeMap<Vec<u8>, (LeaseStamp, u64)>,
     /// When the renewal under way was asked for.
     renewing_since_ms: Option<u64>,
     next_renewal_ms: u64,
@@ -79,6 +84,7 @@ impl Keeper {
             settings,
             held: BTreeMap::new(),
             claiming: BTreeMap::new(),
+            seen: BTreeMap::new(),
             renewing_since_ms: None,
             next_renewal_ms: 0,
         }
@@ -90,8 +96,16 @@ impl Keeper {
             effects.push(KeeperEffect::Granted { key: key.to_vec(), epoch });
         } else if !self.claiming.contains_key(key) {
             self.claiming.insert(key.to_vec(), now_ms);
-            effects.push(KeeperEffect::Acquire { key: key.to_vec() });
+            let stood = self.stood(key, now_ms);
+            effects.push(KeeperEffect::Acquire { key: key.to_vec(), stood });
         }
+    }
+
+    /// The row of this key, if it has stood unchanged for longer than any lease lasts.
+    fn stood(&self, key: &[u8], now_ms: u64) -> Option<LeaseStamp> {
+        let KeeperSettings { ttl_ms, max_skew_ms, .. } = self.settings;
+        let (stamp, since_ms) = self.seen.get(key)?;
+        (now_ms.saturating_sub(*since_ms) >= ttl_ms.saturating_add(max_skew_ms)).then_some(*stamp)
     }
 
     /// What a claim came to; `None` when the store did not say.
@@ -106,10 +120,19 @@ impl Keeper {
         let key = key.to_vec();
         effects.push(match outcome {
             None => KeeperEffect::Unknown { key },
-            Some(Acquired::Held { by, remaining_ms }) => {
+            Some(Acquired::Held { by, remaining_ms, stamp }) => {
+                if self.seen.len() >= SEEN_MAX && !self.seen.contains_key(&key) {
+                    self.seen.clear();
+                }
+                // Seen at the answer, so that the row has stood at least since then.
+                let known = self.seen.get(&key).is_some_and(|(known, _)| *known == stamp);
+                if !known {
+                    self.seen.insert(key.clone(), (stamp, now_ms));
+                }
                 KeeperEffect::Held { key, by, remaining_ms }
             }
             Some(Acquired::Granted(lease)) => {
+                self.seen.remove(&key);
                 let stop_ms = self.stop_ms(asked_ms, now_ms);
                 if now_ms >= stop_ms {
                     // The answer took longer than the lease lasts.

@@ -36,8 +36,16 @@ pub struct Claimant {
 pub enum Acquired {
     /// Write this row where the row read still stands; the lease counts from that commit.
     Granted(Lease),
-    /// Somebody else's lease runs for `remaining_ms` yet, on the claimant's clock.
-    Held { by: NodeId, remaining_ms: u64 },
+    /// Somebody else's lease runs for `remaining_ms` yet, on the claimant's clock. `stamp` says
+    /// which row was read.
+    Held { by: NodeId, remaining_ms: u64, stamp: LeaseStamp },
+}
+
+/// Tells one state of a lease's row from every other: each grant and each renewal changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseStamp {
+    pub epoch: u64,
+    pub expires_ms: u64,
 }
 
 /// Why a lease cannot be changed by the one who asked; the claimant stops and acquires anew.
@@ -51,23 +59,30 @@ pub enum LeaseLost {
 
 /// Claims `key` over the row that stands in the store, if one does.
 ///
-/// A suspicion that the holder is dead never grants: only its time running out, its release, or
-/// the claimant being the holder itself (a retry of a commit with an unknown result).
+/// A suspicion that the holder is dead never grants: only its time running out, its release, the
+/// claimant being the holder itself (a retry of a commit with an unknown result), or the row
+/// having stood as `stood` says for longer than a lease lasts, by the claimant's own monotonic
+/// clock. The last one needs no clock that the nodes share: it ends a lease that was stamped by a
+/// clock far ahead, which no other clock would ever call over.
 pub fn acquire(
     existing: Option<&Lease>,
     key: &[u8],
     claimant: &Claimant,
+    stood: Option<LeaseStamp>,
     now_ms: u64,
     ttl_ms: u64,
 ) -> Acquired {
+    let stamp = |lease: &Lease| LeaseStamp { epoch: lease.epoch, expires_ms: lease.expires_ms };
     let epoch = match existing {
         Some(lease)
             if lease.expires_ms > now_ms
                 && lease.holder != *claimant
+                && stood != Some(stamp(lease))
                 && !planted(Mutant::RunningLeaseGranted) =>
         {
             let remaining_ms = lease.expires_ms - now_ms;
-            return Acquired::Held { by: lease.holder.node.clone(), remaining_ms };
+            let by = lease.holder.node.clone();
+            return Acquired::Held { by, remaining_ms, stamp: stamp(lease) };
         }
         Some(lease) if planted(Mutant::EpochReused) => lease.epoch,
         Some(lease) => lease.epoch.saturating_add(1),
@@ -77,13 +92,15 @@ pub fn acquire(
     Acquired::Granted(Lease { key, holder, epoch, expires_ms: now_ms.saturating_add(ttl_ms) })
 }
 
-/// Lengthens the lease `mine`, if the row in the store is still it.
+/// Lengthens the lease `mine`, if the row in the store is still it. The row changes in any case,
+/// even where the holder's clock was set back: others see that its holder lives.
 ///
 /// # Errors
 /// [`LeaseLost`] when another holds the row or its time ran out.
 pub fn renew(existing: &Lease, mine: &Lease, now_ms: u64, ttl_ms: u64) -> Result<Lease, LeaseLost> {
     still_mine(existing, mine, now_ms)?;
-    let expires_ms = existing.expires_ms.max(now_ms.saturating_add(ttl_ms));
+    let later_ms = existing.expires_ms.saturating_add(1);
+    let expires_ms = later_ms.max(now_ms.saturating_add(ttl_ms));
     Ok(Lease { expires_ms, ..existing.clone() })
 }
 

@@ -13,8 +13,8 @@ mod transport;
 
 pub use keeper::{Keeper, KeeperEffect, KeeperSettings, Renewal};
 pub use lease::{
-    Acquired, Claimant, Fence, Lease, LeaseLost, StaleEpoch, acquire, hand_over, holder_must_stop,
-    release, renew,
+    Acquired, Claimant, Fence, Lease, LeaseLost, LeaseStamp, StaleEpoch, acquire, hand_over,
+    holder_must_stop, release, renew,
 };
 pub use member::{
     Incarnation, Member, MemberState, Membership, NodeId, NodeIdProblem, ProtocolRange,

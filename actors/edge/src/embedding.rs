@@ -35,7 +35,8 @@ fn find_model(edge: &Edge, grant: &Grant, name: &str) -> Result<FleetModel, ApiE
 }
 
 /// Embeds within the tenant's quota: reserves an upper bound, and charges what was read. A
-/// request that fails or whose client leaves costs nothing.
+/// request that fails costs nothing; one whose client leaves costs the bound, or else leaving
+/// early would be a way around every limit.
 async fn embed(
     edge: &Edge,
     grant: &Grant,
@@ -46,9 +47,15 @@ async fn embed(
     let estimate = Amounts { requests: 1, tokens: model.token_bound(&call), micro_usd: 0 };
     let name = &model.card().name;
     let share = edge.tenancy.reserve(&grant.tenant, name, estimate).await;
-    let share = share.map_err(ApiError::from_refusal)?;
-    let embedded = model.embed(call).await;
-    let embedded = embedded.map_err(|error| ApiError::from_embed(error, param))?;
+    let mut share = share.map_err(|refusal| ApiError::from_refusal(refusal, estimate))?;
+    share.begin();
+    let embedded = match model.embed(call).await {
+        Ok(embedded) => embedded,
+        Err(error) => {
+            share.give_back();
+            return Err(ApiError::from_embed(error, param));
+        }
+    };
     let tokens = embedded.tokens.iter().sum::<usize>() as u64;
     share.settle(Amounts { requests: 1, tokens, micro_usd: 0 }).await;
     Ok(embedded)

@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use headwater_actors::embedding::{EmbedError, InputProblem};
-use headwater_actors::tenancy::{Refusal, TenancyError};
+use headwater_actors::tenancy::{Amounts, Refusal, TenancyError};
 use serde_json::json;
 
 /// The error shape of a route.
@@ -126,9 +126,24 @@ impl ApiError {
 
     /// Why a tenant's request is not admitted. Only a limit that is used up is the tenant's own
     /// doing.
-    pub(crate) fn from_refusal(refusal: Refusal) -> Self {
+    pub(crate) fn from_refusal(refusal: Refusal, estimate: Amounts) -> Self {
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         match refusal {
+            Refusal::UsedUp { exhausted, .. }
+                if estimate.get(exhausted.limit.unit) > exhausted.limit.amount =>
+            {
+                let limit = &exhausted.limit;
+                let message = format!(
+                    "this request may use up to {} {}, and the limit is {} per {}; split it or ask \
+                     the operator for more",
+                    estimate.get(limit.unit),
+                    limit.unit.name(),
+                    limit.amount,
+                    limit.window.name(),
+                );
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                ApiError::new(status, "rate_limit_error", "request_above_quota", message)
+            }
             Refusal::UsedUp { exhausted, retry_after_ms } => {
                 let limit = &exhausted.limit;
                 let of = limit.model.as_deref().map_or(String::new(), |of| format!(" of '{of}'"));

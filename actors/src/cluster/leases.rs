@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use headwater_cluster::{Claimant, Keeper, KeeperEffect, KeeperSettings, Lease, NodeId};
+use headwater_cluster::{
+    Claimant, Keeper, KeeperEffect, KeeperSettings, Lease, LeaseStamp, NodeId,
+};
 use headwater_storage::retry::Retry;
 use tokio::sync::oneshot;
 
@@ -134,7 +136,7 @@ impl Leases {
     fn perform(&self, effects: Vec<KeeperEffect>) {
         for effect in effects {
             match effect {
-                KeeperEffect::Acquire { key } => self.acquire(key),
+                KeeperEffect::Acquire { key, stood } => self.acquire(key, stood),
                 KeeperEffect::Renew { leases } => self.renew(leases),
                 KeeperEffect::Release { lease } => self.give_up(lease),
                 // Its caller waits for it and does it.
@@ -160,11 +162,12 @@ impl Leases {
         }
     }
 
-    fn acquire(&self, key: Vec<u8>) {
+    fn acquire(&self, key: Vec<u8>, stood: Option<LeaseStamp>) {
         let this = self.clone();
         self.shared.runtime.spawn(async move {
             let Shared { retry, claimant, settings, runtime, .. } = &*this.shared;
-            let outcome = acquire_lease(retry, &key, claimant, runtime, settings.ttl_ms).await.ok();
+            let outcome =
+                acquire_lease(retry, &key, claimant, stood, runtime, settings.ttl_ms).await.ok();
             let mut effects = Vec::new();
             let now_ms = runtime.now_ms();
             this.shared.lock().keeper.acquired(&key, outcome, now_ms, &mut effects);

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use headwater_cluster::mutants::{Mutant, planted};
 use headwater_cluster::{
-    Acquired, Claimant, Incarnation, Lease, LeaseLost, Member, MemberState, NodeId, ProtocolRange,
-    Renewal, acquire, hand_over, release, renew,
+    Acquired, Claimant, Incarnation, Lease, LeaseLost, LeaseStamp, Member, MemberState, NodeId,
+    ProtocolRange, Renewal, acquire, hand_over, release, renew,
 };
 use headwater_storage::retry::Retry;
 use headwater_storage::tuple::{self, Element};
@@ -112,6 +112,7 @@ pub(super) async fn acquire_lease(
     retry: &Retry,
     key: &[u8],
     claimant: &Claimant,
+    stood: Option<LeaseStamp>,
     runtime: &Runtime,
     ttl_ms: u64,
 ) -> Result<Acquired, StoreError> {
@@ -121,7 +122,7 @@ pub(super) async fn acquire_lease(
             Box::pin(async move {
                 let existing = read_lease(transaction, &key).await?;
                 let now_ms = runtime.wall_ms();
-                let outcome = acquire(existing.as_ref(), &key, &claimant, now_ms, ttl_ms);
+                let outcome = acquire(existing.as_ref(), &key, &claimant, stood, now_ms, ttl_ms);
                 if let Acquired::Granted(lease) = &outcome {
                     write_lease(transaction, lease)?;
                 }

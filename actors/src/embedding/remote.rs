@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use headwater_cluster::{ByteStream, NodeId, StreamBroken};
 use headwater_models::ModelCard;
+use tokio::sync::watch;
 
 use super::fleet::{Cards, read_cards};
 use super::handle::{EmbedCall, EmbedError, Embedded, EmbeddingHandle};
@@ -156,16 +157,50 @@ async fn read_message(stream: &mut dyn ByteStream) -> Result<Vec<u8>, StreamBrok
     }
 }
 
+/// How many requests of other nodes run here; cheap to clone.
+#[derive(Clone)]
+pub struct ServedElsewhere {
+    running: Arc<watch::Sender<usize>>,
+}
+
+impl Default for ServedElsewhere {
+    fn default() -> Self {
+        ServedElsewhere { running: Arc::new(watch::channel(0).0) }
+    }
+}
+
+impl ServedElsewhere {
+    /// Waits until no request of another node runs here.
+    pub async fn ended(&self) {
+        // The sender lives in `self`, so the wait ends only when the count is 0.
+        let _ = self.running.subscribe().wait_for(|running| *running == 0).await;
+    }
+
+    fn enter(&self) -> Running {
+        self.running.send_modify(|running| *running += 1);
+        Running(Arc::clone(&self.running))
+    }
+}
+
+struct Running(Arc<watch::Sender<usize>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|running| *running -= 1);
+    }
+}
+
 /// Answers other nodes' requests to this node's models until the transport is closed.
-pub async fn serve_embedding(caller: Caller, models: EmbeddingHandle) {
+pub async fn serve_embedding(caller: Caller, models: EmbeddingHandle, served: ServedElsewhere) {
     let listed = models.clone();
     caller.serve(Service::Embedding, move |_, _| {
         let cards = encode_cards(listed.models().map(|model| model.card())).unwrap_or_default();
         async move { cards }
     });
     while let Some((node, stream)) = caller.transport().accept().await {
-        let models = models.clone();
+        let (models, running) = (models.clone(), served.enter());
         caller.runtime().spawn(async move {
+            let _running = running;
             if let Err(broken) = serve_one(stream, &models).await {
                 tracing::debug!(%node, %broken, "a request of another node ended early");
             }

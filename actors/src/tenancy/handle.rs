@@ -81,16 +81,28 @@ struct Desk {
 }
 
 /// A reserved share of a tenant's limits. Dropped without being settled it is given back, and
-/// nothing is charged.
+/// nothing is charged, unless the work has begun.
 pub struct Share {
     handle: TenancyHandle,
     reservation: Option<Reservation>,
+    begun: bool,
 }
 
 impl Share {
     /// Whether it was admitted in an outage, without the owner's word.
     pub fn is_unverified(&self) -> bool {
         self.reservation.as_ref().is_some_and(Reservation::is_unverified)
+    }
+
+    /// The work begins. From now on a share that is dropped is charged whole: its client left, and
+    /// what was done for it until then is not known.
+    pub fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    /// Gives the share back: the work came to nothing through no fault of the client.
+    pub fn give_back(mut self) {
+        self.begun = false;
     }
 
     /// Charges what was really used, and waits until that is written down: at most
@@ -108,9 +120,11 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        if let Some(reservation) = self.reservation.take()
-            && !planted(Mutant::LeaverKeepsShare)
-        {
+        let Some(reservation) = self.reservation.take() else { return };
+        if self.begun {
+            // Nobody waits until it is written down.
+            drop(self.handle.charge(&reservation, reservation.estimate));
+        } else if !planted(Mutant::LeaverKeepsShare) {
             self.handle.refund(&reservation);
         }
     }
@@ -192,7 +206,12 @@ impl TenancyHandle {
             Err(Refusal::Unanswered { .. }) => "unanswered",
             Err(Refusal::Overloaded { .. }) => "overloaded",
         });
-        outcome.map(|reservation| Share { handle: self.clone(), reservation: Some(reservation) })
+        let share = |reservation| Share {
+            handle: self.clone(),
+            reservation: Some(reservation),
+            begun: false,
+        };
+        outcome.map(share)
     }
 
     /// Replaces a tenant's limits; edges follow as their allowances run out.

@@ -1,7 +1,7 @@
 //! When a holder begins, renews and stops.
 
 use super::{Keeper, KeeperEffect, KeeperSettings};
-use crate::lease::{Acquired, Claimant, Lease, LeaseLost};
+use crate::lease::{Acquired, Claimant, Lease, LeaseLost, LeaseStamp};
 use crate::member::{Incarnation, NodeId};
 
 const SETTINGS: KeeperSettings = KeeperSettings { ttl_ms: 1_000, max_skew_ms: 100, renew_ms: 300 };
@@ -25,7 +25,7 @@ fn effects(act: impl FnOnce(&mut Vec<KeeperEffect>)) -> Vec<KeeperEffect> {
 fn holding(granted_ms: u64) -> Keeper {
     let mut keeper = Keeper::new(SETTINGS);
     let asked = effects(|out| keeper.want(KEY, 10, out));
-    assert_eq!(asked, [KeeperEffect::Acquire { key: KEY.to_vec() }]);
+    assert_eq!(asked, [KeeperEffect::Acquire { key: KEY.to_vec(), stood: None }]);
     assert_eq!(effects(|out| keeper.want(KEY, 11, out)), [], "one claim at a time");
     let granted = effects(|out| {
         keeper.acquired(KEY, Some(Acquired::Granted(lease(7))), granted_ms, out);
@@ -99,4 +99,25 @@ fn giving_up_and_handing_over_stop_first() {
     let given = KeeperEffect::HandOver { lease: lease(7), heir: heir.clone() };
     assert_eq!(effects(|out| keeper.hand_over(KEY, heir, out)), [lost, given]);
     assert_eq!(keeper.holdings(30).count(), 0);
+}
+
+#[test]
+fn a_row_that_stands_for_longer_than_a_lease_lasts_is_claimed_whatever_its_stamp_says() {
+    let mut keeper = Keeper::new(SETTINGS);
+    let by = NodeId::new("b").unwrap();
+    let far = LeaseStamp { epoch: 3, expires_ms: u64::MAX };
+    let mut asked = |now_ms: u64, stamp: LeaseStamp| {
+        let asked = effects(|out| keeper.want(KEY, now_ms, out));
+        let held = Acquired::Held { by: by.clone(), remaining_ms: 9, stamp };
+        effects(|out| keeper.acquired(KEY, Some(held), now_ms + 5, out));
+        asked
+    };
+    let claim = |stood| [KeeperEffect::Acquire { key: KEY.to_vec(), stood }];
+    assert_eq!(asked(0, far), claim(None));
+    assert_eq!(asked(1_104, far), claim(None), "its holder may have renewed it just before");
+    assert_eq!(asked(1_105, far), claim(Some(far)));
+    let renewed = LeaseStamp { expires_ms: 7, ..far };
+    assert_eq!(asked(1_200, renewed), claim(Some(far)), "which the row then refuses");
+    assert_eq!(asked(2_000, renewed), claim(None), "a renewal counts from when it was seen");
+    assert_eq!(asked(2_305, renewed), claim(Some(renewed)));
 }

@@ -4,8 +4,8 @@ use proptest::prelude::{Strategy, prop_oneof};
 use proptest::{collection, prop_assert, proptest};
 
 use super::{
-    Acquired, Claimant, Fence, Lease, LeaseLost, StaleEpoch, acquire, hand_over, holder_must_stop,
-    release, renew,
+    Acquired, Claimant, Fence, Lease, LeaseLost, LeaseStamp, StaleEpoch, acquire, hand_over,
+    holder_must_stop, release, renew,
 };
 use crate::member::{Incarnation, NodeId};
 
@@ -24,7 +24,9 @@ fn lease(node: &str, epoch: u64, expires_ms: u64) -> Lease {
 fn who_may_acquire() {
     let held = lease("a", 7, 5000);
     let granted = |node, epoch, expires_ms| Acquired::Granted(lease(node, epoch, expires_ms));
-    let refused = |remaining_ms| Acquired::Held { by: held.holder.node.clone(), remaining_ms };
+    let stamp = LeaseStamp { epoch: 7, expires_ms: 5000 };
+    let by = || held.holder.node.clone();
+    let refused = |remaining_ms| Acquired::Held { by: by(), remaining_ms, stamp };
     for (existing, node, now_ms, expected) in [
         (None, "b", 10, granted("b", 1, 1010)),
         (Some(&held), "b", 4999, refused(1)),
@@ -33,11 +35,14 @@ fn who_may_acquire() {
         (Some(&held), "a", 3000, granted("a", 8, 4000)),
         (Some(&held), "b", u64::MAX, granted("b", 8, u64::MAX)),
     ] {
-        let acquired = acquire(existing, KEY, &claimant(node, 1), now_ms, TTL_MS);
+        let acquired = acquire(existing, KEY, &claimant(node, 1), None, now_ms, TTL_MS);
         assert_eq!(acquired, expected, "{node} at {now_ms}");
     }
-    let restarted = acquire(Some(&held), KEY, &claimant("a", 2), 4000, TTL_MS);
+    let restarted = acquire(Some(&held), KEY, &claimant("a", 2), None, 4000, TTL_MS);
     assert_eq!(restarted, refused(1000), "a restarted node waits like any other");
+    let stood = |stamp| acquire(Some(&held), KEY, &claimant("b", 1), Some(stamp), 4000, TTL_MS);
+    assert_eq!(stood(stamp), granted("b", 8, 5000), "its row stood for too long");
+    assert_eq!(stood(LeaseStamp { expires_ms: 4999, ..stamp }), refused(1000), "it was renewed");
 }
 
 #[test]
@@ -64,7 +69,7 @@ fn only_the_holder_changes_its_lease() {
         assert_eq!(given, want(lease("b", 8, 5999)), "hand over of {existing:?}");
     }
     let renewed = renew(&mine, &mine, 100, TTL_MS);
-    assert_eq!(renewed, Ok(lease("a", 7, 5000)), "a renewal never shortens");
+    assert_eq!(renewed, Ok(lease("a", 7, 5001)), "a renewal never shortens, and always shows");
 }
 
 #[test]
@@ -151,7 +156,8 @@ impl World {
             Step::Wait { ms } => self.true_ms += ms,
             Step::Acquire { node } => {
                 let now_ms = self.now_ms(node);
-                let answer = acquire(self.row.as_ref(), KEY, &Self::node(node), now_ms, TTL_MS);
+                let answer =
+                    acquire(self.row.as_ref(), KEY, &Self::node(node), None, now_ms, TTL_MS);
                 if let Acquired::Granted(granted) = answer {
                     return self.grant(node, granted);
                 }

@@ -83,9 +83,7 @@ impl Place {
     pub(crate) async fn take(settings: &Settings) -> Result<Place, Failure> {
         let runtime = runtime();
         let node = node_id(settings)?;
-        // A later start has a later clock; the rare one that has not is refused by its peers
-        // until the clock has caught up.
-        let incarnation = Incarnation(runtime.wall_ms());
+        let incarnation = next_incarnation(settings, runtime.wall_ms())?;
         let claimant = Claimant { node: node.clone(), incarnation };
         let Some(listen) = settings.cluster.listen else {
             return Ok(Place::alone(runtime, claimant));
@@ -198,7 +196,10 @@ impl Place {
 
     /// Hands the tenants over, writes what is unwritten, and says farewell.
     pub(crate) async fn leave(&self, services: &Services, most_ms: u64) {
-        services.owners.hand_all_over().await;
+        let runtime = self.caller.runtime();
+        if runtime.within(most_ms, services.owners.hand_all_over()).await.is_none() {
+            tracing::warn!("not every tenant was handed over; the others' leases run out");
+        }
         if !services.tenancy.drain(most_ms).await {
             tracing::error!("ledger entries are left that no owner has written down");
         }
@@ -209,6 +210,28 @@ impl Place {
             quic.close().await;
         }
     }
+}
+
+/// Higher than every earlier one of this node, whatever the clock does: the clock, or one more
+/// than the last one that the data folder remembers. A node that is alone needs no more than the
+/// clock.
+fn next_incarnation(settings: &Settings, wall_ms: u64) -> Result<Incarnation, Failure> {
+    if settings.cluster.listen.is_none() {
+        return Ok(Incarnation(wall_ms));
+    }
+    let folder = data_dir(settings)?;
+    let file = folder.join("incarnation");
+    let last = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+    let next = last.map_or(wall_ms, |last: u64| wall_ms.max(last.saturating_add(1)));
+    let written = std::fs::create_dir_all(&folder).and_then(|()| {
+        let fresh = folder.join("incarnation.new");
+        std::fs::write(&fresh, format!("{next}\n"))?;
+        std::fs::rename(&fresh, &file)
+    });
+    written.map_err(|error| {
+        Failure::settings(format!("data_dir: cannot write {}: {error}", file.display()))
+    })?;
+    Ok(Incarnation(next))
 }
 
 /// The same store with less patience: its callers have their own.

@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::serve::ListenerExt;
 use headwater_actors::embedding::{
     self, EmbeddingFleet, EmbeddingHandle, EmbeddingMetrics, EmbeddingSettings, RemoteEmbedding,
-    offer_of, serve_embedding,
+    ServedElsewhere, offer_of, serve_embedding,
 };
 use headwater_edge::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, router, starting};
 use headwater_storage::retry::Retry;
@@ -39,6 +39,7 @@ pub struct Node {
     store: Retry,
     place: Place,
     services: Services,
+    served: ServedElsewhere,
     gate: Gate,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
@@ -114,7 +115,8 @@ impl Node {
         let store = store::open(&settings, &place.caller).await?;
         let services = place.start_services(&settings, &store, &mut registry).await?;
         let embedding = start_embedding(&settings, &store, &mut registry).await?;
-        let fleet = join_fleet(&settings, &place, &embedding);
+        let served = ServedElsewhere::default();
+        let fleet = join_fleet(&settings, &place, &embedding, &served);
         let edge = Edge {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),
@@ -130,7 +132,18 @@ impl Node {
         offer_models(&place, &embedding);
         tracing::info!(%address, "ready");
         let drain_timeout = Duration::from_millis(settings.server.drain_timeout_ms);
-        Ok(Node { address, embedding, store, place, services, gate, stop, server, drain_timeout })
+        Ok(Node {
+            address,
+            embedding,
+            store,
+            place,
+            services,
+            served,
+            gate,
+            stop,
+            server,
+            drain_timeout,
+        })
     }
 
     /// Where the node listens.
@@ -150,7 +163,8 @@ impl Node {
     pub async fn drain(self) -> Result<(), Failure> {
         self.gate.drain();
         self.place.start_leaving();
-        let emptied = tokio::time::timeout(self.drain_timeout, self.gate.empty()).await;
+        let all_done = async { tokio::join!(self.gate.empty(), self.served.ended()) };
+        let emptied = tokio::time::timeout(self.drain_timeout, all_done).await;
         let left = self.gate.inside();
         self.place.leave(&self.services, LEAVE_MS).await;
         let _ = self.stop.send(());
@@ -158,7 +172,7 @@ impl Node {
         // The store writes what it still holds as it closes.
         drop(self.store);
         match emptied {
-            Ok(()) => {
+            Ok(_) => {
                 tracing::info!("drained");
                 Ok(())
             }
@@ -225,7 +239,12 @@ async fn start_embedding(
 }
 
 /// This node's models and, in a cluster, those of the others.
-fn join_fleet(settings: &Settings, place: &Place, local: &EmbeddingHandle) -> EmbeddingFleet {
+fn join_fleet(
+    settings: &Settings,
+    place: &Place,
+    local: &EmbeddingHandle,
+    served: &ServedElsewhere,
+) -> EmbeddingFleet {
     if settings.cluster.listen.is_none() {
         return EmbeddingFleet::local(local.clone());
     }
@@ -233,7 +252,7 @@ fn join_fleet(settings: &Settings, place: &Place, local: &EmbeddingHandle) -> Em
     let timeout_ms = settings.embedding.request_timeout_ms;
     let remote = RemoteEmbedding::new(caller.clone(), members, timeout_ms);
     caller.runtime().spawn(remote.clone().follow());
-    caller.runtime().spawn(serve_embedding(caller.clone(), local.clone()));
+    caller.runtime().spawn(serve_embedding(caller.clone(), local.clone(), served.clone()));
     EmbeddingFleet::with_remote(local.clone(), remote)
 }
 

@@ -20,6 +20,14 @@ use crate::router::Edge;
 /// Places of the inputs that were cut, as a JSON list; the body has no room for it.
 const TRUNCATED: HeaderName = HeaderName::from_static("x-headwater-truncated");
 
+/// This node's first model, or the cluster's first by name where this node has none.
+fn default_model(edge: &Edge) -> String {
+    if !edge.settings.default_model.is_empty() {
+        return edge.settings.default_model.clone();
+    }
+    edge.embedding.cards().first().map_or_else(String::new, |card| card.name.clone())
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EmbedRequest {
@@ -47,8 +55,8 @@ pub(crate) async fn embed(
 
 async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiError> {
     let request: EmbedRequest = read_json(body, &edge.settings).await?;
-    let name = request.model.as_deref().unwrap_or(&edge.settings.default_model);
-    let model = find_model(edge, grant, name)?;
+    let name = request.model.unwrap_or_else(|| default_model(edge));
+    let model = find_model(edge, grant, &name)?;
     let card = model.card();
     if request.normalize.is_some_and(|asked| asked != card.normalise) {
         let message = format!(
@@ -120,8 +128,8 @@ async fn tokenize_answer(
     body: Body,
 ) -> Result<Vec<Vec<TokenObject>>, ApiError> {
     let request: TokenizeRequest = read_json(body, &edge.settings).await?;
-    let name = request.model.as_deref().unwrap_or(&edge.settings.default_model);
-    let model = find_model(edge, grant, name)?;
+    let name = request.model.unwrap_or_else(|| default_model(edge));
+    let model = find_model(edge, grant, &name)?;
     let Inputs::Texts(texts) = request.inputs.0 else {
         let message = "inputs are token ids already; send a string or a list of strings";
         return Err(ApiError::invalid("inputs", "invalid_field", message.to_owned()));

@@ -1,7 +1,11 @@
 //! Limits, usage and the cluster over HTTP, and requests that a limit refuses.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
+use headwater_models::double::Fault;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::world::{Answer, PLAIN, World, request};
 
@@ -49,6 +53,29 @@ async fn a_request_that_fails_costs_nothing() {
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
     embed(&world).await.ok();
     embed(&world).await.is_error(429, "quota_exceeded", None, &[]);
+}
+
+#[tokio::test]
+async fn a_request_above_the_whole_limit_is_told_so_and_not_to_wait() {
+    let world = World::new().await;
+    set(&world, json!([{"unit": "tokens", "window": "minute", "amount": 3}])).await.ok();
+    let refused = embed(&world).await;
+    refused.is_error(429, "request_above_quota", None, &["up to", "limit is 3 per minute"]);
+    assert_eq!(refused.header("retry-after"), None);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_early_does_not_get_around_its_limit() {
+    let world = World::new().await;
+    set(&world, json!([{"unit": "requests", "window": "day", "amount": 2}])).await.ok();
+    for _ in 0..2 {
+        world.plain.inject(Fault::Slow(Duration::from_millis(300)));
+        let body = json!({"model": PLAIN, "input": "one two"}).to_string();
+        let request = world.request("POST", "/v1/embeddings", body);
+        let left = timeout(Duration::from_millis(100), world.send(request)).await;
+        assert!(left.is_err(), "the answer came before the client left");
+    }
+    embed(&world).await.is_error(429, "quota_exceeded", None, &["2 requests per day"]);
 }
 
 #[tokio::test]
