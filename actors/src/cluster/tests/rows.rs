@@ -19,10 +19,10 @@ async fn all_leases_are_listed_in_order_of_key() {
     let names = async || -> Vec<String> {
         let rows = all_leases(&retry).await.expect("reads");
         rows.iter()
-            .map(|row| format!("{}{}", String::from_utf8_lossy(&row.key), row.holder.node))
+            .map(|row| format!("{} of {}", String::from_utf8_lossy(&row.key), row.holder.node))
             .collect()
     };
-    assert_eq!(names().await, ["ab", "ba", "ca", "db"]);
+    assert_eq!(names().await, ["a of b", "b of a", "c of a", "d of b"]);
     // Those that ran out are listed too.
     a.kill();
     b.kill();
