@@ -9,17 +9,19 @@ mod owner;
 mod owners;
 mod records;
 mod routes;
+mod share;
 #[cfg(test)]
 mod tests;
 mod transaction;
 mod wire;
 
-pub use handle::{Share, TenancyHandle, TenancySettings};
+pub use handle::{TenancyHandle, TenancySettings};
 pub use inspect::{RowKey, RowValue, row_key, row_value};
 pub use messages::TenancyError;
 pub use metrics::TenancyMetrics;
 pub use owners::{OwnerHost, Owners, OwnersSettings};
 pub use records::{LedgerRow, ledger_rows, usage_rows};
+pub use share::Share;
 pub use transaction::tenant_key;
 
 /// The pure service's nouns that a caller of the handle meets.

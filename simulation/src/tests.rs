@@ -53,6 +53,15 @@ fn registers_are_good_and_repeat_themselves() {
 }
 
 #[test]
+fn views_that_spread_as_rumours_agree_in_the_end() {
+    for seed in 1_000..1_060 {
+        let verdict = verify(Workload::Gossip, seed);
+        assert_eq!(verdict.outcome.violations, Vec::<String>::new(), "seed {seed}");
+        assert_eq!(verdict.diverged_at, None, "seed {seed}");
+    }
+}
+
+#[test]
 fn different_seeds_differ() {
     for workload in Workload::ALL {
         assert_ne!(run(workload, 1).trace, run(workload, 2).trace, "{}", workload.name());

@@ -2,7 +2,7 @@
 
 use crate::outcome::Outcome;
 use crate::quota::{self, Kind};
-use crate::{metered, register};
+use crate::{gossip, metered, register};
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,16 +19,19 @@ pub enum Workload {
     SplitBrain,
     /// A counter and a pointer, written through the retry loop by clients that die.
     Registers,
+    /// Views of the members that spread as rumours, up to a thousand nodes: the plan, tried out.
+    Gossip,
 }
 
 impl Workload {
-    pub const ALL: [Workload; 6] = [
+    pub const ALL: [Workload; 7] = [
         Workload::Metered,
         Workload::QuotaStorm,
         Workload::LeaseThrash,
         Workload::RollingRestart,
         Workload::SplitBrain,
         Workload::Registers,
+        Workload::Gossip,
     ];
 
     /// The name in commands and reports.
@@ -40,6 +43,7 @@ impl Workload {
             Workload::RollingRestart => "rolling-restart",
             Workload::SplitBrain => "split-brain",
             Workload::Registers => "registers",
+            Workload::Gossip => "gossip",
         }
     }
 
@@ -57,6 +61,7 @@ impl Workload {
             Workload::RollingRestart => quota::sometimes(Kind::RollingRestart),
             Workload::SplitBrain => quota::sometimes(Kind::SplitBrain),
             Workload::Registers => register::SOMETIMES,
+            Workload::Gossip => gossip::SOMETIMES,
         }
     }
 
@@ -68,6 +73,7 @@ impl Workload {
             Workload::RollingRestart => quota::run(Kind::RollingRestart, seed),
             Workload::SplitBrain => quota::run(Kind::SplitBrain, seed),
             Workload::Registers => register::run(seed, None),
+            Workload::Gossip => gossip::run(seed),
         }
     }
 }

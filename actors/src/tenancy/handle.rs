@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::messages::TenancyError;
 use super::metrics::TenancyMetrics;
 use super::routes::Routes;
+use super::share::Share;
 use crate::caller::Caller;
 use crate::cluster::Members;
 use crate::mutants::{Mutant, planted};
@@ -78,56 +79,6 @@ struct Desk {
     book: EdgeBook,
     waiting: BTreeMap<TicketId, oneshot::Sender<Result<Reservation, Refusal>>>,
     unwritten: BTreeMap<EntryId, oneshot::Sender<()>>,
-}
-
-/// A reserved share of a tenant's limits. Dropped without being settled it is given back, and
-/// nothing is charged, unless the work has begun.
-pub struct Share {
-    handle: TenancyHandle,
-    reservation: Option<Reservation>,
-    begun: bool,
-}
-
-impl Share {
-    /// Whether it was admitted in an outage, without the owner's word.
-    pub fn is_unverified(&self) -> bool {
-        self.reservation.as_ref().is_some_and(Reservation::is_unverified)
-    }
-
-    /// The work begins. From now on a share that is dropped is charged whole: its client left, and
-    /// what was done for it until then is not known.
-    pub fn begin(&mut self) {
-        self.begun = true;
-    }
-
-    /// Gives the share back: the work came to nothing through no fault of the client.
-    pub fn give_back(mut self) {
-        self.begun = false;
-    }
-
-    /// Charges what was really used, and waits until that is written down: at most
-    /// `written_ms`, and not at all in an outage.
-    pub async fn settle(mut self, used: Amounts) {
-        let Some(reservation) = self.reservation.take() else { return };
-        let handle = self.handle.clone();
-        let Some(written) = handle.charge(&reservation, used) else { return };
-        if planted(Mutant::SettleDoesNotWait) {
-            return;
-        }
-        let _ = handle.shared.runtime.within(handle.shared.settings.written_ms, written).await;
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let Some(reservation) = self.reservation.take() else { return };
-        if self.begun {
-            // Nobody waits until it is written down.
-            drop(self.handle.charge(&reservation, reservation.estimate));
-        } else if !planted(Mutant::LeaverKeepsShare) {
-            self.handle.refund(&reservation);
-        }
-    }
 }
 
 impl TenancyHandle {
@@ -206,12 +157,7 @@ impl TenancyHandle {
             Err(Refusal::Unanswered { .. }) => "unanswered",
             Err(Refusal::Overloaded { .. }) => "overloaded",
         });
-        let share = |reservation| Share {
-            handle: self.clone(),
-            reservation: Some(reservation),
-            begun: false,
-        };
-        outcome.map(share)
+        outcome.map(|reservation| Share::new(self.clone(), reservation))
     }
 
     /// Replaces a tenant's limits; edges follow as their allowances run out.
@@ -278,7 +224,11 @@ impl TenancyHandle {
     }
 
     /// Settles with what was used; resolves when it is written down. None in an outage.
-    fn charge(&self, reservation: &Reservation, used: Amounts) -> Option<oneshot::Receiver<()>> {
+    pub(super) fn charge(
+        &self,
+        reservation: &Reservation,
+        used: Amounts,
+    ) -> Option<oneshot::Receiver<()>> {
         let (reply, written) = oneshot::channel();
         let mut effects = Vec::new();
         {
@@ -292,7 +242,13 @@ impl TenancyHandle {
         (!reservation.is_unverified()).then_some(written)
     }
 
-    fn refund(&self, reservation: &Reservation) {
+    /// Waits until an entry is written down, at most `written_ms`.
+    pub(super) async fn wait_until_written(&self, written: oneshot::Receiver<()>) {
+        let Shared { runtime, settings, .. } = &*self.shared;
+        let _ = runtime.within(settings.written_ms, written).await;
+    }
+
+    pub(super) fn refund(&self, reservation: &Reservation) {
         let mut effects = Vec::new();
         self.lock().book.settle(self.clocks(), reservation, None, &mut effects);
         self.perform(effects);
