@@ -130,6 +130,14 @@ fn parse(request: LimitsRequest) -> Result<Limits, ApiError> {
         let unit = Unit::named(&field.unit).ok_or_else(|| {
             wrong("unit", &field.unit, Unit::ALL.iter().map(|unit| unit.name()).collect())
         })?;
+        if unit == Unit::MicroUsd {
+            let param = format!("limits[{place}].unit");
+            let message = format!(
+                "{param} is 'micro_usd', but no model has a price yet, so such a limit would never \
+                 count; use requests or tokens"
+            );
+            return Err(ApiError::invalid(&param, "no_price", message));
+        }
         let window = Window::named(&field.window).ok_or_else(|| {
             let all = Window::ALL.iter().map(|window| window.name()).collect();
             wrong("window", &field.window, all)

@@ -14,7 +14,7 @@ pub(crate) enum TenantAction {
     Limits {
         tenant: String,
         /// A limit as UNIT/WINDOW=AMOUNT or UNIT/WINDOW/MODEL=AMOUNT, for example
-        /// tokens/minute=1000; may be repeated. Units: requests, tokens, micro_usd. Windows:
+        /// tokens/minute=1000; may be repeated. Units: requests, tokens. Windows:
         /// minute, day, month.
         #[arg(long = "limit", value_name = "LIMIT", conflicts_with = "none")]
         limits: Vec<String>,
