@@ -128,6 +128,22 @@ pub fn run(arguments: &[&str]) -> Result<Output, NodeError> {
     }
 }
 
+/// How often a stopped process is looked at, a millisecond apart, before it counts as going on.
+const FREEZE_LOOKS: u32 = 10_000;
+
+/// Whether every thread of the process is stopped: state `T` in proc(5).
+fn stands_still(id: u32) -> io::Result<bool> {
+    for task in std::fs::read_dir(format!("/proc/{id}/task"))? {
+        // A thread that has just ended runs no more either.
+        let Ok(stat) = std::fs::read_to_string(task?.path().join("stat")) else { continue };
+        let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+        if state != Some("T") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Sends a signal to a child that is not waited for yet.
 fn signal(child: u32, signal: i32) -> io::Result<()> {
     let id = i32::try_from(child).map_err(io::Error::other)?;
@@ -289,12 +305,21 @@ impl NodeProcess {
         signal(self.child.id(), libc::SIGKILL)
     }
 
-    /// Sends SIGSTOP: the process stands still, and its sockets stay open.
+    /// Sends SIGSTOP and waits until every thread stands still; the sockets stay open. On a busy
+    /// machine the threads run on until one of them has been given time to take the signal.
     ///
     /// # Errors
-    /// When the process is gone.
+    /// When the process is gone, or goes on for long.
     pub fn freeze(&self) -> io::Result<()> {
-        signal(self.child.id(), libc::SIGSTOP)
+        let id = self.child.id();
+        signal(id, libc::SIGSTOP)?;
+        for _ in 0..FREEZE_LOOKS {
+            if stands_still(id)? {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Err(io::Error::other(format!("process {id} does not stand still")))
     }
 
     /// Sends SIGCONT.
