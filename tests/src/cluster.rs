@@ -152,7 +152,7 @@ impl Cluster {
     /// The command that serves this node.
     ///
     /// # Errors
-    /// As [`binary`].
+    /// As [`crate::node::binary`].
     pub fn command(&self, name: &str) -> Result<Command, ClusterError> {
         let number: usize = name.trim_start_matches('n').parse().unwrap_or(1);
         let home = self.shape.homes.get(number - 1);
