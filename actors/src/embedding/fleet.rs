@@ -1,7 +1,7 @@
 //! The models of this node and those that other nodes offer, behind one name each.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use headwater_cluster::NodeId;
 use headwater_models::{ModelCard, Piece};
@@ -37,12 +37,11 @@ impl EmbeddingFleet {
             local.as_ref().is_none_or(|local| local.card().fingerprint == remote.card().fingerprint)
         };
         let remote = remote.filter(same);
-        let card = match (&local, &remote) {
-            (Some(local), _) => Arc::new(local.card().clone()),
-            (None, Some(remote)) => Arc::clone(remote.card()),
-            (None, None) => return None,
-        };
-        Some(FleetModel { card, local, remote })
+        match (local, remote) {
+            (Some(local), remote) => Some(FleetModel::Here(Box::new(local), remote)),
+            (None, Some(remote)) => Some(FleetModel::Elsewhere(remote)),
+            (None, None) => None,
+        }
     }
 
     /// Every model, by name.
@@ -63,15 +62,18 @@ impl EmbeddingFleet {
 
 /// One model of the fleet; cheap to clone.
 #[derive(Clone)]
-pub struct FleetModel {
-    card: Arc<ModelCard>,
-    local: Option<ModelHandle>,
-    remote: Option<RemoteModel>,
+pub enum FleetModel {
+    /// Served by this node, and perhaps by others.
+    Here(Box<ModelHandle>, Option<RemoteModel>),
+    Elsewhere(RemoteModel),
 }
 
 impl FleetModel {
     pub fn card(&self) -> &ModelCard {
-        &self.card
+        match self {
+            FleetModel::Here(local, _) => local.card(),
+            FleetModel::Elsewhere(remote) => remote.card(),
+        }
     }
 
     /// Embeds here while a replica is loaded and has room, else on the least loaded other node.
@@ -79,17 +81,21 @@ impl FleetModel {
     /// # Errors
     /// See [`EmbedError`]; when no node has room, this node's own reason.
     pub async fn embed(&self, call: EmbedCall) -> Result<Embedded, EmbedError> {
-        let nodes = self.remote.as_ref().map(RemoteModel::nodes).unwrap_or_default();
-        let Some(local) = &self.local else { return self.embed_on(&nodes, call).await };
+        let (local, remote) = match self {
+            FleetModel::Here(local, Some(remote)) => (local, remote),
+            FleetModel::Here(local, None) => return local.embed(call).await,
+            FleetModel::Elsewhere(remote) => return embed_on(remote, &remote.nodes(), call).await,
+        };
+        let nodes = remote.nodes();
         if nodes.is_empty() {
             return local.embed(call).await;
         }
         if local.live_replicas() == 0 {
-            return self.embed_on(&nodes, call).await;
+            return embed_on(remote, &nodes, call).await;
         }
         match local.embed(call.clone()).await {
             Err(EmbedError::Overloaded { retry_after_ms }) => {
-                let elsewhere = self.embed_on(&nodes, call).await;
+                let elsewhere = embed_on(remote, &nodes, call).await;
                 match elsewhere {
                     Err(EmbedError::Overloaded { .. } | EmbedError::Unavailable) => {
                         Err(EmbedError::Overloaded { retry_after_ms })
@@ -97,25 +103,9 @@ impl FleetModel {
                     other => other,
                 }
             }
-            Err(EmbedError::Unavailable) => self.embed_on(&nodes, call).await,
+            Err(EmbedError::Unavailable) => embed_on(remote, &nodes, call).await,
             outcome => outcome,
         }
-    }
-
-    /// Tries one node after the other while they are lost or have no room; vectors are the same
-    /// wherever they are made, so a second try does no harm.
-    async fn embed_on(&self, nodes: &[NodeId], call: EmbedCall) -> Result<Embedded, EmbedError> {
-        let Some(remote) = &self.remote else { return Err(EmbedError::Unavailable) };
-        let mut last = EmbedError::Unavailable;
-        for node in nodes {
-            match remote.embed(node, &call).await {
-                Err(error @ (EmbedError::Unavailable | EmbedError::Overloaded { .. })) => {
-                    last = error;
-                }
-                outcome => return outcome,
-            }
-        }
-        Err(last)
     }
 
     /// Reads texts as pieces; only a node that has the model can.
@@ -127,23 +117,23 @@ impl FleetModel {
         texts: Vec<String>,
         special: bool,
     ) -> Result<Vec<Vec<Piece>>, EmbedError> {
-        match &self.local {
-            Some(local) => local.pieces(texts, special).await,
-            None => Err(EmbedError::Unavailable),
+        match self {
+            FleetModel::Here(local, _) => local.pieces(texts, special).await,
+            FleetModel::Elsewhere(_) => Err(EmbedError::Unavailable),
         }
     }
 
     /// An upper bound of the tokens that a call will use: a token has at least one byte, and a
     /// text two special tokens. Characters would not do: a Hangul syllable is three tokens.
     pub fn token_bound(&self, call: &EmbedCall) -> u64 {
-        let most = self.card.max_tokens as u64;
+        let most = self.card().max_tokens as u64;
         let bound = |length: usize| (length as u64 + 2).min(most);
         match &call.inputs {
             super::Inputs::Texts(texts) => {
                 let prefix = match call.purpose {
                     super::Purpose::Plain => 0,
-                    super::Purpose::Query => self.card.query_prefix.len(),
-                    super::Purpose::Passage => self.card.passage_prefix.len(),
+                    super::Purpose::Query => self.card().query_prefix.len(),
+                    super::Purpose::Passage => self.card().passage_prefix.len(),
                 };
                 texts.iter().map(|text| bound(prefix + text.len())).sum()
             }
@@ -152,9 +142,21 @@ impl FleetModel {
     }
 }
 
-/// The cards of other nodes' models, by name.
-pub(super) type Cards = RwLock<BTreeMap<String, Arc<ModelCard>>>;
-
-pub(super) fn read_cards(cards: &Cards) -> BTreeMap<String, Arc<ModelCard>> {
-    cards.read().unwrap_or_else(PoisonError::into_inner).clone()
+/// Tries one node after the other while they are lost or have no room; vectors are the same
+/// wherever they are made, so a second try does no harm.
+async fn embed_on(
+    remote: &RemoteModel,
+    nodes: &[NodeId],
+    call: EmbedCall,
+) -> Result<Embedded, EmbedError> {
+    let mut last = EmbedError::Unavailable;
+    for node in nodes {
+        match remote.embed(node, &call).await {
+            Err(error @ (EmbedError::Unavailable | EmbedError::Overloaded { .. })) => {
+                last = error;
+            }
+            outcome => return outcome,
+        }
+    }
+    Err(last)
 }

@@ -1,13 +1,12 @@
 //! Embedding on other nodes: a stream per request, which ends with its answer or with the client.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use headwater_cluster::{ByteStream, NodeId, StreamBroken};
 use headwater_models::ModelCard;
 use tokio::sync::watch;
 
-use super::fleet::{Cards, read_cards};
 use super::handle::{EmbedCall, EmbedError, Embedded, EmbeddingHandle};
 use super::wire::{
     decode_call, decode_cards, decode_outcome, encode_call, encode_cards, encode_outcome,
@@ -30,7 +29,8 @@ pub fn offer_of(card: &ModelCard) -> String {
 pub struct RemoteEmbedding {
     caller: Caller,
     members: Members,
-    cards: Arc<Cards>,
+    /// By name.
+    cards: Arc<RwLock<BTreeMap<String, Arc<ModelCard>>>>,
     timeout_ms: u64,
 }
 
@@ -53,7 +53,8 @@ impl RemoteEmbedding {
     }
 
     pub(super) fn cards(&self) -> Vec<Arc<ModelCard>> {
-        read_cards(&self.cards).into_values().collect()
+        let cards = self.cards.read().unwrap_or_else(PoisonError::into_inner);
+        cards.values().cloned().collect()
     }
 
     /// Learns the cards of what others offer, until the node ends.

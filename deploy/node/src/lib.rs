@@ -11,6 +11,7 @@ mod models;
 mod operator;
 mod progress;
 mod scenario;
+mod secret_file;
 pub mod server;
 mod simulate;
 mod store;

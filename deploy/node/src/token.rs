@@ -1,17 +1,14 @@
 //! `headwater token`: makes tenants' tokens, and the key that signs them.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use headwater_edge::{Grant, SigningKey};
 
 use crate::config::Settings;
 use crate::failure::Failure;
+use crate::secret_file;
 
-const KEY_BYTES: usize = 32;
 const DAY_S: u64 = 24 * 60 * 60;
 
 #[derive(Debug, Args)]
@@ -35,7 +32,7 @@ pub(crate) struct TokenFlags {
 
 pub(crate) fn run(flags: &TokenFlags, settings: &Settings) -> Result<(), Failure> {
     if let Some(file) = &flags.new_key {
-        write_key(file)?;
+        secret_file::write_new(file, &secret_file::draw()?)?;
         println!("wrote a new key to {}; set auth.key_file to it", file.display());
         return Ok(());
     }
@@ -72,21 +69,6 @@ pub(crate) fn read_key(settings: &Settings) -> Result<Option<SigningKey>, Failur
     SigningKey::new(bytes)
         .map(Some)
         .map_err(|error| Failure::settings(format!("auth.key_file: {place}: {error}")))
-}
-
-fn write_key(file: &Path) -> Result<(), Failure> {
-    let place = file.display();
-    let mut key = [0u8; KEY_BYTES];
-    getrandom::fill(&mut key).map_err(Failure::broken)?;
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    // `create_new`: a key that is overwritten makes every token worthless.
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .and_then(|mut file| writeln!(file, "{hex}"));
-    written.map_err(|error| Failure::settings(format!("cannot write {place}: {error}")))
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

@@ -1,8 +1,5 @@
 //! `headwater cluster`: the authority, the nodes' certificates, and what the cluster looks like.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -14,8 +11,7 @@ use super::SECRET_FILE;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::operator::{OperatorFlags, ask};
-
-const SECRET_BYTES: usize = 32;
+use crate::secret_file;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterAction {
@@ -77,23 +73,13 @@ fn make_folder(folder: &Path) -> Result<(), Failure> {
 fn init(folder: &Path, id: &str) -> Result<(), Failure> {
     make_folder(folder)?;
     authority::create(id, folder).map_err(Failure::settings)?;
-    let mut secret = [0_u8; SECRET_BYTES];
-    getrandom::fill(&mut secret).map_err(Failure::broken)?;
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    write_secret(&folder.join(SECRET_FILE), &hex)?;
+    secret_file::write_new(&folder.join(SECRET_FILE), &secret_file::draw()?)?;
     println!("made the authority of cluster '{id}' in {}", folder.display());
     println!(
         "next: headwater cluster issue --authority {} --node <name> --out <folder>",
         folder.display()
     );
     Ok(())
-}
-
-fn write_secret(file: &Path, text: &str) -> Result<(), Failure> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let written = options.open(file).and_then(|mut file| writeln!(file, "{text}"));
-    written.map_err(|error| Failure::settings(format!("cannot write {}: {error}", file.display())))
 }
 
 fn issue(folder: &Path, node: &str, out: &Path, days: u32) -> Result<(), Failure> {
@@ -112,7 +98,7 @@ fn issue(folder: &Path, node: &str, out: &Path, days: u32) -> Result<(), Failure
     })?;
     let secret = out.join(SECRET_FILE);
     if !secret.exists() {
-        write_secret(&secret, copied(SECRET_FILE)?.trim())?;
+        secret_file::write_new(&secret, copied(SECRET_FILE)?.trim())?;
     }
     println!("wrote node {id}'s files to {}; set cluster.identity_dir to it", out.display());
     Ok(())
