@@ -1,6 +1,7 @@
 //! The embedding service's shells: handle, supervisor, model actor, replica actor.
 
 mod actor;
+mod embedder;
 mod fleet;
 mod handle;
 mod messages;
@@ -11,6 +12,7 @@ mod replica;
 mod supervisor;
 mod wire;
 
+pub use embedder::Embedder;
 pub use fleet::{EmbeddingFleet, FleetModel};
 pub use handle::{EmbedCall, EmbedError, Embedded, EmbeddingHandle, Inputs, ModelHandle, Purpose};
 pub use metrics::EmbeddingMetrics;
@@ -20,10 +22,10 @@ pub use supervisor::{EmbeddingSettings, ServedModel, start};
 
 /// The pure service's nouns that a caller of the handle meets.
 pub use headwater_embedding::{
-    BatchSettings, InputLimits, InputProblem, OutputFormat, Quantised, quantise, shorten,
+    BatchSettings, InputLimits, InputProblem, OutputFormat, Pool, Quantised, quantise, shorten,
 };
 /// The port's nouns that a caller of the handle meets.
-pub use headwater_models::{Model, ModelCard, Piece, TokenIds, TokenizeError};
+pub use headwater_models::{Model, ModelCard, Piece, Task, TokenIds, TokenizeError};
 
 #[cfg(test)]
 mod tests;

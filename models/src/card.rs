@@ -22,6 +22,30 @@ impl Pooling {
     }
 }
 
+/// What a model makes of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Task {
+    /// One dense vector of `dimensions` numbers.
+    #[default]
+    Embed,
+    /// One score for a pair of texts, as a vector of 1 number: the higher, the more relevant.
+    Rerank,
+    /// One weight for each word of the vocabulary, most of them 0, as a vector of
+    /// `vocabulary` numbers (SPLADE).
+    Sparse,
+}
+
+impl Task {
+    /// The name used in settings and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Embed => "embed",
+            Task::Rerank => "rerank",
+            Task::Sparse => "sparse",
+        }
+    }
+}
+
 /// A model's identity and its limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelCard {
@@ -31,6 +55,13 @@ pub struct ModelCard {
     /// normalisation, prefixes, token limit and number format. Two vectors may be
     /// compared only when their fingerprints are equal.
     pub fingerprint: String,
+    /// What the model makes of an input.
+    pub task: Task,
+    /// Whether it reads images beside texts, into the same space.
+    pub images: bool,
+    /// Where and in which number format it computes, for people: `cpu, f32`. No part of the
+    /// identity: two nodes may compute one model by other instructions.
+    pub arithmetic: String,
     /// Length of a vector.
     pub dimensions: usize,
     /// Longest input in tokens, special tokens counted.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::{
-    EncodeError, Encoder, Model, ModelCard, Piece, Pooling, TokenBatch, TokenIds, TokenizeError,
-    Vectors,
+    EncodeError, Encoder, Model, ModelCard, OpenOptions, Pace, Piece, Pooling, Task, TokenBatch,
+    TokenIds, TokenizeError, Vectors,
 };
 
 const VOCABULARY: u32 = 30_000;
@@ -33,6 +33,7 @@ pub struct DoubleModel {
     card: ModelCard,
     faults: Arc<Mutex<VecDeque<Fault>>>,
     opened: Arc<Mutex<usize>>,
+    pace: Option<Pace>,
 }
 
 impl DoubleModel {
@@ -40,6 +41,9 @@ impl DoubleModel {
         let card = ModelCard {
             name: name.to_owned(),
             fingerprint: format!("double-{name}-{dimensions}-{max_tokens}"),
+            task: Task::Embed,
+            images: false,
+            arithmetic: "double".to_owned(),
             dimensions,
             max_tokens,
             vocabulary: VOCABULARY as usize,
@@ -49,7 +53,7 @@ impl DoubleModel {
             passage_prefix: String::new(),
             matryoshka_dimensions: Vec::new(),
         };
-        DoubleModel { card, faults: Arc::default(), opened: Arc::default() }
+        DoubleModel { card, faults: Arc::default(), opened: Arc::default(), pace: None }
     }
 
     /// The same model with another card, for example one with prefixes.
@@ -74,7 +78,7 @@ impl DoubleModel {
         let mut ids = vec![FIRST_SPECIAL];
         ids.extend(words.into_iter().take(room));
         ids.push(LAST_SPECIAL);
-        TokenIds { ids, whole_length }
+        TokenIds { ids, second: None, whole_length }
     }
 }
 
@@ -113,9 +117,9 @@ impl Model for DoubleModel {
         Ok(pieces)
     }
 
-    fn open(&self, _threads: usize) -> Result<Box<dyn Encoder>, EncodeError> {
+    fn open(&self, options: &OpenOptions) -> Result<Box<dyn Encoder>, EncodeError> {
         *self.opened.lock().unwrap_or_else(|held| held.into_inner()) += 1;
-        Ok(Box::new(self.clone()))
+        Ok(Box::new(DoubleModel { pace: options.pace.clone(), ..self.clone() }))
     }
 }
 
@@ -128,12 +132,16 @@ impl Encoder for DoubleModel {
             Some(Fault::Slow(pause)) => std::thread::sleep(pause),
             None => {}
         }
+        if let Some(pace) = &self.pace {
+            pace();
+        }
         let limit = self.card.max_tokens;
-        if batch.sequences.iter().any(|ids| ids.is_empty() || ids.len() > limit) {
+        if batch.sequences.iter().any(|text| text.tokens() == 0 || text.tokens() > limit) {
             return Err(EncodeError::Input(format!("sequences hold 1 to {limit} tokens")));
         }
         let dimensions = self.card.dimensions;
-        let values = batch.sequences.iter().flat_map(|ids| digest(ids, dimensions)).collect();
+        let values =
+            batch.sequences.iter().flat_map(|text| digest(text.ids(), dimensions)).collect();
         Ok(Vectors { dimensions, values })
     }
 }

@@ -1,19 +1,47 @@
 //! The one trait pair of the port: a model, and the encoders that it opens.
 
-use crate::{ModelCard, Piece, TokenIds, TokenizeError};
+use std::sync::Arc;
+
+use crate::{ModelCard, Piece, Pixels, Sequence, TokenIds, TokenizeError};
 
 /// Sequences that go through the encoder together.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TokenBatch {
-    /// Token ids of each text, special tokens in place; none is empty or longer than
-    /// the model's `max_tokens`.
-    pub sequences: Vec<Vec<u32>>,
+    /// None is empty or longer than the model's `max_tokens`.
+    pub sequences: Vec<Sequence>,
 }
 
 impl TokenBatch {
+    /// A batch of single texts, by their ids with special tokens in place.
+    pub fn of(texts: impl IntoIterator<Item = Vec<u32>>) -> Self {
+        TokenBatch { sequences: texts.into_iter().map(Sequence::from).collect() }
+    }
+
     /// Length of the longest sequence, in tokens.
     pub fn longest(&self) -> usize {
-        self.sequences.iter().map(Vec::len).max().unwrap_or(0)
+        self.sequences.iter().map(Sequence::tokens).max().unwrap_or(0)
+    }
+}
+
+/// Called by an encoder between the steps of a batch, many times a batch; returns when the
+/// work may go on. Work of less urgency waits in it while more urgent work wants the device.
+pub type Pace = Arc<dyn Fn() + Send + Sync>;
+
+/// How an encoder is opened.
+#[derive(Clone)]
+pub struct OpenOptions {
+    /// CPU threads that the encoder may use for one batch; devices with their own scheduling
+    /// ignore it.
+    pub threads: usize,
+    /// Where the encoder lets more urgent work go first; an encoder that cannot stop within a
+    /// batch calls it before each.
+    pub pace: Option<Pace>,
+}
+
+impl OpenOptions {
+    /// An encoder that never waits for others.
+    pub fn threads(threads: usize) -> Self {
+        OpenOptions { threads, pace: None }
     }
 }
 
@@ -78,11 +106,36 @@ pub trait Model: Send + Sync {
     /// [`TokenizeError::Refused`] when the tokenizer cannot read the text.
     fn pieces(&self, text: &str, special: bool) -> Result<Vec<Piece>, TokenizeError>;
 
-    /// Loads the weights onto a device. `threads` is the number of CPU threads that the
-    /// encoder may use for one batch; devices with their own scheduling ignore it.
-    /// Called on the thread that will own the encoder; may take seconds.
+    /// Reads two texts as one sequence, as cross-encoders do, cut to `limit` tokens when one is
+    /// given: the longer text loses its tail first.
+    ///
+    /// # Errors
+    /// [`TokenizeError::Refused`] when the tokenizer cannot read the texts or the model reads
+    /// no pairs.
+    fn tokenize_pair(
+        &self,
+        first: &str,
+        second: &str,
+        limit: Option<usize>,
+    ) -> Result<TokenIds, TokenizeError> {
+        let _ = (first, second, limit);
+        Err(TokenizeError::Refused("this model reads no pairs of texts".to_owned()))
+    }
+
+    /// Decodes an image file and brings it to the size and scale that the model reads.
+    ///
+    /// # Errors
+    /// [`TokenizeError::Refused`] when the bytes are no image of a known kind or the model reads
+    /// no images.
+    fn read_image(&self, bytes: &[u8]) -> Result<Pixels, TokenizeError> {
+        let _ = bytes;
+        Err(TokenizeError::Refused("this model reads no images".to_owned()))
+    }
+
+    /// Loads the weights onto a device. Called on the thread that will own the encoder; may
+    /// take seconds.
     ///
     /// # Errors
     /// [`EncodeError::Device`] or [`EncodeError::OutOfMemory`] when the weights do not load.
-    fn open(&self, threads: usize) -> Result<Box<dyn Encoder>, EncodeError>;
+    fn open(&self, options: &OpenOptions) -> Result<Box<dyn Encoder>, EncodeError>;
 }

@@ -8,6 +8,6 @@ pub mod double;
 pub mod encoder;
 pub mod tokens;
 
-pub use card::{ModelCard, Pooling};
-pub use encoder::{EncodeError, Encoder, Model, TokenBatch, Vectors};
-pub use tokens::{Piece, TokenIds, TokenizeError};
+pub use card::{ModelCard, Pooling, Task};
+pub use encoder::{EncodeError, Encoder, Model, OpenOptions, Pace, TokenBatch, Vectors};
+pub use tokens::{Piece, Pixels, Sequence, TokenIds, TokenizeError};

@@ -6,6 +6,7 @@ mod dispatch;
 mod effects;
 mod input;
 mod output;
+mod pool;
 mod queue;
 mod settings;
 
@@ -13,6 +14,7 @@ pub use dispatch::Dispatcher;
 pub use effects::{BatchId, Effect, Failure, ItemId, ReplicaIndex, RequestId};
 pub use input::{InputProblem, check_count, check_ids, check_length, check_text};
 pub use output::{OutputFormat, Quantised, quantise, shorten};
+pub use pool::Pool;
 pub use queue::{Item, Queue};
 pub use settings::{BatchSettings, InputLimits};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use headwater_embedding::{
     BatchId, BatchSettings, Dispatcher, Effect, Failure, ItemId, ReplicaIndex, RequestId,
 };
-use headwater_models::{Model, TokenBatch, Vectors};
+use headwater_models::{Model, Sequence, TokenBatch, Vectors};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Duration;
 
@@ -140,7 +140,7 @@ impl ModelState {
             return;
         }
         let request = work.request;
-        let lengths: Vec<usize> = work.texts.iter().map(Vec::len).collect();
+        let lengths: Vec<usize> = work.texts.iter().map(Sequence::tokens).collect();
         let vectors = vec![Vec::new(); lengths.len()];
         self.pending.insert(request, Pending { work, vectors, arrived_ms: now_ms });
         let effects = self.dispatcher.arrive(request, &lengths, now_ms);
@@ -250,7 +250,7 @@ impl ModelState {
                 self.settings.metrics.waited_ms(now_ms.saturating_sub(pending.arrived_ms));
             }
             let text = pending.and_then(|pending| pending.work.texts.get(item.index));
-            sequences.push(text.cloned().unwrap_or_default());
+            sequences.push(text.cloned().unwrap_or_else(|| Sequence::from(Vec::new())));
         }
         let tokens = TokenBatch { sequences };
         self.settings.metrics.batch(&tokens);

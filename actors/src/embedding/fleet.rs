@@ -44,6 +44,13 @@ impl EmbeddingFleet {
         }
     }
 
+    /// The model of this fingerprint, under whatever name.
+    pub fn of_version(&self, fingerprint: &str) -> Option<FleetModel> {
+        let cards = self.cards();
+        let card = cards.iter().find(|card| card.fingerprint == fingerprint)?;
+        self.model(&card.name)
+    }
+
     /// Every model, by name.
     pub fn cards(&self) -> Vec<Arc<ModelCard>> {
         let remote = self.remote.as_ref().map(RemoteEmbedding::cards).unwrap_or_default();

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use headwater_embedding::{
-    Failure, InputProblem, ReplicaIndex, RequestId, check_count, check_ids, check_length,
+    Failure, InputProblem, Pool, ReplicaIndex, RequestId, check_count, check_ids, check_length,
     check_text,
 };
-use headwater_models::{Model, ModelCard, Piece, TokenIds, TokenizeError};
+use headwater_models::{Model, ModelCard, Piece, Sequence, TokenIds, TokenizeError};
 use ractor::ActorRef;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Duration, sleep, timeout};
@@ -49,6 +49,8 @@ pub struct EmbedCall {
     pub purpose: Purpose,
     /// Cut what is longer than the model reads, and say so, instead of refusing it.
     pub truncate: bool,
+    /// Whose latency contract the request is under.
+    pub pool: Pool,
 }
 
 /// The answer to one request.
@@ -223,13 +225,14 @@ impl ModelHandle {
         let tokens: Vec<usize> = read.iter().map(|text| text.ids.len()).collect();
         let truncated = places(&read, TokenIds::truncated);
         let permit = self.admit(tokens.iter().sum())?;
-        let texts = read.into_iter().map(|text| text.ids).collect();
+        let sequence = |text: TokenIds| Sequence::Tokens { ids: text.ids, second: text.second };
+        let texts = read.into_iter().map(sequence).collect();
         let vectors = self.call(texts, permit).await?;
         Ok(Embedded { vectors, tokens, truncated, served_by: None })
     }
 
     async fn read(&self, call: EmbedCall) -> Result<Vec<TokenIds>, EmbedError> {
-        let EmbedCall { inputs, purpose, truncate } = call;
+        let EmbedCall { inputs, purpose, truncate, pool: _ } = call;
         let limits = &self.settings.limits;
         let (count, bytes) = match &inputs {
             Inputs::Texts(texts) => (texts.len(), texts.iter().map(String::len).sum()),
@@ -263,7 +266,7 @@ impl ModelHandle {
 
     async fn call(
         &self,
-        texts: Vec<Vec<u32>>,
+        texts: Vec<Sequence>,
         permit: OwnedSemaphorePermit,
     ) -> Result<Vec<Vec<f32>>, EmbedError> {
         static NEXT_REQUEST: AtomicU64 = AtomicU64::new(0);

@@ -1,15 +1,14 @@
 //! What the embedding actors say to each other.
 
 use headwater_embedding::{BatchId, Failure, ReplicaIndex, RequestId};
-use headwater_models::{TokenBatch, Vectors};
+use headwater_models::{Sequence, TokenBatch, Vectors};
 use ractor::ActorId;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// A request on its way through the model actor.
 pub(super) struct Work {
     pub(super) request: RequestId,
-    /// Token ids of each text.
-    pub(super) texts: Vec<Vec<u32>>,
+    pub(super) texts: Vec<Sequence>,
     /// Where the vectors go, one per text in the order of the texts.
     pub(super) reply: oneshot::Sender<Result<Vec<Vec<f32>>, Failure>>,
     /// The request's share of the queue; given back when the work is dropped.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use headwater_models::TokenBatch;
+use headwater_models::{Sequence, TokenBatch};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -118,7 +118,7 @@ impl ModelMetrics {
 
     pub(super) fn batch(&self, batch: &TokenBatch) {
         let rows = batch.sequences.len();
-        let tokens: usize = batch.sequences.iter().map(Vec::len).sum();
+        let tokens: usize = batch.sequences.iter().map(Sequence::tokens).sum();
         self.all.tokens.get_or_create(&self.label).inc_by(tokens as u64);
         let padded = (rows * batch.longest()) as u64;
         self.all.padded_tokens.get_or_create(&self.label).inc_by(padded);

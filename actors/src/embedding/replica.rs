@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use headwater_embedding::ReplicaIndex;
-use headwater_models::{EncodeError, Encoder, Model, TokenBatch, Vectors};
+use headwater_models::{EncodeError, Encoder, Model, OpenOptions, TokenBatch, Vectors};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -142,10 +142,10 @@ fn device_thread(
 /// The first batch of a fresh encoder is slow (allocations, kernel choice); the emptiest
 /// text pays for it before any client does.
 fn warm_encoder(model: &dyn Model, threads: usize) -> Result<Box<dyn Encoder>, EncodeError> {
-    let mut encoder = model.open(threads)?;
+    let mut encoder = model.open(&OpenOptions::threads(threads))?;
     let empty = model.adopt(&[], None).map_err(|error| EncodeError::Input(error.to_string()))?;
     if !empty.ids.is_empty() {
-        encoder.encode(&TokenBatch { sequences: vec![empty.ids] })?;
+        encoder.encode(&TokenBatch::of([empty.ids]))?;
     }
     Ok(encoder)
 }

@@ -1,7 +1,7 @@
 //! Embedding requests, answers and model cards as bytes between nodes.
 
-use headwater_embedding::InputProblem;
-use headwater_models::{ModelCard, Pooling, TokenizeError};
+use headwater_embedding::{InputProblem, Pool};
+use headwater_models::{ModelCard, Pooling, Task, TokenizeError};
 use headwater_storage::{StoreError, codec};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,7 @@ struct CallRecord {
     inputs: InputsRecord,
     purpose: u8,
     truncate: bool,
+    ingest: bool,
 }
 
 pub(super) fn encode_call(model: &str, call: &EmbedCall) -> Result<Vec<u8>, StoreError> {
@@ -34,7 +35,8 @@ pub(super) fn encode_call(model: &str, call: &EmbedCall) -> Result<Vec<u8>, Stor
         Purpose::Passage => 2,
     };
     let (model, truncate) = (model.to_owned(), call.truncate);
-    codec::encode(MESSAGE, &CallRecord { model, inputs, purpose, truncate })
+    let ingest = call.pool == Pool::Ingest;
+    codec::encode(MESSAGE, &CallRecord { model, inputs, purpose, truncate, ingest })
 }
 
 pub(super) fn decode_call(bytes: &[u8]) -> Result<(String, EmbedCall), StoreError> {
@@ -48,7 +50,8 @@ pub(super) fn decode_call(bytes: &[u8]) -> Result<(String, EmbedCall), StoreErro
         2 => Purpose::Passage,
         _ => Purpose::Plain,
     };
-    Ok((record.model, EmbedCall { inputs, purpose, truncate: record.truncate }))
+    let pool = if record.ingest { Pool::Ingest } else { Pool::Query };
+    Ok((record.model, EmbedCall { inputs, purpose, truncate: record.truncate, pool }))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -200,6 +203,9 @@ pub(super) fn decode_outcome(bytes: &[u8]) -> Result<Result<Embedded, EmbedError
 struct CardRecord {
     name: String,
     fingerprint: String,
+    task: u8,
+    images: bool,
+    arithmetic: String,
     dimensions: u64,
     max_tokens: u64,
     vocabulary: u64,
@@ -216,6 +222,13 @@ pub(super) fn encode_cards<'a>(
     let record = |card: &ModelCard| CardRecord {
         name: card.name.clone(),
         fingerprint: card.fingerprint.clone(),
+        task: match card.task {
+            Task::Embed => 0,
+            Task::Rerank => 1,
+            Task::Sparse => 2,
+        },
+        images: card.images,
+        arithmetic: card.arithmetic.clone(),
         dimensions: card.dimensions as u64,
         max_tokens: card.max_tokens as u64,
         vocabulary: card.vocabulary as u64,
@@ -238,6 +251,13 @@ pub(super) fn decode_cards(bytes: &[u8]) -> Result<Vec<ModelCard>, StoreError> {
     let card = |record: CardRecord| ModelCard {
         name: record.name,
         fingerprint: record.fingerprint,
+        task: match record.task {
+            0 => Task::Embed,
+            1 => Task::Rerank,
+            _ => Task::Sparse,
+        },
+        images: record.images,
+        arithmetic: record.arithmetic,
         dimensions: narrow(record.dimensions),
         max_tokens: narrow(record.max_tokens),
         vocabulary: narrow(record.vocabulary),

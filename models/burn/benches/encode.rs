@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use headwater_models::{Model, TokenBatch};
+use headwater_models::{Model, OpenOptions, TokenBatch};
 use headwater_models_burn::{BurnSettings, open};
 
 const SHAPES: [(usize, usize); 3] = [(1, 16), (32, 32), (32, 128)];
@@ -35,9 +35,9 @@ fn measure(
     rows: usize,
     length: usize,
 ) -> Result<(), Box<dyn Error>> {
-    let mut encoder = model.open(threads)?;
+    let mut encoder = model.open(&OpenOptions::threads(threads))?;
     let ids: Vec<u32> = (0..rows * length).map(|i| 1000 + (i * 7919 % 20_000) as u32).collect();
-    let batch = TokenBatch { sequences: ids.chunks(length).map(<[u32]>::to_vec).collect() };
+    let batch = TokenBatch::of(ids.chunks(length).map(<[u32]>::to_vec));
     encoder.encode(&batch)?;
     let mut times = Vec::new();
     let start = Instant::now();

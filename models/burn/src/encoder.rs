@@ -10,7 +10,8 @@ pub(crate) mod cuda;
 /// # Errors
 /// [`EncodeError::Input`] naming the first sequence that the model cannot read.
 fn check(batch: &TokenBatch, card: &ModelCard) -> Result<(), EncodeError> {
-    for (index, ids) in batch.sequences.iter().enumerate() {
+    for (index, sequence) in batch.sequences.iter().enumerate() {
+        let ids = sequence.ids();
         if ids.is_empty() || ids.len() > card.max_tokens {
             return Err(EncodeError::Input(format!(
                 "sequence {index} holds {} tokens; {} takes 1 to {}",

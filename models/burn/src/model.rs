@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use headwater_models::{EncodeError, Encoder, Model, ModelCard, Piece, TokenIds, TokenizeError};
+use headwater_models::{
+    EncodeError, Encoder, Model, ModelCard, OpenOptions, Piece, Task, TokenIds, TokenizeError,
+};
 
 use crate::checkpoint::HostWeights;
 use crate::config::BertConfig;
@@ -50,6 +52,9 @@ pub fn open(settings: &BurnSettings) -> Result<BurnModel, LoadError> {
     let card = ModelCard {
         name: settings.name.clone(),
         fingerprint: fingerprint(&files, &usage, settings),
+        task: Task::Embed,
+        images: false,
+        arithmetic: arithmetic(settings),
         dimensions: config.hidden_size,
         max_tokens: usage.max_tokens,
         vocabulary: config.vocabulary,
@@ -61,6 +66,14 @@ pub fn open(settings: &BurnSettings) -> Result<BurnModel, LoadError> {
     };
     let weights = place(settings, &config, host)?;
     Ok(BurnModel { card, tokenizer: Arc::new(tokenizer), weights })
+}
+
+/// Where and in which number format the model computes.
+fn arithmetic(settings: &BurnSettings) -> String {
+    match settings.device {
+        DeviceChoice::Cpu => format!("cpu, {}", settings.dtype.name()),
+        DeviceChoice::Cuda(ordinal) => format!("cuda:{ordinal}, {}", settings.dtype.name()),
+    }
 }
 
 fn matryoshka(settings: &BurnSettings, full: usize) -> Result<Vec<usize>, LoadError> {
@@ -124,19 +137,19 @@ impl Model for BurnModel {
         self.tokenizer.pieces(text, special)
     }
 
-    fn open(&self, threads: usize) -> Result<Box<dyn Encoder>, EncodeError> {
+    fn open(&self, options: &OpenOptions) -> Result<Box<dyn Encoder>, EncodeError> {
         let card = self.card.clone();
         match &self.weights {
             #[cfg(feature = "cpu")]
             Weights::Cpu(bert) => {
                 let encoder =
-                    crate::encoder::cpu::CpuEncoder::new((**bert).clone(), card, threads)?;
+                    crate::encoder::cpu::CpuEncoder::new((**bert).clone(), card, options.threads)?;
                 Ok(Box::new(encoder))
             }
             #[cfg(feature = "cuda")]
             Weights::Cuda { ordinal, dtype, config, host } => {
                 // The device has a scheduler of its own.
-                let _ = threads;
+                let _ = options;
                 crate::encoder::cuda::open(*ordinal, *dtype, HostWeights::clone(host), config, card)
             }
         }

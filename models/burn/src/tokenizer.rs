@@ -94,7 +94,7 @@ impl BertTokenizer {
             None => words.len(),
         };
         let kept = &words[..words.len().min(room)];
-        Ok(TokenIds { ids: [&self.before, kept, &self.after].concat(), whole_length })
+        Ok(TokenIds { ids: [&self.before, kept, &self.after].concat(), second: None, whole_length })
     }
 }
 

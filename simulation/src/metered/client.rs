@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use headwater_models::{Model, TokenBatch};
+use headwater_models::{Model, OpenOptions, TokenBatch};
 use headwater_storage::retry::OperationId;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -116,8 +116,9 @@ impl Client {
 
     /// Each text's vector must be what the model gives for that text alone.
     fn check(&self, order: &Order, vectors: &[Vec<f32>]) {
-        let batch = TokenBatch { sequences: order.texts.clone() };
-        let expected = model().open(1).and_then(|mut encoder| encoder.encode(&batch));
+        let batch = TokenBatch::of(order.texts.clone());
+        let expected =
+            model().open(&OpenOptions::threads(1)).and_then(|mut encoder| encoder.encode(&batch));
         let same = expected
             .as_ref()
             .is_ok_and(|expected| expected.rows().map(<[f32]>::to_vec).eq(vectors.iter().cloned()));

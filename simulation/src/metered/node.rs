@@ -320,7 +320,7 @@ impl Node {
             self.world.violated("batches_hold_open_requests", format_args!("{items:?}"));
             return;
         };
-        let texts = TokenBatch { sequences };
+        let texts = TokenBatch::of(sequences);
         let (rows, padded) = (items.len(), items.len() * texts.longest());
         self.world.note(format_args!("batch {} on replica {}: {rows} rows", batch.0, replica.0));
         if rows > 1 {

@@ -1,7 +1,7 @@
 //! Replicas: they take a while, crash, run out of memory, or never come back.
 
 use headwater_embedding::{BatchId, ReplicaIndex};
-use headwater_models::{Model, TokenBatch, Vectors};
+use headwater_models::{Model, OpenOptions, TokenBatch, Vectors};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::model;
@@ -41,6 +41,6 @@ pub(super) async fn run(world: World, faults: Faults, node: UnboundedSender<Even
 }
 
 fn encode(texts: &TokenBatch) -> Result<Vectors, String> {
-    let mut encoder = model().open(1).map_err(|error| error.to_string())?;
+    let mut encoder = model().open(&OpenOptions::threads(1)).map_err(|error| error.to_string())?;
     encoder.encode(texts).map_err(|error| error.to_string())
 }

@@ -7,6 +7,7 @@ const TENANCY: &str = "headwater-tenancy";
 const QUIC: &str = "headwater-cluster-quic";
 const CLUSTER: &str = "headwater-cluster";
 const MODELS: &str = "headwater-models";
+const VECTORS: &str = "headwater-vectors";
 const STORAGE: &str = "headwater-storage";
 const ACTORS: &str = "headwater-actors";
 const EDGE: &str = "headwater-edge";
@@ -21,23 +22,28 @@ const CRATES: &[CrateRule] = &[
     rule(CLUSTER, Layer::Port, &[]),
     rule(MODELS, Layer::Port, &[]),
     rule(STORAGE, Layer::Port, &[]),
+    rule(VECTORS, Layer::Port, &[]),
     rule(EMBEDDING, Layer::Pure, &[MODELS]),
     rule(TENANCY, Layer::Pure, &[]),
     rule(QUIC, Layer::Adapter, &[CLUSTER]),
     rule("headwater-models-burn", Layer::Adapter, &[MODELS]),
     rule("headwater-storage-embedded", Layer::Adapter, &[STORAGE]),
     rule("headwater-storage-fdb", Layer::Adapter, &[STORAGE]),
-    rule(ACTORS, Layer::Shell, &[CLUSTER, MODELS, STORAGE, EMBEDDING, TENANCY]),
+    rule(ACTORS, Layer::Shell, &[CLUSTER, MODELS, STORAGE, VECTORS, EMBEDDING, TENANCY]),
     // The edge renders nouns of the embedding service and of the models port; it meets them
     // re-exported by the actors, so it needs no edge of its own to either.
     rule(EDGE, Layer::Shell, &[ACTORS]),
-    rule(SIMULATION, Layer::Shell, &[ACTORS, EDGE, CLUSTER, MODELS, STORAGE, EMBEDDING, TENANCY]),
+    rule(
+        SIMULATION,
+        Layer::Shell,
+        &[ACTORS, EDGE, CLUSTER, MODELS, STORAGE, VECTORS, EMBEDDING, TENANCY],
+    ),
     rule(NODE, Layer::Top, &[]),
     rule("headwater-tests", Layer::Top, &[]),
 ];
 
 /// Ports that are as free of a runtime as a pure service; storage alone awaits on tokio's locks.
-const ALSO_PURE: &[&str] = &[CLUSTER, MODELS];
+const ALSO_PURE: &[&str] = &[CLUSTER, MODELS, VECTORS];
 
 const RUNTIME: &[&str] = &[
     "axum",

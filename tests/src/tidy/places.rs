@@ -3,11 +3,17 @@
 use super::Problem;
 
 /// Folders of pure code: no clock, threads, randomness, I/O or order of a hash table.
-const PURE: &[&str] =
-    &["actors/embedding/src/", "actors/tenancy/src/", "cluster/src/", "models/src/"];
+const PURE: &[&str] = &[
+    "actors/embedding/src/",
+    "actors/tenancy/src/",
+    "cluster/src/",
+    "models/src/",
+    "vectors/src/",
+];
 
 /// Code that only tests run, though its file is no `tests.rs`: a panic there is a failing test.
-const DOUBLES: &[&str] = &["models/src/double.rs", "storage/src/conformance"];
+const DOUBLES: &[&str] =
+    &["models/src/double.rs", "vectors/src/memory.rs", "storage/src/conformance"];
 
 /// Folders with test code, at any depth.
 const TEST_FOLDERS: &[&str] = &["tests", "benches", "examples"];

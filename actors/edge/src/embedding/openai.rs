@@ -10,7 +10,7 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use headwater_actors::embedding::{EmbedCall, Embedded, ModelCard, OutputFormat, Quantised};
+use headwater_actors::embedding::{EmbedCall, Embedded, ModelCard, OutputFormat, Pool, Quantised};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ async fn answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiE
     let dimensions = check_dimensions(&model, request.dimensions)?;
     let purpose = check_purpose("input_type", request.input_type.as_deref())?;
     let truncate = request.truncate.unwrap_or(false);
-    let call = EmbedCall { inputs: request.input.0, purpose, truncate };
+    let call = EmbedCall { inputs: request.input.0, purpose, truncate, pool: Pool::Query };
     let embedded = embed(edge, grant, &model, call, "input").await?;
     Ok(respond(model.card(), embedded, dimensions, format))
 }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use headwater_actors::embedding::{EmbedCall, Inputs, Piece};
+use headwater_actors::embedding::{EmbedCall, Inputs, Piece, Pool};
 use serde::{Deserialize, Serialize};
 
 use super::input::InputField;
@@ -75,6 +75,7 @@ async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response
         inputs: request.inputs.0,
         purpose,
         truncate: request.truncate.unwrap_or(false),
+        pool: Pool::Query,
     };
     let embedded = super::embed(edge, grant, &model, call, "inputs").await?;
     let mut vectors = embedded.vectors;

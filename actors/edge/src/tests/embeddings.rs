@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use headwater_models::{Model, TokenBatch};
+use headwater_models::{Model, OpenOptions, TokenBatch};
 use serde_json::{Value, json};
 
 use super::world::{World, floats};
@@ -10,8 +10,8 @@ use super::world::{World, floats};
 /// What the double answers for this text, computed without the router.
 fn expected(model: &impl Model, text: &str) -> Vec<f32> {
     let ids = model.tokenize(text, Some(model.card().max_tokens)).expect("reads").ids;
-    let batch = TokenBatch { sequences: vec![ids] };
-    model.open(1).expect("opens").encode(&batch).expect("encodes").values
+    let batch = TokenBatch::of([ids]);
+    model.open(&OpenOptions::threads(1)).expect("opens").encode(&batch).expect("encodes").values
 }
 
 #[tokio::test]

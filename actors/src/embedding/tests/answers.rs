@@ -5,7 +5,7 @@ use headwater_models::TokenizeError;
 use super::gated::GatedModel;
 use super::service::{Service, batching, call, double, expected, limits, within};
 use crate::embedding::{
-    EmbedCall, EmbedError, EmbeddingSettings, InputLimits, InputProblem, Inputs, Purpose,
+    EmbedCall, EmbedError, EmbeddingSettings, InputLimits, InputProblem, Inputs, Pool, Purpose,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,7 +113,8 @@ async fn inputs_outside_the_limits_are_refused_with_place_and_limit() {
     ];
     let count = table.len();
     for (inputs, problem) in table {
-        let call = EmbedCall { inputs, purpose: Purpose::Plain, truncate: false };
+        let call =
+            EmbedCall { inputs, purpose: Purpose::Plain, truncate: false, pool: Pool::Query };
         assert_eq!(within(service.model.embed(call)).await, Err(problem));
     }
     assert_eq!(service.requests("invalid"), count as f64);
@@ -127,8 +128,12 @@ async fn token_ids_are_embedded_like_the_text_they_stand_for() {
     let service = Service::start(double(), 1, batching(), limits()).await;
     let pieces = service.model.pieces(vec!["some words".to_owned()], false).await.expect("reads");
     let ids = pieces[0].iter().map(|piece| piece.id).collect();
-    let call =
-        EmbedCall { inputs: Inputs::Tokens(vec![ids]), purpose: Purpose::Plain, truncate: false };
+    let call = EmbedCall {
+        inputs: Inputs::Tokens(vec![ids]),
+        purpose: Purpose::Plain,
+        truncate: false,
+        pool: Pool::Query,
+    };
     let embedded = within(service.model.embed(call)).await.expect("answers");
     assert_eq!(embedded.vectors, expected(&["some words"]));
     assert_eq!(embedded.tokens, [4]);

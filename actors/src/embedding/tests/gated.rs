@@ -4,7 +4,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use headwater_models::double::DoubleModel;
 use headwater_models::{
-    EncodeError, Encoder, Model, ModelCard, Piece, TokenBatch, TokenIds, TokenizeError, Vectors,
+    EncodeError, Encoder, Model, ModelCard, OpenOptions, Piece, TokenBatch, TokenIds,
+    TokenizeError, Vectors,
 };
 
 #[derive(Default)]
@@ -66,8 +67,8 @@ impl Model for GatedModel {
         self.inner.pieces(text, special)
     }
 
-    fn open(&self, threads: usize) -> Result<Box<dyn Encoder>, EncodeError> {
-        let inner = self.inner.open(threads)?;
+    fn open(&self, options: &OpenOptions) -> Result<Box<dyn Encoder>, EncodeError> {
+        let inner = self.inner.open(options)?;
         Ok(Box::new(GatedEncoder { inner, model: self.clone(), warm: false }))
     }
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_models::double::DoubleModel;
-use headwater_models::{Model, TokenBatch};
+use headwater_models::{Model, OpenOptions, TokenBatch};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::time::{sleep, timeout};
 
 use crate::embedding::{
     BatchSettings, EmbedCall, EmbedError, Embedded, EmbeddingHandle, EmbeddingMetrics,
-    EmbeddingSettings, InputLimits, Inputs, ModelHandle, Purpose, ServedModel, start,
+    EmbeddingSettings, InputLimits, Inputs, ModelHandle, Pool, Purpose, ServedModel, start,
 };
 
 /// Far above what any step takes: reaching it means that the step hangs.
@@ -105,15 +105,21 @@ impl Service {
 
 pub(super) fn call(texts: &[&str]) -> EmbedCall {
     let texts = texts.iter().map(ToString::to_string).collect();
-    EmbedCall { inputs: Inputs::Texts(texts), purpose: Purpose::Plain, truncate: false }
+    EmbedCall {
+        inputs: Inputs::Texts(texts),
+        purpose: Purpose::Plain,
+        truncate: false,
+        pool: Pool::Query,
+    }
 }
 
 /// What the double answers for these texts, computed without the service.
 pub(super) fn expected(texts: &[&str]) -> Vec<Vec<f32>> {
     let model = double();
     let ids = |text: &&str| model.tokenize(text, None).expect("reads").ids;
-    let batch = TokenBatch { sequences: texts.iter().map(ids).collect() };
-    let vectors = model.open(1).expect("opens").encode(&batch).expect("encodes");
+    let batch = TokenBatch::of(texts.iter().map(ids));
+    let vectors =
+        model.open(&OpenOptions::threads(1)).expect("opens").encode(&batch).expect("encodes");
     vectors.rows().map(<[f32]>::to_vec).collect()
 }
 

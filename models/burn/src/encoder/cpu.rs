@@ -1,7 +1,7 @@
 //! The encoder on CPU: shards of a batch side by side, each on one thread.
 
 use burn_flex::Flex;
-use headwater_models::{EncodeError, Encoder, ModelCard, TokenBatch, Vectors};
+use headwater_models::{EncodeError, Encoder, ModelCard, Sequence, TokenBatch, Vectors};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -48,7 +48,7 @@ impl CpuEncoder {
         let threads = if shards.len() == 1 { self.threads } else { 1 };
         let one = |shard: &Vec<usize>| {
             let sequences: Vec<&[u32]> =
-                shard.iter().map(|index| batch.sequences[*index].as_slice()).collect();
+                shard.iter().map(|index| batch.sequences[*index].ids()).collect();
             self.bert.embed(&Fused { threads }, &sequences, self.card.pooling)
         };
         match &self.pool {
@@ -62,7 +62,7 @@ impl Encoder for CpuEncoder {
     fn encode(&mut self, batch: &TokenBatch) -> Result<Vectors, EncodeError> {
         check(batch, &self.card)?;
         let dimensions = self.card.dimensions;
-        let lengths: Vec<usize> = batch.sequences.iter().map(Vec::len).collect();
+        let lengths: Vec<usize> = batch.sequences.iter().map(Sequence::tokens).collect();
         let shards = split(&lengths, self.threads);
         let answers = self.run(&shards, batch).map_err(EncodeError::Device)?;
         let mut values = vec![0.0; batch.sequences.len() * dimensions];

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use burn_cuda::{Cuda, CudaDevice};
 use burn_tensor::backend::Backend;
 use half::{bf16, f16};
-use headwater_models::{EncodeError, Encoder, ModelCard, TokenBatch, Vectors};
+use headwater_models::{EncodeError, Encoder, ModelCard, Sequence, TokenBatch, Vectors};
 
 use super::{check, normalise};
 use crate::NumberFormat;
@@ -61,7 +61,7 @@ impl<B: Backend> Encoder for CudaEncoder<B> {
         if batch.sequences.is_empty() {
             return Ok(Vectors { dimensions, values: Vec::new() });
         }
-        let sequences: Vec<&[u32]> = batch.sequences.iter().map(Vec::as_slice).collect();
+        let sequences: Vec<&[u32]> = batch.sequences.iter().map(Sequence::ids).collect();
         let mut values = guard(|| {
             self.bert.embed(&Portable, &sequences, self.card.pooling).map_err(device_error)
         })?;

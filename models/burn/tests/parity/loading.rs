@@ -214,10 +214,10 @@ fn settings_are_checked_against_the_model() {
 #[cfg(feature = "cuda")]
 #[test]
 fn a_device_that_is_not_there_is_told_and_nothing_panics() {
-    use headwater_models::{EncodeError, Model};
+    use headwater_models::{EncodeError, Model, OpenOptions};
 
     let cuda = BurnSettings { device: DeviceChoice::Cuda(999), ..settings(data("tiny_bge")) };
-    match open(&cuda).unwrap().open(1).err() {
+    match open(&cuda).unwrap().open(&OpenOptions::threads(1)).err() {
         Some(EncodeError::Device(reason)) => {
             assert!(reason.contains("cuda:999") || reason.contains("libcuda"), "{reason}");
             assert!(reason.contains("\"cpu\""), "{reason}");

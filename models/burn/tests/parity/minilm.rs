@@ -1,6 +1,6 @@
 //! The real all-MiniLM-L6-v2 against sentence-transformers.
 
-use headwater_models::{EncodeError, Model, Pooling, TokenBatch};
+use headwater_models::{EncodeError, Model, OpenOptions, Pooling, TokenBatch};
 use headwater_models_burn::open;
 
 use crate::support::{compare, encode, minilm, reference, settings, texts};
@@ -45,11 +45,11 @@ fn the_limit_is_the_callers_and_special_tokens_survive_it() {
 #[test]
 fn impossible_batches_are_refused() {
     let model = open(&settings(minilm())).unwrap();
-    let mut encoder = model.open(1).unwrap();
+    let mut encoder = model.open(&OpenOptions::threads(1)).unwrap();
     let cases =
         [(vec![], "0 tokens"), (vec![0; 257], "257 tokens"), (vec![101, 30_522], "id 30522")];
     for (ids, expected) in cases {
-        let batch = TokenBatch { sequences: vec![vec![101, 102], ids] };
+        let batch = TokenBatch::of([vec![101, 102], ids]);
         match encoder.encode(&batch) {
             Err(EncodeError::Input(reason)) => assert!(reason.contains(expected), "{reason}"),
             other => panic!("{expected}: {other:?}"),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use headwater_models::{Model, TokenBatch};
+use headwater_models::{Model, OpenOptions, TokenBatch};
 use headwater_models_burn::weights::{WeightsSource, fetch};
 use headwater_models_burn::{BurnModel, BurnSettings};
 
@@ -58,13 +58,13 @@ pub(crate) fn encode(
     batch: usize,
     threads: usize,
 ) -> Vec<Vec<f32>> {
-    let mut encoder = model.open(threads).unwrap();
+    let mut encoder = model.open(&OpenOptions::threads(threads)).unwrap();
     let limit = Some(model.card().max_tokens);
     let ids: Vec<Vec<u32>> =
         texts.iter().map(|text| model.tokenize(text, limit).unwrap().ids).collect();
     ids.chunks(batch)
         .flat_map(|sequences| {
-            let batch = TokenBatch { sequences: sequences.to_vec() };
+            let batch = TokenBatch::of(sequences.to_vec());
             let vectors = encoder.encode(&batch).unwrap();
             assert_eq!(vectors.rows().len(), sequences.len());
             vectors.rows().map(<[f32]>::to_vec).collect::<Vec<_>>()

@@ -1,0 +1,23 @@
+//! The two service levels on one fleet.
+
+/// Whose latency contract a request is under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Pool {
+    /// Somebody waits for the answer.
+    #[default]
+    Query,
+    /// Bulk work: it takes what queries leave over and yields to them between batches.
+    Ingest,
+}
+
+impl Pool {
+    pub const ALL: [Pool; 2] = [Pool::Query, Pool::Ingest];
+
+    /// The name in metrics and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pool::Query => "query",
+            Pool::Ingest => "ingest",
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The vectors port: what a vector sink is, told without any engine.
+//!
+//! A [`Space`] holds the vectors of one model version and nothing else, so vectors of two
+//! versions never stand beside each other. A [`Sink`] keeps spaces, takes records by id any
+//! number of times, and finds the records nearest to a vector.
+
+mod filter;
+pub mod memory;
+mod record;
+mod search;
+mod sink;
+
+pub use filter::{Filter, Value};
+pub use record::{Record, RecordId};
+pub use search::{Hit, SearchQuery, similarity};
+pub use sink::{Sink, SinkError};
+pub use space::{Metric, NumberFormat, Space};
+
+mod space;
