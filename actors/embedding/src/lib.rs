@@ -2,6 +2,7 @@
 //! is lost. It has no clock, no threads and no I/O: time comes in as `now_ms`, and what
 //! shall happen goes out as [`Effect`]s.
 
+mod cache;
 mod chunk;
 mod dispatch;
 mod duplicate;
@@ -12,6 +13,7 @@ mod pool;
 mod queue;
 mod settings;
 
+pub use cache::{CacheKey, FULL_PERCENT, Fullness, KeySpace, entry_bytes};
 pub use chunk::{Chunk, ChunkProblem, ChunkSettings, Split, chunk_id, normalised, plan};
 pub use dispatch::Dispatcher;
 pub use duplicate::{BANDS, Fingerprint, NEAR_BITS, SIMILAR_BITS, bands, distance, fingerprint};
