@@ -3,7 +3,9 @@
 mod answers;
 mod bounds;
 mod cache;
+mod calibrations;
 mod departures;
 mod faults;
 mod gated;
+mod output;
 mod service;
