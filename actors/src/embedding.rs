@@ -15,7 +15,7 @@ mod replica;
 mod supervisor;
 mod wire;
 
-pub use cache::CacheSettings;
+pub use cache::{CacheSettings, StoredVectors};
 pub use calibrations::{CalibrationSettings, Calibrations, Learnt};
 pub use embedder::Embedder;
 pub use fleet::{EmbeddingFleet, FleetModel};

@@ -12,7 +12,7 @@ use crate::embedding::{CalibrationSettings, Calibrations, Learnt};
 
 const SAMPLE: CalibrationSettings = CalibrationSettings { sample: 10, cut: 0.0 };
 
-fn retry() -> Retry {
+pub(super) fn retry() -> Retry {
     let draws = AtomicU64::new(1);
     let environment = Environment::new(
         || 0,
@@ -78,7 +78,7 @@ async fn the_first_nodes_ranges_stand_for_all_and_survive_a_restart() {
     restarted.observe("v1", &sample(60));
     assert_eq!(learnt(&restarted, "v1").await, first);
     assert_eq!(first.id.len(), 16);
-    let other = Calibrations::new(super::calibrations::retry(), SAMPLE);
+    let other = Calibrations::new(self::retry(), SAMPLE);
     other.observe("v1", &sample(80));
     assert_ne!(learnt(&other, "v1").await.id, first.id, "other ranges have another name");
 }
