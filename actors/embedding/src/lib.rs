@@ -5,10 +5,14 @@
 mod dispatch;
 mod effects;
 mod input;
+pub mod mutants;
 mod output;
 mod pool;
 mod queue;
+mod route;
+mod scale;
 mod settings;
+mod slots;
 
 pub use dispatch::Dispatcher;
 pub use effects::{BatchId, Effect, Failure, ItemId, ReplicaIndex, RequestId};
@@ -16,7 +20,9 @@ pub use input::{InputProblem, check_count, check_ids, check_length, check_text};
 pub use output::{OutputFormat, Quantised, quantise, shorten};
 pub use pool::Pool;
 pub use queue::{Item, Queue};
-pub use settings::{BatchSettings, InputLimits};
+pub use route::{Alias, AliasProblem, Target};
+pub use scale::{ScaleSettings, Scaler, Signals};
+pub use settings::{BatchSettings, InputLimits, PoolPlan};
 
 #[cfg(test)]
 mod tests;
