@@ -77,6 +77,11 @@ impl Dispatcher {
         self.slots.running(pool)
     }
 
+    /// The pool that this replica belongs to.
+    pub fn home(&self, replica: ReplicaIndex) -> Option<Pool> {
+        self.slots.get(replica).map(|slot| slot.home)
+    }
+
     /// The pool that this replica belongs to, while the slot waits for a replica to be started.
     pub fn starting(&self, replica: ReplicaIndex) -> Option<Pool> {
         let slot = self.slots.get(replica)?;

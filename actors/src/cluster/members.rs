@@ -101,6 +101,11 @@ impl Members {
 
     /// The other nodes within reach that offer this, the least loaded first.
     pub fn offering(&self, offer: &str) -> Vec<NodeId> {
+        self.offering_below(offer, u32::MAX)
+    }
+
+    /// Those of them whose load is at most this share of their capacity, in percent.
+    pub fn offering_below(&self, offer: &str, load_percent: u32) -> Vec<NodeId> {
         let state = self.shared.lock();
         let able = state.view.iter().filter(|member| {
             member.state == MemberState::Alive
@@ -110,6 +115,7 @@ impl Members {
         let share = |member: &Member| member.load.saturating_mul(100) / member.capacity.max(1);
         let mut able: Vec<(u32, NodeId)> =
             able.map(|member| (share(member), member.node.clone())).collect();
+        able.retain(|(share, _)| *share <= load_percent);
         able.sort();
         able.into_iter().map(|(_, node)| node).collect()
     }
