@@ -111,11 +111,11 @@ impl Members {
             member.state == MemberState::Alive
                 && state.links.contains_key(&member.node)
                 && member.offers.contains(offer)
+                && member.load / member.capacity.max(1) <= load_percent
         });
         let share = |member: &Member| member.load.saturating_mul(100) / member.capacity.max(1);
         let mut able: Vec<(u32, NodeId)> =
             able.map(|member| (share(member), member.node.clone())).collect();
-        able.retain(|(share, _)| *share <= load_percent);
         able.sort();
         able.into_iter().map(|(_, node)| node).collect()
     }

@@ -1,8 +1,12 @@
-//! The embedding actors over the double: answers, limits, faults, departures, metrics.
+//! The embedding actors over the double: answers, limits, faults, departures, metrics, pools, changes
+//! at run time, and the replica controller.
 
 mod answers;
 mod bounds;
+mod changes;
 mod departures;
 mod faults;
 mod gated;
+mod pools;
+mod scaling;
 mod service;

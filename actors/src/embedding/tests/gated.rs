@@ -8,9 +8,16 @@ use headwater_models::{
     TokenizeError, Vectors,
 };
 
+/// Batches that warm an encoder of `double()`: the empty text, and one of 16 tokens.
+pub(super) const WARMING: usize = 2;
+
 #[derive(Default)]
 struct State {
     shut: bool,
+    /// Only encoders that make way for others stand still: those of ingest.
+    shut_paced: bool,
+    /// No encoder is opened.
+    shut_starts: bool,
     /// Encoders answer with one row less than they should.
     short: bool,
     /// Batches that went in, the warming ones left out.
@@ -36,8 +43,18 @@ impl GatedModel {
         self.state().shut = true;
     }
 
+    pub(super) fn shut_ingest(&self) {
+        self.state().shut_paced = true;
+    }
+
+    pub(super) fn shut_starts(&self) {
+        self.state().shut_starts = true;
+    }
+
     pub(super) fn open_gate(&self) {
-        self.state().shut = false;
+        let mut state = self.state();
+        (state.shut, state.shut_paced, state.shut_starts) = (false, false, false);
+        drop(state);
         self.state.1.notify_all();
     }
 
@@ -68,27 +85,34 @@ impl Model for GatedModel {
     }
 
     fn open(&self, options: &OpenOptions) -> Result<Box<dyn Encoder>, EncodeError> {
+        let mut state = self.state();
+        while state.shut_starts {
+            state = self.state.1.wait(state).unwrap_or_else(|held| held.into_inner());
+        }
+        drop(state);
         let inner = self.inner.open(options)?;
-        Ok(Box::new(GatedEncoder { inner, model: self.clone(), warm: false }))
+        let paced = options.pace.is_some();
+        Ok(Box::new(GatedEncoder { inner, model: self.clone(), warming: WARMING, paced }))
     }
 }
 
 struct GatedEncoder {
     inner: Box<dyn Encoder>,
     model: GatedModel,
-    /// Whether the batch that warms the encoder has passed.
-    warm: bool,
+    /// Batches that warm the encoder and are still to come.
+    warming: usize,
+    paced: bool,
 }
 
 impl Encoder for GatedEncoder {
     fn encode(&mut self, batch: &TokenBatch) -> Result<Vectors, EncodeError> {
-        if !self.warm {
-            self.warm = true;
+        if self.warming > 0 {
+            self.warming -= 1;
             return self.inner.encode(batch);
         }
         let mut state = self.model.state();
         state.batches.push(batch.clone());
-        while state.shut {
+        while state.shut || (self.paced && state.shut_paced) {
             state = self.model.state.1.wait(state).unwrap_or_else(|held| held.into_inner());
         }
         let short = state.short;
