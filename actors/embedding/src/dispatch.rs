@@ -130,10 +130,11 @@ impl Dispatcher {
 
     /// The client left: nothing of it is started any more. What already runs is finished
     /// and thrown away.
-    pub fn cancel(&mut self, request: RequestId) {
-        if let Some(Request { pool, .. }) = self.requests.remove(&request) {
-            self.queues[pool.index()].remove_request(request);
-        }
+    pub fn cancel(&mut self, request: RequestId, now_ms: u64) -> Vec<Effect> {
+        let Some(Request { pool, .. }) = self.requests.remove(&request) else { return Vec::new() };
+        self.queues[pool.index()].remove_request(request);
+        // A query that waited for company no longer keeps its replica from ingest.
+        self.dispatch(now_ms)
     }
 
     /// A replica is loaded and waits for work.

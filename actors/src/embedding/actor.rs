@@ -96,8 +96,9 @@ impl Actor for ModelActor {
         match message {
             ModelMessage::Embed(work) => state.accept(&myself, work, now_ms),
             ModelMessage::Cancel(request) => {
-                state.dispatcher.cancel(request);
+                let effects = state.dispatcher.cancel(request, now_ms);
                 state.pending.remove(&request);
+                state.perform(&myself, effects);
             }
             ModelMessage::StartReplica(replica) => {
                 state.start_replica(&myself, replica, now_ms).await;

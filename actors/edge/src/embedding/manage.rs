@@ -139,7 +139,8 @@ fn named(name: NamePath) -> Result<String, ApiError> {
     let Ok(Path(name)) = name else { return Err(ApiError::unreadable_path()) };
     let is_plain = |name: &str| !name.chars().any(|letter| letter.is_control() || letter == ' ');
     if name.is_empty() || name.len() > NAME_BYTES || !is_plain(&name) {
-        let message = format!("a name has 1 to {NAME_BYTES} bytes without spaces and control codes");
+        let message =
+            format!("a name has 1 to {NAME_BYTES} bytes without spaces and control codes");
         return Err(ApiError::invalid("alias", "invalid_name", message));
     }
     Ok(name)

@@ -196,8 +196,9 @@ impl World {
         let Some(request) = self.open.iter().nth(choice % self.open.len().max(1)).copied() else {
             return;
         };
-        self.dispatcher.cancel(request);
+        let effects = self.dispatcher.cancel(request, self.now_ms);
         self.end_request(request);
+        self.carry_out(effects);
     }
 
     fn end_batch(&mut self, choice: usize, refusal: Option<String>) {

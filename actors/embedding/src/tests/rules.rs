@@ -72,10 +72,7 @@ fn check_plan(plan: PoolPlan, history: &[(u64, Event, &str)]) {
                 dispatcher.arrive(RequestId(*request), Pool::Ingest, lengths, now_ms)
             }
             Resize(pool, replicas) => dispatcher.resize(*pool, *replicas, now_ms),
-            Cancel(request) => {
-                dispatcher.cancel(RequestId(*request));
-                Vec::new()
-            }
+            Cancel(request) => dispatcher.cancel(RequestId(*request), now_ms),
             Ready(slot) => dispatcher.ready(ReplicaIndex(*slot), now_ms),
             Finish(slot, batch) => {
                 dispatcher.finish(ReplicaIndex(*slot), BatchId(*batch), None, now_ms)
@@ -388,6 +385,9 @@ fn a_waiting_query_goes_before_ingest_wherever_it_stands() {
             (4, Finish(0, 1), "complete r2, wake 12"),
             (12, Wake, "run s0 b2 [r3.0], wake 1012, wake 1012"),
             (13, Finish(0, 2), "complete r3, ingest s0 b3 [r1.1], wake 1013"),
+            (14, Arrive(4, &[10]), ""),
+            (15, Finish(0, 3), "wake 24"),
+            (16, Cancel(4), "ingest s0 b4 [r1.2], wake 1016"),
         ],
     );
 }

@@ -11,11 +11,14 @@ use headwater_models::{
 /// Batches that warm an encoder of `double()`: the empty text, and one of 16 tokens.
 pub(super) const WARMING: usize = 2;
 
+/// What tells the encoders of ingest apart: how many threads they are given.
+pub(super) const INGEST_THREADS: usize = 7;
+
 #[derive(Default)]
 struct State {
     shut: bool,
-    /// Only encoders that make way for others stand still: those of ingest.
-    shut_paced: bool,
+    /// Only the encoders of ingest stand still.
+    shut_ingest: bool,
     /// No encoder is opened.
     shut_starts: bool,
     /// Encoders answer with one row less than they should.
@@ -44,7 +47,7 @@ impl GatedModel {
     }
 
     pub(super) fn shut_ingest(&self) {
-        self.state().shut_paced = true;
+        self.state().shut_ingest = true;
     }
 
     pub(super) fn shut_starts(&self) {
@@ -53,7 +56,7 @@ impl GatedModel {
 
     pub(super) fn open_gate(&self) {
         let mut state = self.state();
-        (state.shut, state.shut_paced, state.shut_starts) = (false, false, false);
+        (state.shut, state.shut_ingest, state.shut_starts) = (false, false, false);
         drop(state);
         self.state.1.notify_all();
     }
@@ -91,8 +94,8 @@ impl Model for GatedModel {
         }
         drop(state);
         let inner = self.inner.open(options)?;
-        let paced = options.pace.is_some();
-        Ok(Box::new(GatedEncoder { inner, model: self.clone(), warming: WARMING, paced }))
+        let of_ingest = options.threads == INGEST_THREADS;
+        Ok(Box::new(GatedEncoder { inner, model: self.clone(), warming: WARMING, of_ingest }))
     }
 }
 
@@ -101,7 +104,7 @@ struct GatedEncoder {
     model: GatedModel,
     /// Batches that warm the encoder and are still to come.
     warming: usize,
-    paced: bool,
+    of_ingest: bool,
 }
 
 impl Encoder for GatedEncoder {
@@ -112,7 +115,7 @@ impl Encoder for GatedEncoder {
         }
         let mut state = self.model.state();
         state.batches.push(batch.clone());
-        while state.shut || (self.paced && state.shut_paced) {
+        while state.shut || (self.of_ingest && state.shut_ingest) {
             state = self.model.state.1.wait(state).unwrap_or_else(|held| held.into_inner());
         }
         let short = state.short;

@@ -1,6 +1,6 @@
 //! Queries and ingest on one model: what each waits for, and what neither takes from the other.
 
-use super::gated::GatedModel;
+use super::gated::{GatedModel, INGEST_THREADS};
 use super::service::{Service, batching, call, double, expected, limits, served, until, within};
 use crate::embedding::{
     BatchSettings, EmbedCall, EmbedError, EmbeddingSettings, ModelPools, NodePools, Pool,
@@ -9,7 +9,11 @@ use crate::embedding::{
 
 /// Ingest on a replica of its own.
 fn own() -> ModelPools {
-    ModelPools { ingest_batch: batching(), ..ModelPools::default() }
+    ModelPools {
+        ingest_threads: Some(INGEST_THREADS),
+        ingest_batch: batching(),
+        ..ModelPools::default()
+    }
 }
 
 async fn start(model: GatedModel, replicas: usize, pools: ModelPools) -> Service {
