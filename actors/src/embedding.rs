@@ -2,6 +2,7 @@
 
 mod actor;
 mod background;
+mod cache;
 mod embedder;
 mod fleet;
 mod handle;
@@ -19,6 +20,7 @@ mod supervisor;
 mod table;
 mod wire;
 
+pub use cache::CacheSettings;
 pub use embedder::Embedder;
 pub use fleet::{EmbeddingFleet, FleetModel, ModelStatus};
 pub use handle::{EmbedCall, EmbedError, Embedded, Inputs, ModelHandle, Purpose};

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, wat
 use tokio::time::{Duration, timeout};
 
 use super::background::Background;
+use super::cache::{Served, VectorCache};
 use super::messages::{ModelMessage, Work};
 use super::metrics::{ModelMetrics, PoolMetrics};
 use super::precedence::Precedence;
@@ -64,6 +65,8 @@ pub struct Embedded {
     pub truncated: Vec<usize>,
     /// The other node that made the vectors; none for this one.
     pub served_by: Option<String>,
+    /// How many of the texts had their vectors in the cache.
+    pub cached: usize,
 }
 
 /// Why a request got no vectors, by what the caller should do.
@@ -105,6 +108,7 @@ pub struct ModelHandle {
     pub(super) background: Background,
     pub(super) settings: EmbeddingSettings,
     pub(super) metrics: ModelMetrics,
+    pub(super) cache: VectorCache,
 }
 
 impl ModelHandle {
@@ -219,11 +223,21 @@ impl ModelHandle {
         let read = self.read(call).await?;
         let tokens: Vec<usize> = read.iter().map(|text| text.ids.len()).collect();
         let truncated = places(&read, TokenIds::truncated);
-        let permit = self.admit(pool, tokens.iter().sum())?;
         let sequence = |text: TokenIds| Sequence::Tokens { ids: text.ids, second: text.second };
         let texts = read.into_iter().map(sequence).collect();
-        let vectors = self.call(pool, texts, permit).await?;
-        Ok(Embedded { vectors, tokens, truncated, served_by: None })
+        let compute = |texts| self.compute(pool, texts);
+        let Served { vectors, cached } = self.cache.serve(pool, texts, compute).await?;
+        Ok(Embedded { vectors, tokens, truncated, served_by: None, cached })
+    }
+
+    /// Vectors that no cache has.
+    async fn compute(
+        &self,
+        pool: Pool,
+        texts: Vec<Sequence>,
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let permit = self.admit(pool, texts.iter().map(Sequence::tokens).sum())?;
+        self.call(pool, texts, permit).await
     }
 
     async fn read(&self, call: EmbedCall) -> Result<Vec<TokenIds>, EmbedError> {

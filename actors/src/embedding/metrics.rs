@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::cache::{CacheMetrics, ModelCacheMetrics};
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByPool {
     model: String,
@@ -54,6 +56,7 @@ pub struct EmbeddingMetrics {
     queue_wait: Family<ByPool, Histogram>,
     encode: Family<ByPool, Histogram>,
     ingest_paused: Seconds,
+    cache: CacheMetrics,
 }
 
 fn durations() -> Histogram {
@@ -68,7 +71,9 @@ fn row_counts() -> Histogram {
 impl EmbeddingMetrics {
     /// Makes the families and registers them under `headwater_embedding_*`.
     pub fn register(registry: &mut Registry) -> Self {
+        let group = registry.sub_registry_with_prefix("headwater_embedding");
         let metrics = EmbeddingMetrics {
+            cache: CacheMetrics::register(group),
             requests: Family::default(),
             tokens: Family::default(),
             padded_tokens: Family::default(),
@@ -174,6 +179,11 @@ pub(super) struct ModelMetrics {
 }
 
 impl ModelMetrics {
+    pub(super) fn cache(&self) -> ModelCacheMetrics {
+        let [PoolMetrics { all, label, .. }, _] = &self.pools;
+        all.cache.for_model(&label.model)
+    }
+
     pub(super) fn of(&self, pool: Pool) -> &PoolMetrics {
         &self.pools[pool.index()]
     }

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Duration;
 
 use super::background::Background;
+use super::cache::CacheSettings;
 use super::metrics::EmbeddingMetrics;
 use super::models::EmbeddingHandle;
 use super::precedence::Precedence;
@@ -26,6 +27,7 @@ pub struct EmbeddingSettings {
     /// Longest time from a query's arrival to its answer, in ms.
     pub request_timeout_ms: u64,
     pub limits: InputLimits,
+    pub cache: CacheSettings,
     pub pools: NodePools,
 }
 

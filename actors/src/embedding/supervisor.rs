@@ -11,6 +11,7 @@ use tokio::time::Duration;
 
 use super::actor::{ModelActor, ModelArguments};
 use super::background::Background;
+use super::cache::VectorCache;
 use super::handle::ModelHandle;
 use super::messages::ModelMessage;
 use super::metrics::EmbeddingMetrics;
@@ -274,7 +275,14 @@ impl Shared {
             metrics.of(pool).replicas(0, wanted);
         }
         let permits = [(); 2].map(|()| Arc::new(Semaphore::new(self.settings.queue_tokens)));
+        let cache = VectorCache::new(
+            model.card(),
+            &self.settings.cache,
+            self.settings.queue_tokens,
+            metrics.cache(),
+        );
         let handle = ModelHandle {
+            cache,
             model,
             permits,
             actor,

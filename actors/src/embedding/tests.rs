@@ -1,8 +1,9 @@
-//! The embedding actors over the double: answers, limits, faults, departures, metrics, pools, changes
-//! at run time, and the replica controller.
+//! The embedding actors over the double: answers, limits, faults, departures, metrics, pools,
+//! cached vectors, changes at run time, and the replica controller.
 
 mod answers;
 mod bounds;
+mod cache;
 mod changes;
 mod departures;
 mod faults;

@@ -10,8 +10,9 @@ use prometheus_client::registry::Registry;
 use tokio::time::{sleep, timeout};
 
 use crate::embedding::{
-    BatchSettings, EmbedCall, EmbedError, Embedded, EmbeddingHandle, EmbeddingMetrics,
-    EmbeddingSettings, InputLimits, Inputs, ModelHandle, ModelPools, NodePools, Pool, Purpose,
+    BatchSettings, CacheSettings, EmbedCall, EmbedError, Embedded, EmbeddingHandle,
+    EmbeddingMetrics, EmbeddingSettings, InputLimits, Inputs, ModelHandle, ModelPools, NodePools,
+    Pool, Purpose,
     ServedModel, start,
 };
 
@@ -33,6 +34,8 @@ pub(super) fn limits() -> EmbeddingSettings {
         queue_tokens: 10_000,
         request_timeout_ms: 120_000,
         limits: InputLimits { texts: 16, tokens: 400 },
+        // These texts are few and alike; what a cache does is tested for itself.
+        cache: CacheSettings::off(),
         pools: NodePools::default(),
     }
 }
@@ -115,9 +118,13 @@ impl Service {
     }
 
     pub(super) fn metric_of(&self, pool: Pool, name: &str, label: &str) -> f64 {
-        let (text, pool) = (self.page(), pool.name());
-        let start =
-            format!("headwater_embedding_{name}{{model=\"{NAME}\",pool=\"{pool}\"{label}}} ");
+        let text = self.page();
+        // Both pools share a model's cache.
+        let pool = match name.strip_prefix("cache_") {
+            Some(_) => String::new(),
+            None => format!(",pool=\"{}\"", pool.name()),
+        };
+        let start = format!("headwater_embedding_{name}{{model=\"{NAME}\"{pool}{label}}} ");
         let value = text.lines().find_map(|line| line.strip_prefix(&start));
         value.map_or(0.0, |value| value.parse().expect("a number"))
     }
