@@ -231,11 +231,7 @@ impl ModelHandle {
     }
 
     /// Vectors that no cache has.
-    async fn compute(
-        &self,
-        pool: Pool,
-        texts: Vec<Sequence>,
-    ) -> Result<Vec<Vec<f32>>, EmbedError> {
+    async fn compute(&self, pool: Pool, texts: Vec<Sequence>) -> Result<Vec<Vec<f32>>, EmbedError> {
         let permit = self.admit(pool, texts.iter().map(Sequence::tokens).sum())?;
         self.call(pool, texts, permit).await
     }

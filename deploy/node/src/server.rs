@@ -233,6 +233,7 @@ async fn start_embedding(
             texts: section.request_texts,
             tokens: section.request_tokens,
         },
+        cache: embedding::CacheSettings::default(),
         pools: embedding::NodePools::default(),
     };
     let metrics = EmbeddingMetrics::register(registry);

@@ -147,7 +147,7 @@ fn respond(
     format: OutputFormat,
     pool: Pool,
 ) -> Response {
-    let Embedded { vectors, tokens, truncated, served_by } = embedded;
+    let Embedded { vectors, tokens, truncated, served_by, .. } = embedded;
     let total_tokens = tokens.iter().sum();
     let object = |(index, vector): (usize, Vec<f32>)| EmbeddingObject {
         object: "embedding",

@@ -7,8 +7,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use headwater_actors::embedding::{
-    BatchSettings, EmbeddingFleet, EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader,
-    ModelPools, NodePools, Opening, ServedModel, start,
+    BatchSettings, CacheSettings, EmbeddingFleet, EmbeddingMetrics, EmbeddingSettings, InputLimits,
+    ModelLoader, ModelPools, NodePools, Opening, ServedModel, start,
 };
 use headwater_models::double::DoubleModel;
 use http_body_util::BodyExt;
@@ -81,6 +81,7 @@ impl World {
             queue_tokens: setup.queue_tokens,
             request_timeout_ms: setup.request_timeout_ms,
             limits: InputLimits { texts: 4, tokens: 40 },
+            cache: CacheSettings::off(),
             pools: NodePools::default(),
         };
         let mut registry = Registry::default();

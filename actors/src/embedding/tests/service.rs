@@ -12,8 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::embedding::{
     BatchSettings, CacheSettings, EmbedCall, EmbedError, Embedded, EmbeddingHandle,
     EmbeddingMetrics, EmbeddingSettings, InputLimits, Inputs, ModelHandle, ModelPools, NodePools,
-    Pool, Purpose,
-    ServedModel, start,
+    Pool, Purpose, ServedModel, start,
 };
 
 /// Far above what any step takes: reaching it means that the step hangs.
