@@ -1,12 +1,15 @@
 //! The embedding routes in OpenAI's shape and in TEI's.
 
 mod input;
+pub(crate) mod manage;
 pub(crate) mod openai;
 pub(crate) mod tei;
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
-use headwater_actors::embedding::{EmbedCall, Embedded, FleetModel, OutputFormat, Purpose};
+use headwater_actors::embedding::{
+    EmbedCall, Embedded, FleetModel, NotOffered, OutputFormat, Purpose,
+};
 use headwater_actors::tenancy::Amounts;
 use serde_json::Value;
 
@@ -16,19 +19,29 @@ use crate::router::Edge;
 
 /// The model of this name, if it is served and the caller may use it. A name that the
 /// token does not allow is refused before it is looked up, so that a tenant cannot probe
-/// for names. An alias is allowed by its own name or by its model's.
-fn find_model(edge: &Edge, grant: &Grant, name: &str) -> Result<FleetModel, ApiError> {
-    let found = edge.embedding.model(name);
+/// for names. An alias is allowed by its own name or by its model's. Which of an alias's targets
+/// it is hangs on the caller's key, and on the tenant without one.
+fn find_model(
+    edge: &Edge,
+    grant: &Grant,
+    name: &str,
+    key: Option<&str>,
+) -> Result<FleetModel, ApiError> {
+    let found = edge.embedding.find(name, key.unwrap_or(&grant.tenant));
     let allowed =
-        grant.allows(name) || found.as_ref().is_some_and(|model| grant.allows(&model.card().name));
+        grant.allows(name) || found.as_ref().is_ok_and(|model| grant.allows(&model.card().name));
     if !allowed {
         return Err(ApiError::model_not_allowed(name));
     }
-    found.ok_or_else(|| {
-        let cards = edge.embedding.cards();
-        let names = cards.iter().map(|card| card.name.as_str());
-        let known: Vec<&str> = names.filter(|name| grant.allows(name)).collect();
-        ApiError::unknown_model(name, &known)
+    found.map_err(|why| match why {
+        NotOffered::Unknown(_) => {
+            let cards = edge.embedding.cards();
+            let names = cards.iter().map(|card| card.name.as_str());
+            let known: Vec<&str> = names.filter(|name| grant.allows(name)).collect();
+            ApiError::unknown_model(name, &known)
+        }
+        NotOffered::Loading(_) => ApiError::model_loading(&why.to_string()),
+        NotOffered::Draining(_) => ApiError::model_unloading(&why.to_string()),
     })
 }
 

@@ -8,10 +8,14 @@ mod dispatch;
 mod duplicate;
 mod effects;
 mod input;
+pub mod mutants;
 mod output;
 mod pool;
 mod queue;
+mod route;
+mod scale;
 mod settings;
+mod slots;
 
 pub use cache::{CacheKey, FULL_PERCENT, Fullness, KeySpace, entry_bytes};
 pub use chunk::{Chunk, ChunkProblem, ChunkSettings, Split, chunk_id, normalised, plan};
@@ -22,7 +26,9 @@ pub use input::{InputProblem, check_count, check_ids, check_length, check_text};
 pub use output::{OutputFormat, shorten};
 pub use pool::Pool;
 pub use queue::{Item, Queue};
-pub use settings::{BatchSettings, InputLimits};
+pub use route::{Alias, AliasProblem, Target};
+pub use scale::{ScaleSettings, Scaler, Signals};
+pub use settings::{BatchSettings, InputLimits, PoolPlan};
 
 #[cfg(test)]
 mod tests;

@@ -236,6 +236,7 @@ async fn start_embedding(
             tokens: section.request_tokens,
         },
         cache: cache_settings(section, store),
+        pools: embedding::NodePools::default(),
     };
     let metrics = EmbeddingMetrics::register(registry);
     embedding::start(served, &service, &metrics).await.map_err(Failure::broken)
@@ -261,7 +262,8 @@ fn join_fleet(
     }
     let (caller, members) = (place.caller.clone(), place.members.clone());
     let timeout_ms = settings.embedding.request_timeout_ms;
-    let remote = RemoteEmbedding::new(caller.clone(), members, timeout_ms);
+    let ingest_timeout_ms = embedding::NodePools::default().ingest_timeout_ms;
+    let remote = RemoteEmbedding::new(caller.clone(), members, timeout_ms, ingest_timeout_ms);
     caller.runtime().spawn(remote.clone().follow());
     caller.runtime().spawn(serve_embedding(caller.clone(), local.clone(), served.clone()));
     EmbeddingFleet::with_remote(local.clone(), remote)
@@ -269,7 +271,7 @@ fn join_fleet(
 
 /// From now on other nodes may send requests for this node's models.
 fn offer_models(place: &Place, embedding: &EmbeddingHandle) {
-    let offers = embedding.models().map(|model| offer_of(model.card())).collect();
+    let offers = embedding.models().iter().map(|model| offer_of(model.card())).collect();
     place.members.update(|me| me.offers = offers);
     let busy = embedding.clone();
     place.tell_load(move || busy.busy_percent());

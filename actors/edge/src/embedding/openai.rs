@@ -6,13 +6,13 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use headwater_actors::embedding::{
-    EmbedCall, Embedded, Learnt, ModelCard, OutputFormat, Pool, Quantised, fixed_range, quantise,
-    shorten,
+    EmbedCall, Embedded, Learnt, ModelCard, OutputFormat, Phase, Pool, Quantised, fixed_range,
+    quantise, shorten,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,6 +26,8 @@ use crate::error::{ApiError, Shape};
 use crate::identity::Grant;
 use crate::router::Edge;
 
+/// A caller's own key for the choice among an alias's targets, in place of the tenant's name.
+const CANARY_KEY: HeaderName = HeaderName::from_static("x-headwater-canary-key");
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-headwater-model-version");
 
 #[derive(Deserialize)]
@@ -42,6 +44,8 @@ struct EmbeddingsRequest {
     truncate: Option<bool>,
     /// `query` or `document`: puts the model's prefix before every text.
     input_type: Option<String>,
+    /// `flex` is bulk work, which makes way for everybody else's.
+    service_tier: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +55,8 @@ struct EmbeddingsResponse<'a> {
     model: &'a str,
     /// The fingerprint of everything that shaped these vectors.
     model_version: &'a str,
+    /// The tier that the request had.
+    service_tier: &'static str,
     usage: Usage,
     /// What `int8` is scaled by: `fixed`, or the id of the version's calibration.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,24 +92,56 @@ struct Usage {
 pub(crate) async fn embeddings(
     State(edge): State<Edge>,
     Extension(grant): Extension<Arc<Grant>>,
+    headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match answer(&edge, &grant, body).await {
+    match answer(&edge, &grant, &headers, body).await {
         Ok(response) => response,
         Err(error) => error.respond(Shape::OpenAi),
     }
 }
 
-async fn answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiError> {
+async fn answer(
+    edge: &Edge,
+    grant: &Grant,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
     let request: EmbeddingsRequest = read_json(body, &edge.settings).await?;
-    let model = find_model(edge, grant, &request.model)?;
+    let key = headers.get(CANARY_KEY).and_then(|key| key.to_str().ok());
+    let model = find_model(edge, grant, &request.model, key)?;
+    let pool = check_tier(request.service_tier.as_deref())?;
     let format = check_format(request.encoding_format.as_deref())?;
     let dimensions = check_dimensions(&model, request.dimensions)?;
     let purpose = check_purpose("input_type", request.input_type.as_deref())?;
     let truncate = request.truncate.unwrap_or(false);
-    let call = EmbedCall { inputs: request.input.0, purpose, truncate, pool: Pool::Query };
+    let call = EmbedCall { inputs: request.input.0, purpose, truncate, pool };
     let embedded = embed(edge, grant, &model, call, "input").await?;
-    Ok(respond(edge, model.card(), embedded, dimensions, format).await)
+    Ok(respond(edge, model.card(), embedded, dimensions, format, pool).await)
+}
+
+/// OpenAI's names of service levels. There is one pool for those that wait for an answer, so
+/// `priority` buys nothing that `default` has not.
+fn check_tier(name: Option<&str>) -> Result<Pool, ApiError> {
+    match name {
+        None | Some("auto" | "default" | "priority") => Ok(Pool::Query),
+        Some("flex") => Ok(Pool::Ingest),
+        Some(other) => {
+            let message = format!(
+                "service_tier is '{other}'; allowed are auto, default, priority and flex (bulk \
+                 work, which makes way for the others)"
+            );
+            Err(ApiError::invalid("service_tier", "invalid_field", message))
+        }
+    }
+}
+
+/// The tier that a pool is.
+fn tier_of(pool: Pool) -> &'static str {
+    match pool {
+        Pool::Query => "default",
+        Pool::Ingest => "flex",
+    }
 }
 
 async fn respond(
@@ -112,6 +150,7 @@ async fn respond(
     embedded: Embedded,
     dimensions: usize,
     format: OutputFormat,
+    pool: Pool,
 ) -> Response {
     let Embedded { mut vectors, tokens, truncated, served_by, cached } = embedded;
     let total_tokens = tokens.iter().sum();
@@ -141,6 +180,7 @@ async fn respond(
         data: vectors.into_iter().enumerate().map(object).collect(),
         model: &card.name,
         model_version: &card.fingerprint,
+        service_tier: tier_of(pool),
         usage: Usage { prompt_tokens: total_tokens, total_tokens },
         calibration: scaled.then(|| named(learnt.as_deref())),
     })
@@ -164,7 +204,7 @@ pub(crate) async fn models(
 ) -> Response {
     let cards = edge.embedding.cards();
     let allowed = cards.iter().filter(|card| grant.allows(&card.name));
-    let data: Vec<Value> = allowed.map(|card| describe(card)).collect();
+    let data: Vec<Value> = allowed.map(|card| describe(&edge, card)).collect();
     axum::Json(json!({"object": "list", "data": data})).into_response()
 }
 
@@ -177,10 +217,10 @@ pub(crate) async fn model(
     let Ok(Path(name)) = name else {
         return ApiError::unreadable_path().respond(Shape::OpenAi);
     };
-    match (find_model(&edge, &grant, &name), name.strip_suffix(CALIBRATION)) {
-        (Ok(model), _) => axum::Json(describe(model.card())).into_response(),
+    match (find_model(&edge, &grant, &name, None), name.strip_suffix(CALIBRATION)) {
+        (Ok(model), _) => axum::Json(describe(&edge, model.card())).into_response(),
         (Err(error), None) => error.respond(Shape::OpenAi),
-        (Err(_), Some(name)) => match find_model(&edge, &grant, name) {
+        (Err(_), Some(name)) => match find_model(&edge, &grant, name, None) {
             Ok(model) => calibration(&edge, model.card()).await,
             Err(error) => error.respond(Shape::OpenAi),
         },
@@ -222,7 +262,14 @@ async fn calibration(edge: &Edge, card: &ModelCard) -> Response {
     axum::Json(body).into_response()
 }
 
-fn describe(card: &ModelCard) -> Value {
+pub(super) fn describe(edge: &Edge, card: &ModelCard) -> Value {
+    let status = edge.embedding.status(&card.name);
+    // What only other nodes serve is served.
+    let state = status.phase.unwrap_or(Phase::Serving).name();
+    let replicas = |pool: Pool| {
+        let (live, wanted) = status.replicas[pool.index()];
+        json!({"live": live, "wanted": wanted})
+    };
     json!({
         "id": card.name,
         "object": "model",
@@ -234,5 +281,12 @@ fn describe(card: &ModelCard) -> Value {
         "max_tokens": card.max_tokens,
         "pooling": card.pooling.name(),
         "normalised": card.normalise,
+        "arithmetic": card.arithmetic,
+        "state": state,
+        "here": status.phase.is_some(),
+        "replicas": {
+            "query": replicas(Pool::Query),
+            "ingest": replicas(Pool::Ingest),
+        },
     })
 }

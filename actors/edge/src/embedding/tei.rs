@@ -56,7 +56,7 @@ pub(crate) async fn embed(
 async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiError> {
     let request: EmbedRequest = read_json(body, &edge.settings).await?;
     let name = request.model.unwrap_or_else(|| default_model(edge));
-    let model = find_model(edge, grant, &name)?;
+    let model = find_model(edge, grant, &name, None)?;
     let card = model.card();
     if request.normalize.is_some_and(|asked| asked != card.normalise) {
         let message = format!(
@@ -132,13 +132,13 @@ async fn tokenize_answer(
 ) -> Result<Vec<Vec<TokenObject>>, ApiError> {
     let request: TokenizeRequest = read_json(body, &edge.settings).await?;
     let name = request.model.unwrap_or_else(|| default_model(edge));
-    let model = find_model(edge, grant, &name)?;
+    let model = find_model(edge, grant, &name, None)?;
     let Inputs::Texts(texts) = request.inputs.0 else {
         let message = "inputs are token ids already; send a string or a list of strings";
         return Err(ApiError::invalid("inputs", "invalid_field", message.to_owned()));
     };
     let special = request.add_special_tokens.unwrap_or(true);
-    let read = model.pieces(texts, special).await;
+    let read = model.pieces(texts, special, Pool::Query).await;
     let read = read.map_err(|error| ApiError::from_embed(error, "inputs"))?;
     Ok(read.into_iter().map(|pieces| pieces.into_iter().map(token_object).collect()).collect())
 }

@@ -33,6 +33,7 @@ async fn an_answer_has_openais_fields_and_the_models_version() {
         "data": [object(0), object(1)],
         "model": "plain",
         "model_version": version,
+        "service_tier": "default",
         "usage": {"prompt_tokens": 7, "total_tokens": 7},
     });
     assert_eq!(body, shape);
@@ -173,6 +174,13 @@ async fn models_are_listed_and_described() {
             "max_tokens": 16,
             "pooling": "mean",
             "normalised": true,
+            "arithmetic": "double",
+            "state": "serving",
+            "here": true,
+            "replicas": {
+                "query": {"live": 1, "wanted": 1},
+                "ingest": {"live": 0, "wanted": 0},
+            },
         })
     };
     let (nested, plain) = (describe("org/nested", json!([2, 4])), describe("plain", json!([])));

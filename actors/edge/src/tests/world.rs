@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use headwater_actors::embedding::{
     BatchSettings, CacheSettings, CalibrationSettings, Calibrations, EmbeddingFleet,
-    EmbeddingMetrics, EmbeddingSettings, InputLimits, ServedModel, start,
+    EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader, ModelPools, NodePools, Opening,
+    ServedModel, start,
 };
 use headwater_models::double::DoubleModel;
 use http_body_util::BodyExt;
@@ -29,6 +30,11 @@ pub(super) const BODY_LIMIT: usize = 4096;
 pub(super) const PLAIN: &str = "plain";
 /// 8 dimensions, or 4, or 2; a name with a slash.
 pub(super) const NESTED: &str = "org/nested";
+
+/// A model that is loaded on demand, with a replica of its own for ingest.
+pub(super) const LATER: &str = "org/later";
+/// A model that cannot be loaded.
+pub(super) const BROKEN: &str = "broken";
 
 pub(super) struct World {
     pub(super) router: Router,
@@ -79,6 +85,7 @@ impl World {
             replicas: 1,
             threads: 1,
             batch: batch.clone(),
+            pools: ModelPools::borrowing(0),
         };
         let models = vec![served(&plain, "ada"), served(&nested, "babbage")];
         let settings = EmbeddingSettings {
@@ -86,6 +93,7 @@ impl World {
             request_timeout_ms: setup.request_timeout_ms,
             limits: InputLimits { texts: 4, tokens: 40 },
             cache: CacheSettings { bytes: setup.cache_bytes, ..CacheSettings::default() },
+            pools: NodePools::default(),
         };
         let mut registry = Registry::default();
         let metrics = EmbeddingMetrics::register(&mut registry);
@@ -106,6 +114,7 @@ impl World {
             authority: Arc::new(Authority::signed(&key)),
             gate: gate.clone(),
             embedding: EmbeddingFleet::local(embedding)
+                .with_loader(loader())
                 .with_calibrations(Calibrations::new(store, calibrating)),
             tenancy,
             cluster,
@@ -145,6 +154,24 @@ impl World {
             .find_map(|found| found.strip_prefix(&line))
             .map(|value| value.parse().expect("a number"))
     }
+}
+
+/// Knows one model that is not loaded, and one whose weights are missing.
+fn loader() -> ModelLoader {
+    ModelLoader::new(|name| match name {
+        LATER => Some(Box::pin(async {
+            Ok(ServedModel {
+                model: Arc::new(DoubleModel::new(LATER, 8, 16)),
+                aliases: Vec::new(),
+                replicas: 1,
+                threads: 1,
+                batch: BatchSettings::default(),
+                pools: ModelPools::default(),
+            })
+        }) as Opening),
+        BROKEN => Some(Box::pin(async { Err("there are no weights".to_owned()) })),
+        _ => None,
+    })
 }
 
 pub(super) fn operator_token() -> String {
@@ -214,7 +241,7 @@ impl Answer {
         let body = self.json();
         let message = body["error"]["message"].as_str().expect("a message").to_owned();
         let kind = match status {
-            503 | 504 => "service_unavailable",
+            502..=504 => "service_unavailable",
             429 => "rate_limit_error",
             _ => "invalid_request_error",
         };

@@ -58,7 +58,7 @@ async fn hits_take_no_permit_and_no_batch() {
     service.until_quiet().await;
     model.shut();
     let waiting = service.spawn("a b c d e f");
-    until(|| service.model.permits.available_permits() == 0).await;
+    until(|| service.model.permits(Pool::Query).available_permits() == 0).await;
     assert_eq!(embedded(&service, &["known"]).await.cached, 1);
     let refused = service.embed(&["known", "new"]).await;
     assert!(matches!(refused, Err(EmbedError::Overloaded { .. })), "{refused:?}");
