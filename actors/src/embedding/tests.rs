@@ -9,5 +9,6 @@ mod departures;
 mod faults;
 mod gated;
 mod pools;
+mod remote;
 mod scaling;
 mod service;
