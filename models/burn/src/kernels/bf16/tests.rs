@@ -24,19 +24,13 @@ fn plain(x: &[f32], weight: &[f32], bias: &[f32], inputs: usize) -> Vec<f64> {
     let (x, weight) = (rounded(x), rounded(weight));
     let mut answer = Vec::new();
     for row in x.chunks(inputs) {
-        for (column, bias) in bias.iter().enumerate() {
-            let products = row
-                .iter()
-                .enumerate()
-                .map(|(i, x)| x * weight[i * bias_len(&weight, inputs) + column]);
-            answer.push(products.sum::<f64>() + f64::from(*bias));
+        let mut sums: Vec<f64> = bias.iter().map(|bias| f64::from(*bias)).collect();
+        for (x, weights) in row.iter().zip(weight.chunks(bias.len())) {
+            sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += x * weight);
         }
+        answer.extend(sums);
     }
     answer
-}
-
-fn bias_len(weight: &[f64], inputs: usize) -> usize {
-    weight.len() / inputs
 }
 
 fn gelu(x: f64) -> f64 {

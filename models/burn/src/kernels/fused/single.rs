@@ -77,10 +77,7 @@ fn product(
                 }
                 multiply(&mut block, 1.0, &x, &weight);
                 if then == Then::Gelu {
-                    block.each_row(
-                        #[inline(always)]
-                        |row| arithmetic::gelu_row(row),
-                    );
+                    block.each_row(arithmetic::gelu_row);
                 }
             }
         });
