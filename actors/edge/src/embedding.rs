@@ -8,7 +8,7 @@ pub(crate) mod tei;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use headwater_actors::embedding::{
-    EmbedCall, Embedded, FleetModel, NotOffered, OutputFormat, Purpose, quantise, shorten,
+    EmbedCall, Embedded, FleetModel, NotOffered, OutputFormat, Purpose,
 };
 use headwater_actors::tenancy::Amounts;
 use serde_json::Value;
@@ -81,6 +81,15 @@ fn name_server(response: &mut Response, node: Option<&str>) {
     }
 }
 
+/// How many of the inputs had their vectors in the cache: `hits/inputs`.
+const CACHE: HeaderName = HeaderName::from_static("x-headwater-cache");
+
+fn name_cached(response: &mut Response, cached: usize, inputs: usize) {
+    if let Ok(value) = HeaderValue::from_str(&format!("{cached}/{inputs}")) {
+        response.headers_mut().insert(CACHE, value);
+    }
+}
+
 /// The length of the vectors to return.
 fn check_dimensions(model: &FleetModel, asked: Option<usize>) -> Result<usize, ApiError> {
     let card = model.card();
@@ -119,17 +128,6 @@ fn check_format(name: Option<&str>) -> Result<OutputFormat, ApiError> {
         let message = format!("encoding_format is '{name}'; allowed are {allowed}");
         ApiError::invalid("encoding_format", "invalid_field", message)
     })
-}
-
-/// One vector cut to length and brought into its format.
-fn render(
-    mut vector: Vec<f32>,
-    dimensions: usize,
-    format: OutputFormat,
-    normalise: bool,
-) -> headwater_actors::embedding::Quantised {
-    shorten(&mut vector, dimensions, normalise);
-    quantise(vector, format)
 }
 
 /// A list of places as JSON, for answers that name the texts they cut.

@@ -2,6 +2,7 @@
 
 mod body;
 mod embeddings;
+mod formats;
 mod identity;
 mod invalid;
 mod manage;

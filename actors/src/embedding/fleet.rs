@@ -7,6 +7,7 @@ use headwater_cluster::NodeId;
 use headwater_embedding::{Alias, Pool, Target};
 use headwater_models::{ModelCard, Piece};
 
+use super::calibrations::{Calibrations, Learnt};
 use super::handle::{EmbedCall, EmbedError, Embedded, ModelHandle};
 use super::loader::ModelLoader;
 use super::models::EmbeddingHandle;
@@ -24,6 +25,7 @@ pub struct EmbeddingFleet {
     local: EmbeddingHandle,
     remote: Option<RemoteEmbedding>,
     loader: Option<ModelLoader>,
+    calibrations: Option<Calibrations>,
 }
 
 /// How a model of the fleet stands on this node.
@@ -38,12 +40,31 @@ pub struct ModelStatus {
 impl EmbeddingFleet {
     /// This node's models alone.
     pub fn local(local: EmbeddingHandle) -> EmbeddingFleet {
-        EmbeddingFleet { local, remote: None, loader: None }
+        EmbeddingFleet { local, remote: None, loader: None, calibrations: None }
     }
 
     /// This node's models and those that others offer.
     pub fn with_remote(local: EmbeddingHandle, remote: RemoteEmbedding) -> EmbeddingFleet {
-        EmbeddingFleet { local, remote: Some(remote), loader: None }
+        EmbeddingFleet { local, remote: Some(remote), loader: None, calibrations: None }
+    }
+
+    /// The same fleet, which learns how the vectors of each version spread.
+    pub fn with_calibrations(self, calibrations: Calibrations) -> EmbeddingFleet {
+        EmbeddingFleet { calibrations: Some(calibrations), ..self }
+    }
+
+    /// Shows vectors of one length that are about to be served to the calibration of their
+    /// version.
+    pub fn observe(&self, card: &ModelCard, vectors: &[Vec<f32>]) {
+        if let Some(calibrations) = &self.calibrations {
+            calibrations.observe(&card.fingerprint, vectors);
+        }
+    }
+
+    /// The ranges that bytes of this version and length are scaled by; none before they are
+    /// learnt, and for a fleet that does not learn.
+    pub async fn calibration(&self, card: &ModelCard, dimensions: usize) -> Option<Arc<Learnt>> {
+        self.calibrations.as_ref()?.find(&card.fingerprint, dimensions).await
     }
 
     /// The same fleet, which can load the models that this loader knows.

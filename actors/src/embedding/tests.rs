@@ -4,10 +4,12 @@
 mod answers;
 mod bounds;
 mod cache;
+mod calibrations;
 mod changes;
 mod departures;
 mod faults;
 mod gated;
+mod output;
 mod pools;
 mod remote;
 mod scaling;

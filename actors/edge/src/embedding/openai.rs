@@ -11,14 +11,15 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use headwater_actors::embedding::{
-    EmbedCall, Embedded, ModelCard, OutputFormat, Phase, Pool, Quantised,
+    EmbedCall, Embedded, Learnt, ModelCard, OutputFormat, Phase, Pool, Quantised, fixed_range,
+    quantise, shorten,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::input::InputField;
 use super::{
-    check_dimensions, check_format, check_purpose, embed, find_model, name_server, render,
+    check_dimensions, check_format, check_purpose, embed, find_model, name_cached, name_server,
 };
 use crate::body::read_json;
 use crate::error::{ApiError, Shape};
@@ -57,6 +58,9 @@ struct EmbeddingsResponse<'a> {
     /// The tier that the request had.
     service_tier: &'static str,
     usage: Usage,
+    /// What `int8` is scaled by: `fixed`, or the id of the version's calibration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -74,8 +78,8 @@ struct EmbeddingObject {
 enum Numbers {
     Float(Vec<f32>),
     Base64(String),
-    Int8(Vec<i8>),
-    Ubinary(Vec<u8>),
+    Signed(Vec<i8>),
+    Unsigned(Vec<u8>),
 }
 
 #[derive(Serialize)]
@@ -113,7 +117,7 @@ async fn answer(
     let truncate = request.truncate.unwrap_or(false);
     let call = EmbedCall { inputs: request.input.0, purpose, truncate, pool };
     let embedded = embed(edge, grant, &model, call, "input").await?;
-    Ok(respond(model.card(), embedded, dimensions, format, pool))
+    Ok(respond(edge, model.card(), embedded, dimensions, format, pool).await)
 }
 
 /// OpenAI's names of service levels. There is one pool for those that wait for an answer, so
@@ -140,23 +144,34 @@ fn tier_of(pool: Pool) -> &'static str {
     }
 }
 
-fn respond(
+async fn respond(
+    edge: &Edge,
     card: &ModelCard,
     embedded: Embedded,
     dimensions: usize,
     format: OutputFormat,
     pool: Pool,
 ) -> Response {
-    let Embedded { vectors, tokens, truncated, served_by, .. } = embedded;
+    let Embedded { mut vectors, tokens, truncated, served_by, cached } = embedded;
     let total_tokens = tokens.iter().sum();
+    for vector in &mut vectors {
+        shorten(vector, dimensions, card.normalise);
+    }
+    edge.embedding.observe(card, &vectors);
+    let scaled = format == OutputFormat::Int8;
+    let learnt = match scaled {
+        true => edge.embedding.calibration(card, dimensions).await,
+        false => None,
+    };
+    let ranges = learnt.as_deref().map(|learnt| &learnt.calibration);
     let object = |(index, vector): (usize, Vec<f32>)| EmbeddingObject {
         object: "embedding",
         index,
-        embedding: match render(vector, dimensions, format, card.normalise) {
+        embedding: match quantise(vector, format, ranges) {
             Quantised::Float(values) => Numbers::Float(values),
             Quantised::Bytes(bytes) => Numbers::Base64(STANDARD.encode(bytes)),
-            Quantised::Int8(values) => Numbers::Int8(values),
-            Quantised::Ubinary(bytes) => Numbers::Ubinary(bytes),
+            Quantised::Signed(values) => Numbers::Signed(values),
+            Quantised::Unsigned(bytes) => Numbers::Unsigned(bytes),
         },
         truncated: truncated.binary_search(&index).is_ok(),
     };
@@ -167,13 +182,19 @@ fn respond(
         model_version: &card.fingerprint,
         service_tier: tier_of(pool),
         usage: Usage { prompt_tokens: total_tokens, total_tokens },
+        calibration: scaled.then(|| named(learnt.as_deref())),
     })
     .into_response();
     if let Ok(version) = HeaderValue::from_str(&card.fingerprint) {
         response.headers_mut().insert(MODEL_VERSION, version);
     }
+    name_cached(&mut response, cached, tokens.len());
     name_server(&mut response, served_by.as_deref());
     response
+}
+
+fn named(learnt: Option<&Learnt>) -> String {
+    learnt.map_or_else(|| "fixed".to_owned(), |learnt| learnt.id.clone())
 }
 
 /// `GET /v1/models`: the models that the caller may use.
@@ -196,10 +217,49 @@ pub(crate) async fn model(
     let Ok(Path(name)) = name else {
         return ApiError::unreadable_path().respond(Shape::OpenAi);
     };
-    match find_model(&edge, &grant, &name, None) {
-        Ok(model) => axum::Json(describe(&edge, model.card())).into_response(),
-        Err(error) => error.respond(Shape::OpenAi),
+    match (find_model(&edge, &grant, &name, None), name.strip_suffix(CALIBRATION)) {
+        (Ok(model), _) => axum::Json(describe(&edge, model.card())).into_response(),
+        (Err(error), None) => error.respond(Shape::OpenAi),
+        (Err(_), Some(name)) => match find_model(&edge, &grant, name, None) {
+            Ok(model) => calibration(&edge, model.card()).await,
+            Err(error) => error.respond(Shape::OpenAi),
+        },
     }
+}
+
+/// The end of `GET /v1/models/{model}/calibration`, which tells how `int8` is read: a component is
+/// `low + (code + 128) * (high - low) / 255`.
+const CALIBRATION: &str = "/calibration";
+
+async fn calibration(edge: &Edge, card: &ModelCard) -> Response {
+    let mut ranges = Vec::new();
+    for dimensions in card.matryoshka_dimensions.iter().copied().chain([card.dimensions]) {
+        let learnt = edge.embedding.calibration(card, dimensions).await;
+        let (low, high) = fixed_range();
+        ranges.push(match learnt.as_deref() {
+            Some(learnt) => json!({
+                "calibration": learnt.id,
+                "dimensions": dimensions,
+                "sampled": learnt.sampled,
+                "low": learnt.calibration.low(),
+                "high": learnt.calibration.high(),
+            }),
+            None => json!({
+                "calibration": named(None),
+                "dimensions": dimensions,
+                "sampled": 0,
+                "low": vec![low; dimensions],
+                "high": vec![high; dimensions],
+            }),
+        });
+    }
+    let body = json!({
+        "object": "list",
+        "model": card.name,
+        "model_version": card.fingerprint,
+        "data": ranges,
+    });
+    axum::Json(body).into_response()
 }
 
 pub(super) fn describe(edge: &Edge, card: &ModelCard) -> Value {

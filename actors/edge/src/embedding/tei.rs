@@ -11,7 +11,7 @@ use headwater_actors::embedding::{EmbedCall, Inputs, Piece, Pool};
 use serde::{Deserialize, Serialize};
 
 use super::input::InputField;
-use super::{check_dimensions, check_purpose, find_model, name_server};
+use super::{check_dimensions, check_purpose, find_model, name_cached, name_server};
 use crate::body::read_json;
 use crate::error::{ApiError, Shape};
 use crate::identity::Grant;
@@ -82,7 +82,9 @@ async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response
     for vector in &mut vectors {
         headwater_actors::embedding::shorten(vector, dimensions, card.normalise);
     }
+    let inputs = vectors.len();
     let mut response = axum::Json(vectors).into_response();
+    name_cached(&mut response, embedded.cached, inputs);
     if !embedded.truncated.is_empty() {
         let text = super::places(&embedded.truncated).to_string();
         if let Ok(value) = HeaderValue::from_str(&text) {

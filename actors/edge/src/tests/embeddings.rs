@@ -88,8 +88,12 @@ async fn formats_hold_the_same_vector() {
     assert_eq!(decoded, vector);
     let steps: Vec<i64> = vector.iter().map(|value| (value * 127.0).round() as i64).collect();
     assert_eq!(get(json!("int8")).await, json!(steps));
+    let half = get(json!("float16")).await;
+    let half = STANDARD.decode(half.as_str().expect("a string")).expect("base64");
+    assert_eq!(half.len(), 2 * vector.len());
     let bits = vector.iter().fold(0u32, |bits, value| bits << 1 | u32::from(*value > 0.0));
     assert_eq!(get(json!("ubinary")).await, json!([bits]));
+    assert_eq!(get(json!("binary")).await, json!([i64::from(bits) - 128]));
 }
 
 #[tokio::test]

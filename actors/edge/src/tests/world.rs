@@ -7,8 +7,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use headwater_actors::embedding::{
-    BatchSettings, CacheSettings, EmbeddingFleet, EmbeddingMetrics, EmbeddingSettings, InputLimits,
-    ModelLoader, ModelPools, NodePools, Opening, ServedModel, start,
+    BatchSettings, CacheSettings, CalibrationSettings, Calibrations, EmbeddingFleet,
+    EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader, ModelPools, NodePools, Opening,
+    ServedModel, start,
 };
 use headwater_models::double::DoubleModel;
 use http_body_util::BodyExt;
@@ -48,11 +49,21 @@ pub(super) struct Setup {
     pub(super) queue_tokens: usize,
     pub(super) request_timeout_ms: u64,
     pub(super) body_timeout_ms: u64,
+    /// 0 for no cache.
+    pub(super) cache_bytes: u64,
+    /// Vectors that `int8` is calibrated by.
+    pub(super) calibration_sample: usize,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { queue_tokens: 10_000, request_timeout_ms: 60_000, body_timeout_ms: 60_000 }
+        Setup {
+            queue_tokens: 10_000,
+            request_timeout_ms: 60_000,
+            body_timeout_ms: 60_000,
+            cache_bytes: 0,
+            calibration_sample: 4096,
+        }
     }
 }
 
@@ -81,7 +92,7 @@ impl World {
             queue_tokens: setup.queue_tokens,
             request_timeout_ms: setup.request_timeout_ms,
             limits: InputLimits { texts: 4, tokens: 40 },
-            cache: CacheSettings::off(),
+            cache: CacheSettings { bytes: setup.cache_bytes, ..CacheSettings::default() },
             pools: NodePools::default(),
         };
         let mut registry = Registry::default();
@@ -95,12 +106,16 @@ impl World {
             default_model: PLAIN.to_owned(),
         };
         let gate = Gate::default();
-        let (tenancy, cluster) = quotas(&mut registry).await;
+        let (tenancy, cluster, store) = quotas(&mut registry).await;
+        let sample = setup.calibration_sample;
+        let calibrating = CalibrationSettings { sample, ..CalibrationSettings::default() };
         let edge = Edge {
             settings: Arc::new(settings),
             authority: Arc::new(Authority::signed(&key)),
             gate: gate.clone(),
-            embedding: EmbeddingFleet::local(embedding).with_loader(loader()),
+            embedding: EmbeddingFleet::local(embedding)
+                .with_loader(loader())
+                .with_calibrations(Calibrations::new(store, calibrating)),
             tenancy,
             cluster,
             metrics: EdgeMetrics::register(&mut registry),
