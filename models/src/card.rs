@@ -9,6 +9,9 @@ pub enum Pooling {
     Mean,
     /// The state of the last real token, as decoder models do.
     LastToken,
+    /// The greatest `log(1 + max(logit, 0))` of each word over all tokens, as SPLADE does; the
+    /// vector is then as long as the vocabulary.
+    Splade,
 }
 
 impl Pooling {
@@ -18,6 +21,7 @@ impl Pooling {
             Pooling::Cls => "cls",
             Pooling::Mean => "mean",
             Pooling::LastToken => "last_token",
+            Pooling::Splade => "splade",
         }
     }
 }

@@ -6,6 +6,7 @@ use burn_tensor::backend::Backend;
 use crate::checkpoint::HostTensor;
 use crate::rows::Rows;
 
+pub(crate) mod decoder;
 #[cfg(feature = "cpu")]
 pub(crate) mod fused;
 #[cfg(any(feature = "cuda", all(test, feature = "cpu")))]

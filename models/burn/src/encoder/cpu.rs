@@ -6,7 +6,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{check, normalise};
-use crate::bert::Bert;
+use crate::families::network::Network;
 use crate::kernels::fused::Fused;
 
 /// Tokens that go through the layers together. Their widest activations (4 · hidden each)
@@ -14,7 +14,7 @@ use crate::kernels::fused::Fused;
 const SHARD_TOKENS: usize = 512;
 
 pub(crate) struct CpuEncoder {
-    bert: Bert<Flex>,
+    network: Network<Flex>,
     card: ModelCard,
     threads: usize,
     /// The encoder's own threads; `None` when it computes on the caller's alone.
@@ -25,7 +25,7 @@ impl CpuEncoder {
     /// # Errors
     /// [`EncodeError::Device`] when the system gives no threads.
     pub(crate) fn new(
-        bert: Bert<Flex>,
+        network: Network<Flex>,
         card: ModelCard,
         threads: usize,
     ) -> Result<Self, EncodeError> {
@@ -40,16 +40,16 @@ impl CpuEncoder {
                     .map_err(|error| EncodeError::Device(error.to_string()))?,
             ),
         };
-        Ok(CpuEncoder { bert, card, threads, pool })
+        Ok(CpuEncoder { network, card, threads, pool })
     }
 
     fn run(&self, shards: &[Vec<usize>], batch: &TokenBatch) -> Result<Vec<Vec<f32>>, String> {
         // A lone shard has no neighbour to share the cores with.
         let threads = if shards.len() == 1 { self.threads } else { 1 };
         let one = |shard: &Vec<usize>| {
-            let sequences: Vec<&[u32]> =
-                shard.iter().map(|index| batch.sequences[*index].ids()).collect();
-            self.bert.embed(&Fused { threads }, &sequences, self.card.pooling)
+            let sequences: Vec<&Sequence> =
+                shard.iter().map(|index| &batch.sequences[*index]).collect();
+            self.network.embed(&Fused { threads }, &sequences, self.card.pooling)
         };
         match &self.pool {
             Some(pool) => pool.install(|| shards.par_iter().map(one).collect()),

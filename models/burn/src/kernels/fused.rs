@@ -12,6 +12,7 @@ use crate::checkpoint::HostTensor;
 use crate::rows::Rows;
 
 mod arithmetic;
+mod decoder;
 
 /// Columns of a weight that are stored together. Rows of a whole weight lie a page apart,
 /// so that reading some columns of all rows misses the address cache at every step.

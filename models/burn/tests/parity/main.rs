@@ -1,5 +1,6 @@
 //! The encoder against reference vectors of sentence-transformers and transformers.
 
+mod families;
 mod loading;
 mod minilm;
 mod support;
