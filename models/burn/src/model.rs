@@ -7,6 +7,8 @@ use headwater_models::{
     TokenizeError,
 };
 
+#[cfg(feature = "cpu")]
+use crate::Instructions;
 use crate::checkpoint::HostNetwork;
 use crate::config::NetworkConfig;
 #[cfg(feature = "cpu")]
@@ -15,7 +17,7 @@ use crate::fingerprint::{Files, fingerprint};
 use crate::folder::{CONFIG, Folder, PREPROCESSING, TOKENIZER};
 use crate::images::Preprocessing;
 #[cfg(feature = "cpu")]
-use crate::kernels::fused::Fused;
+use crate::kernels::fused::{Bf16, Fused};
 use crate::sentence::Usage;
 use crate::tokenizer::ModelTokenizer;
 use crate::{BurnSettings, DeviceChoice, LoadError, NumberFormat};
@@ -29,6 +31,31 @@ pub struct BurnModel {
     /// Only for a model that reads images.
     preprocessing: Option<Arc<Preprocessing>>,
     weights: Weights,
+    /// Instructions of dense layers in bf16.
+    #[cfg(feature = "cpu")]
+    instructions: Option<Instructions>,
+}
+
+#[cfg(feature = "cpu")]
+impl BurnModel {
+    /// This model, sharing its weights, on slower instructions than the best; `None` unless
+    /// it computes on CPU in bf16 and they are available.
+    pub fn on(&self, instructions: Instructions) -> Option<Self> {
+        self.instructions.filter(|_| instructions.available())?;
+        let mut model = self.clone();
+        model.instructions = Some(instructions);
+        model.card.arithmetic = cpu_arithmetic(model.instructions);
+        Some(model)
+    }
+}
+
+/// The part of the card that tells how the CPU computes.
+#[cfg(feature = "cpu")]
+fn cpu_arithmetic(instructions: Option<Instructions>) -> String {
+    match instructions {
+        Some(instructions) => format!("cpu, bf16 on {}", instructions.name()),
+        None => "cpu, f32".to_owned(),
+    }
 }
 
 #[derive(Clone)]
@@ -45,6 +72,7 @@ enum Weights {
 /// # Errors
 /// [`LoadError`] naming the file and the field that is missing, broken or not supported.
 pub fn open(settings: &BurnSettings) -> Result<BurnModel, LoadError> {
+    let settings = &settings.settled()?;
     let folder = Folder::new(&settings.folder);
     let config_bytes = folder.bytes(CONFIG)?;
     let config = NetworkConfig::parse(&config_bytes)?;
@@ -85,15 +113,32 @@ pub fn open(settings: &BurnSettings) -> Result<BurnModel, LoadError> {
         matryoshka_dimensions,
     };
     let weights = place(settings, host, tokenizer.pair_types())?;
-    Ok(BurnModel { card, tokenizer: Arc::new(tokenizer), preprocessing, weights })
+    Ok(BurnModel {
+        card,
+        tokenizer: Arc::new(tokenizer),
+        preprocessing,
+        weights,
+        #[cfg(feature = "cpu")]
+        instructions: instructions(settings),
+    })
 }
 
 /// Where and in which number format the model computes.
 fn arithmetic(settings: &BurnSettings) -> String {
     match settings.device {
+        #[cfg(feature = "cpu")]
+        DeviceChoice::Cpu => cpu_arithmetic(instructions(settings)),
+        #[cfg(not(feature = "cpu"))]
         DeviceChoice::Cpu => format!("cpu, {}", settings.dtype.name()),
         DeviceChoice::Cuda(ordinal) => format!("cuda:{ordinal}, {}", settings.dtype.name()),
     }
+}
+
+/// The instructions that a model in bf16 on CPU uses.
+#[cfg(feature = "cpu")]
+fn instructions(settings: &BurnSettings) -> Option<Instructions> {
+    let half = (settings.device, settings.dtype) == (DeviceChoice::Cpu, NumberFormat::Bf16);
+    Instructions::best().filter(|_| half)
 }
 
 fn matryoshka(settings: &BurnSettings, full: usize) -> Result<Vec<usize>, LoadError> {
@@ -123,13 +168,15 @@ fn place(
             let network = Network::upload::<Fused>(host, pair_types, &device);
             Ok(Weights::Cpu(Box::new(network)))
         }
+        #[cfg(feature = "cpu")]
+        (DeviceChoice::Cpu, NumberFormat::Bf16) => {
+            let device = burn_flex::FlexDevice;
+            let network = Network::upload::<Fused<Bf16>>(host, pair_types, &device);
+            Ok(Weights::Cpu(Box::new(network)))
+        }
         #[cfg(feature = "cuda")]
         (DeviceChoice::Cuda(ordinal), dtype) => {
             Ok(Weights::Cuda { ordinal, dtype, pair_types, host: Arc::new(host) })
-        }
-        #[cfg(feature = "cpu")]
-        (DeviceChoice::Cpu, dtype) => {
-            Err(LoadError::unsupported("settings", "dtype", dtype.name(), "f32 on cpu"))
         }
         #[allow(unreachable_patterns)]
         (device, _) => {
@@ -183,7 +230,9 @@ impl Model for BurnModel {
             #[cfg(feature = "cpu")]
             Weights::Cpu(network) => {
                 let network = (**network).clone();
-                let encoder = crate::encoder::cpu::CpuEncoder::new(network, card, options.threads)?;
+                let instructions = self.instructions;
+                let encoder =
+                    crate::encoder::cpu::CpuEncoder::new(network, card, options, instructions)?;
                 Ok(Box::new(encoder))
             }
             #[cfg(feature = "cuda")]

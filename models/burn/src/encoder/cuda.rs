@@ -33,7 +33,10 @@ pub(crate) fn open(
     probe(ordinal)?;
     let device = CudaDevice::new(ordinal);
     match dtype {
-        NumberFormat::F32 => upload::<Cuda<f32>>(host, pair_types, &device, card),
+        // Settled before a model is opened.
+        NumberFormat::F32 | NumberFormat::Auto => {
+            upload::<Cuda<f32>>(host, pair_types, &device, card)
+        }
         NumberFormat::F16 => upload::<Cuda<f16>>(host, pair_types, &device, card),
         NumberFormat::Bf16 => upload::<Cuda<bf16>>(host, pair_types, &device, card),
     }

@@ -6,7 +6,8 @@ use burn_flex::Flex;
 use burn_tensor::Tensor;
 use pulp::Arch;
 
-use super::{Block, Fused, View, arithmetic, multiply, storage, tensor, values, wrap};
+use super::matrix::{Block, View, multiply};
+use super::{Format, Fused, arithmetic, storage, tensor, values, wrap};
 use crate::config::decoder::Heads;
 use crate::kernels::decoder::{Angles, DecoderKernels, RmsNorm};
 
@@ -14,7 +15,7 @@ use crate::kernels::decoder::{Angles, DecoderKernels, RmsNorm};
 /// a text and not with its square.
 const QUERIES: usize = 256;
 
-impl DecoderKernels<Flex> for Fused {
+impl<F: Format> DecoderKernels<Flex> for Fused<F> {
     fn rms_norm(&self, x: Tensor<Flex, 2>, norm: &RmsNorm<Flex>) -> Tensor<Flex, 2> {
         let [_, columns] = x.dims();
         let mut x = storage(x);
