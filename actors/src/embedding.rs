@@ -7,6 +7,7 @@ mod fleet;
 mod handle;
 mod messages;
 mod metrics;
+mod read;
 mod records;
 mod remote;
 mod replica;

@@ -54,6 +54,9 @@ pub fn router(edge: Edge) -> Router {
         .route("/v1/models", only("GET", get(embedding::openai::models)))
         .route("/v1/models/{*model}", only("GET", get(embedding::openai::model)))
         .route("/embed", only("POST", post(embedding::tei::embed)))
+        .route("/embed_sparse", only("POST", post(embedding::sparse::embed_sparse)))
+        .route("/rerank", only("POST", post(embedding::rerank::tei)))
+        .route("/v1/rerank", only("POST", post(embedding::rerank::rerank)))
         .route("/tokenize", only("POST", post(embedding::tei::tokenize)))
         .route("/v1/cluster", only("GET", get(cluster::status)))
         .route(

@@ -3,9 +3,12 @@
 mod body;
 mod embeddings;
 mod identity;
+mod images;
 mod invalid;
 mod quotas;
+mod ranks;
 mod secrets;
+mod sparse;
 mod status;
 mod strain;
 mod tei;

@@ -10,13 +10,16 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use headwater_actors::embedding::{EmbedCall, Embedded, ModelCard, OutputFormat, Pool, Quantised};
+use headwater_actors::embedding::{
+    EmbedCall, Embedded, ModelCard, OutputFormat, Pool, Quantised, Task,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::input::InputField;
 use super::{
-    check_dimensions, check_format, check_purpose, embed, find_model, name_server, render,
+    check_dimensions, check_format, check_purpose, check_task, embed, find_model, name_server,
+    render,
 };
 use crate::body::read_json;
 use crate::error::{ApiError, Shape};
@@ -91,6 +94,7 @@ pub(crate) async fn embeddings(
 async fn answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiError> {
     let request: EmbeddingsRequest = read_json(body, &edge.settings).await?;
     let model = find_model(edge, grant, &request.model)?;
+    check_task(&model, Task::Embed)?;
     let format = check_format(request.encoding_format.as_deref())?;
     let dimensions = check_dimensions(&model, request.dimensions)?;
     let purpose = check_purpose("input_type", request.input_type.as_deref())?;
@@ -167,6 +171,8 @@ fn describe(card: &ModelCard) -> Value {
         "created": 0,
         "owned_by": "headwater",
         "model_version": card.fingerprint,
+        "task": card.task.name(),
+        "images": card.images,
         "dimensions": card.dimensions,
         "matryoshka_dimensions": super::places(&card.matryoshka_dimensions),
         "max_tokens": card.max_tokens,

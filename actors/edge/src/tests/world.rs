@@ -10,6 +10,7 @@ use headwater_actors::embedding::{
     BatchSettings, EmbeddingFleet, EmbeddingMetrics, EmbeddingSettings, InputLimits, ServedModel,
     start,
 };
+use headwater_models::Model;
 use headwater_models::double::DoubleModel;
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
@@ -43,11 +44,18 @@ pub(super) struct Setup {
     pub(super) queue_tokens: usize,
     pub(super) request_timeout_ms: u64,
     pub(super) body_timeout_ms: u64,
+    /// Models beside the two that are always there.
+    pub(super) others: Vec<DoubleModel>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { queue_tokens: 10_000, request_timeout_ms: 60_000, body_timeout_ms: 60_000 }
+        Setup {
+            queue_tokens: 10_000,
+            request_timeout_ms: 60_000,
+            body_timeout_ms: 60_000,
+            others: Vec::new(),
+        }
     }
 }
 
@@ -70,7 +78,9 @@ impl World {
             threads: 1,
             batch: batch.clone(),
         };
-        let models = vec![served(&plain, "ada"), served(&nested, "babbage")];
+        let mut models = vec![served(&plain, "ada"), served(&nested, "babbage")];
+        let alias = |model: &DoubleModel| format!("{}-alias", model.card().name);
+        models.extend(setup.others.iter().map(|model| served(model, &alias(model))));
         let settings = EmbeddingSettings {
             queue_tokens: setup.queue_tokens,
             request_timeout_ms: setup.request_timeout_ms,

@@ -38,3 +38,6 @@ pub(crate) trait DecoderKernels<B: Backend>: Kernels<B> {
     /// `silu(a) · b` of the first and the second half of each row, with `silu(x) = x · σ(x)`.
     fn silu_gate(&self, x: Tensor<B, 2>) -> Tensor<B, 2>;
 }
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests;
