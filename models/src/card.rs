@@ -32,7 +32,8 @@ pub enum Task {
     /// One dense vector of `dimensions` numbers.
     #[default]
     Embed,
-    /// One score for a pair of texts, as a vector of 1 number: the higher, the more relevant.
+    /// One score for a pair of texts, as a vector of 1 number: the higher, the more relevant. It
+    /// is the raw logit; whoever wants a number between 0 and 1 applies the sigmoid.
     Rerank,
     /// One weight for each word of the vocabulary, most of them 0, as a vector of
     /// `vocabulary` numbers (SPLADE).

@@ -82,6 +82,9 @@ pub fn open(settings: &BurnSettings) -> Result<BurnModel, LoadError> {
     let tokenizer_bytes = folder.bytes(TOKENIZER)?;
     let vocabulary = config.vocabulary();
     let tokenizer = ModelTokenizer::parse(&tokenizer_bytes, vocabulary)?;
+    if usage.task == Task::Rerank {
+        tokenizer.check_pairs()?;
+    }
     let (preprocessing, preprocessing_bytes) = match &config {
         NetworkConfig::Clip(config) => {
             let bytes = folder.bytes(PREPROCESSING)?;

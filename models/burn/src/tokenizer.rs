@@ -12,7 +12,8 @@ pub(crate) struct ModelTokenizer {
     /// Special tokens that the model puts before and after one text.
     before: Vec<u32>,
     after: Vec<u32>,
-    pair: PairFrame,
+    /// Or why there is none, which only a cross-encoder minds.
+    pair: Result<PairFrame, LoadError>,
 }
 
 /// Special tokens of a pair of texts.
@@ -52,13 +53,19 @@ impl ModelTokenizer {
         }
         let (before, after) = (&framed.get_ids()[..word], &framed.get_ids()[end..]);
         let (before, after) = (before.to_vec(), after.to_vec());
-        let pair = PairFrame::read(&tokenizer)?;
+        let pair = PairFrame::read(&tokenizer);
         Ok(ModelTokenizer { before, after, pair, tokenizer, vocabulary })
     }
 
     /// Whether the second text of a pair is told by its token type.
     pub(crate) fn pair_types(&self) -> bool {
-        self.pair.typed
+        self.pair.as_ref().is_ok_and(|pair| pair.typed)
+    }
+
+    /// # Errors
+    /// [`LoadError::Malformed`] when pairs of texts cannot be read.
+    pub(crate) fn check_pairs(&self) -> Result<(), LoadError> {
+        self.pair.as_ref().map(|_| ()).map_err(LoadError::clone)
     }
 
     /// Both texts in one frame. The longer text loses its tail first, as the strategy
@@ -72,7 +79,9 @@ impl ModelTokenizer {
         let first = self.tokenizer.encode_fast(first, false).map_err(refused)?;
         let second = self.tokenizer.encode_fast(second, false).map_err(refused)?;
         let (first, second) = (first.get_ids(), second.get_ids());
-        let PairFrame { before, between, after, typed: _ } = &self.pair;
+        let pair = self.pair.as_ref();
+        let PairFrame { before, between, after, typed: _ } =
+            pair.map_err(|error| TokenizeError::Refused(error.to_string()))?;
         let special = before.len() + between.len() + after.len();
         let whole_length = first.len() + second.len() + special;
         let room = room(limit, special, first.len() + second.len())?;

@@ -27,7 +27,7 @@ TEXTS = [
     "The cat sat on the mat.",
     "東京は日本の首都です。",
     "検索エンジンのための文章の埋め込み、ﾃｽﾄ。",
-    "Wie spät ist es in Zürich?",
+    "Wo liegt Zürich, und wie groß?",
     "Сколько времени? Τι ώρα είναι;",
     "house 42: \"river\" (query)",
     "passage " * 60,
