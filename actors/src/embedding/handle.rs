@@ -248,14 +248,18 @@ impl ModelHandle {
         let limits = &self.settings.limits;
         check_count(inputs.count(), limits).map_err(EmbedError::Input)?;
         inputs.check(self.card())?;
-        let _decoder = match inputs {
+        let decoder = match inputs {
             Inputs::Images(_) => DECODERS.acquire().await.ok(),
             _ => None,
         };
         let model = Arc::clone(&self.model);
-        let work_bytes = inputs.bytes();
-        let work = move || read(&*model, inputs, purpose);
-        let read = off_thread(work_bytes, work).await??;
+        let bytes = inputs.bytes();
+        let work = move || {
+            // Held until the work is done, even when the caller has left.
+            let _decoder = decoder;
+            read(&*model, inputs, purpose)
+        };
+        let read = off_thread(bytes, work).await??;
         check_read(&read, truncate, self.card(), limits).map_err(EmbedError::Input)?;
         Ok(read)
     }

@@ -42,7 +42,7 @@ pub(crate) struct HostNorm {
 /// All weights of one network, converted to f32.
 #[derive(Debug, Clone)]
 pub(crate) enum HostNetwork {
-    Bert(BertConfig, HostWeights),
+    Bert(BertConfig, Box<HostWeights>),
     Decoder(DecoderConfig, HostDecoder),
     Clip(ClipConfig, Box<HostClip>),
 }
@@ -62,7 +62,7 @@ impl HostNetwork {
             .map_err(|error| LoadError::malformed(TENSORS, "header", error.to_string()))?;
         match config {
             NetworkConfig::Bert(config) => {
-                let weights = HostWeights::parse(&file, &config, words)?;
+                let weights = Box::new(HostWeights::parse(&file, &config, words)?);
                 Ok(HostNetwork::Bert(config, weights))
             }
             NetworkConfig::Decoder(config) => {

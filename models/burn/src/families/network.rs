@@ -27,7 +27,7 @@ impl<B: Backend> Network<B> {
     ) -> Self {
         match host {
             HostNetwork::Bert(config, weights) => {
-                Network::Bert(Bert::upload::<K>(weights, &config, pair_types, device))
+                Network::Bert(Bert::upload::<K>(*weights, &config, pair_types, device))
             }
             HostNetwork::Decoder(config, weights) => {
                 Network::Decoder(Decoder::upload::<K>(weights, &config, device))

@@ -3,5 +3,6 @@
 mod families;
 mod loading;
 mod minilm;
+mod refusals;
 mod support;
 mod tiny;
