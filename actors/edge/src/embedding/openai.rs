@@ -110,7 +110,7 @@ fn respond(
     dimensions: usize,
     format: OutputFormat,
 ) -> Response {
-    let Embedded { vectors, tokens, truncated, served_by } = embedded;
+    let Embedded { vectors, tokens, truncated, served_by, cached: _ } = embedded;
     let total_tokens = tokens.iter().sum();
     let object = |(index, vector): (usize, Vec<f32>)| EmbeddingObject {
         object: "embedding",
