@@ -68,6 +68,9 @@ pub fn router(edge: Edge) -> Router {
             ),
         )
         .route("/embed", only("POST", post(embedding::tei::embed)))
+        .route("/embed_sparse", only("POST", post(embedding::sparse::embed_sparse)))
+        .route("/rerank", only("POST", post(embedding::rerank::tei)))
+        .route("/v1/rerank", only("POST", post(embedding::rerank::rerank)))
         .route("/tokenize", only("POST", post(embedding::tei::tokenize)))
         .route("/v1/cluster", only("GET", get(cluster::status)))
         .route(

@@ -22,7 +22,7 @@ pub use chunk::{Chunk, ChunkProblem, ChunkSettings, Split, chunk_id, normalised,
 pub use dispatch::Dispatcher;
 pub use duplicate::{BANDS, Fingerprint, NEAR_BITS, SIMILAR_BITS, bands, distance, fingerprint};
 pub use effects::{BatchId, Effect, Failure, ItemId, ReplicaIndex, RequestId};
-pub use input::{InputProblem, check_count, check_ids, check_length, check_text};
+pub use input::{InputProblem, check_count, check_ids, check_length, check_text, check_total};
 pub use output::{OutputFormat, shorten};
 pub use pool::Pool;
 pub use queue::{Item, Queue};

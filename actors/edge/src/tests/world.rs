@@ -11,6 +11,7 @@ use headwater_actors::embedding::{
     EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader, ModelPools, NodePools, Opening,
     ServedModel, start,
 };
+use headwater_models::Model;
 use headwater_models::double::DoubleModel;
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
@@ -53,6 +54,8 @@ pub(super) struct Setup {
     pub(super) cache_bytes: u64,
     /// Vectors that `int8` is calibrated by.
     pub(super) calibration_sample: usize,
+    /// Models beside the two that are always there.
+    pub(super) others: Vec<DoubleModel>,
 }
 
 impl Default for Setup {
@@ -63,6 +66,7 @@ impl Default for Setup {
             body_timeout_ms: 60_000,
             cache_bytes: 0,
             calibration_sample: 4096,
+            others: Vec::new(),
         }
     }
 }
@@ -87,7 +91,9 @@ impl World {
             batch: batch.clone(),
             pools: ModelPools::borrowing(0),
         };
-        let models = vec![served(&plain, "ada"), served(&nested, "babbage")];
+        let mut models = vec![served(&plain, "ada"), served(&nested, "babbage")];
+        let alias = |model: &DoubleModel| format!("{}-alias", model.card().name);
+        models.extend(setup.others.iter().map(|model| served(model, &alias(model))));
         let settings = EmbeddingSettings {
             queue_tokens: setup.queue_tokens,
             request_timeout_ms: setup.request_timeout_ms,
