@@ -1,6 +1,6 @@
 //! Inner products and Hamming distances, with the widest instructions that the chip has.
 //!
-//! Sums run in [`LANES`] separate lanes that are added up in one order, without fused
+//! Sums run in 32 separate lanes that are added up in one order, without fused
 //! multiply-add: a score has the same bits on every machine.
 
 use half::f16;
