@@ -17,12 +17,20 @@ const RESTARTS: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) slab: Slab,
+    /// Over the slab's slots; goes when they change.
+    #[cfg(feature = "usearch")]
+    pub(crate) graph: Option<Arc<crate::graph::Graph>>,
     next: Next,
 }
 
 impl Index {
     fn new(space: &Space) -> Self {
-        Index { slab: Slab::new(space, None), next: Next::START }
+        Index {
+            slab: Slab::new(space, None),
+            #[cfg(feature = "usearch")]
+            graph: None,
+            next: Next::START,
+        }
     }
 
     /// Whether it holds all that was seen at the glance.
@@ -44,7 +52,19 @@ impl Index {
             }
         }
         self.next = next;
-        if self.slab.is_sparse() { self.slab.compact() } else { Ok(()) }
+        if self.slab.is_sparse() {
+            self.drop_graph();
+            self.slab.compact()?;
+        }
+        Ok(())
+    }
+
+    /// Ahead of what changes the slots.
+    fn drop_graph(&mut self) {
+        #[cfg(feature = "usearch")]
+        {
+            self.graph = None;
+        }
     }
 }
 
@@ -53,13 +73,22 @@ impl Index {
 pub(crate) struct Open {
     name: String,
     pub(crate) incarnation: u64,
-    index: Arc<RwLock<Index>>,
+    pub(crate) index: Arc<RwLock<Index>>,
+    /// Whether a task puts slots into the graph.
+    #[cfg(feature = "usearch")]
+    pub(crate) is_growing: std::sync::atomic::AtomicBool,
 }
 
 impl Open {
     pub(crate) fn new(space: &Space, incarnation: u64) -> Self {
         let index = Arc::new(RwLock::new(Index::new(space)));
-        Open { name: space.name.clone(), incarnation, index }
+        Open {
+            name: space.name.clone(),
+            incarnation,
+            index,
+            #[cfg(feature = "usearch")]
+            is_growing: Default::default(),
+        }
     }
 
     /// The index with everything that was seen at the glance; `None` when the space is gone.
@@ -92,6 +121,7 @@ impl Open {
                 Step::Read { known, changes, next } => {
                     if index.lacks_calibration(known.is_calibrated) {
                         let calibration = calibration(retry, &self.name).await?;
+                        index.drop_graph();
                         index.slab.calibrate(calibration)?;
                     }
                     index.apply(changes, next)?;

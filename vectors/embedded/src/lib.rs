@@ -7,12 +7,17 @@
 //! before it began, on whatever node. Large calls are split into several transactions, each of
 //! which happens whole.
 //!
-//! **Exact.** Up to [`EmbeddedVectorsSettings::exact_records_max`] records a search looks at every
-//! vector. Scores are always those of the vectors as they are kept.
+//! **Exact or by a graph.** Up to [`EmbeddedVectorsSettings::exact_records_max`] records a search
+//! looks at every vector, and so it does in binary spaces of any size and under filters that few
+//! records pass. Else it asks a graph (HNSW, in half precision, by `usearch`) which a task of
+//! tokio's fills in the background, and looks at every vector that is not in it yet: a search
+//! never misses what is new. Without the feature `usearch`, and outside tokio, every search is
+//! exact. Scores are always those of the vectors as they are kept.
 //!
 //! **Memory.** A searched space takes, for each record, the bytes of its number format, its
-//! fields, and about 150 bytes; up to half as much again for records that changed and are not
-//! compacted yet. It is given back when the space is dropped.
+//! fields, and about 150 bytes; with a graph 2 bytes more for each component and about 200; and up
+//! to half as much again for records that changed and are not compacted yet. It is given back
+//! when the space is dropped.
 //!
 //! **Limits.** A name has at most [`NAME_BYTES_MAX`] bytes, a vector [`DIMENSIONS_MAX`]
 //! components, and a record with its fields 100,000 bytes, which is the store's limit for a value.
@@ -20,6 +25,8 @@
 mod best;
 mod calibrate;
 mod failure;
+#[cfg(feature = "usearch")]
+mod graph;
 mod index;
 mod keys;
 mod records;

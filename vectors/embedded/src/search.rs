@@ -37,6 +37,13 @@ impl EmbeddedSink {
             query.check(&glance.known.space)?;
             let open = self.open(&glance.known).await?;
             if let Some(index) = open.reach(self.retry(), &glance).await.map_err(of_store)? {
+                #[cfg(feature = "usearch")]
+                {
+                    crate::graph::grow(&open, self.settings().exact_records_max);
+                    let few = self.settings().exact_records_max;
+                    return crate::graph::find(index, query, few).await;
+                }
+                #[cfg(not(feature = "usearch"))]
                 return find(&index, query).await;
             }
         }
@@ -44,7 +51,8 @@ impl EmbeddedSink {
     }
 }
 
-async fn find(index: &Index, query: &SearchQuery) -> Result<Vec<Hit>, SinkError> {
+/// The nearest of all vectors.
+pub(crate) async fn find(index: &Index, query: &SearchQuery) -> Result<Vec<Hit>, SinkError> {
     let slab = &index.slab;
     let scorer = slab.scorer(&query.vector)?;
     let found = scan(slab, 0, &scorer, query).await?;
@@ -52,7 +60,7 @@ async fn find(index: &Index, query: &SearchQuery) -> Result<Vec<Hit>, SinkError>
 }
 
 /// The best of all slots from `begin` on, by the scan's own score.
-async fn scan(
+pub(crate) async fn scan(
     slab: &Slab,
     begin: usize,
     scorer: &Scorer,
@@ -72,7 +80,7 @@ async fn scan(
 }
 
 /// The best of the found ones by their exact scores.
-fn hits(
+pub(crate) fn hits(
     slab: &Slab,
     found: Vec<Found>,
     scorer: &Scorer,

@@ -171,6 +171,13 @@ impl Slab {
         }
     }
 
+    /// The components of a slot's vector as they are kept.
+    #[cfg(feature = "usearch")]
+    pub(crate) fn components(&self, slot: u32) -> Result<Vec<f32>, StoreError> {
+        let stored = self.stored(slot);
+        stored.components(self.space.dimensions, self.calibration.as_ref()).map_err(damaged)
+    }
+
     /// The record in a slot; `None` when it is dead.
     pub(crate) fn record(&self, slot: u32) -> Result<Option<Record>, StoreError> {
         let Some(document) = self.documents[slot as usize].clone() else { return Ok(None) };
