@@ -156,7 +156,8 @@ pub(super) fn ids(records: &[Record]) -> Vec<RecordId> {
 /// A violation unless a component, drawn from ±1, came back as far as the format can keep it.
 pub(super) fn check_kept(format: NumberFormat, found: &Record, written: &Record) -> Outcome {
     let fits = |is: f32, was: f32| match format {
-        NumberFormat::F32 => is == was,
+        // A sink may keep length and direction apart.
+        NumberFormat::F32 => (is - was).abs() <= 1e-6,
         NumberFormat::F16 => (is - was).abs() <= 1.0 / 2048.0,
         // Half a step, and what a calibration by a sample cuts off at the ends.
         NumberFormat::I8 => (is - was).abs() <= 1.0 / 255.0 + 0.03,
@@ -173,4 +174,18 @@ pub(super) fn check_kept(format: NumberFormat, found: &Record, written: &Record)
     let mut found = found.clone();
     found.vector.clone_from(&written.vector);
     super::same("what stands beside the vector", &found, written)
+}
+
+/// A violation unless these records came back, in this order.
+pub(super) fn check_all(what: &str, found: &[Record], written: &[Record]) -> Outcome {
+    super::same(&format!("the ids of {what}"), ids(found), ids(written))?;
+    for (found, written) in found.iter().zip(written) {
+        check_kept(NumberFormat::F32, found, written)?;
+    }
+    Ok(())
+}
+
+/// Whether two vectors are the same but for rounding.
+pub(super) fn is_near(left: &[f32], right: &[f32]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(l, r)| (l - r).abs() <= 1e-6)
 }

@@ -1,6 +1,6 @@
 //! Searching.
 
-use super::data::{Case, DIMENSIONS, id, ids, nearest, query, record, records};
+use super::data::{Case, DIMENSIONS, id, ids, is_near, nearest, query, record, records};
 use super::{Outcome, is_request, is_version, refused, same, told};
 use crate::{
     Filter, HITS_MAX, Hit, Metric, NumberFormat, Record, RecordId, SearchQuery, Space, Value,
@@ -198,7 +198,7 @@ pub(super) async fn a_search_sees_every_earlier_call(case: &Case<'_>) -> Outcome
         let moved = Record { vector: draw.vector(DIMENSIONS), ..one.clone() };
         case.upsert(&name, std::slice::from_ref(&moved)).await?;
         let hits = case.search(&name, &query).await?;
-        let is_there = hits.iter().any(|hit| hit.record.vector == one.vector);
+        let is_there = hits.iter().any(|hit| is_near(&hit.record.vector, &one.vector));
         same("whether the old vector is found", is_there, false)?;
         case.sink.delete(&name, &[one.id]).await.map_err(told("delete"))?;
         let moved = SearchQuery { vector: moved.vector, limit: 50, ..query };
