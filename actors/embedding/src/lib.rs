@@ -6,6 +6,7 @@ mod dispatch;
 mod effects;
 mod input;
 mod output;
+pub mod plan;
 mod pool;
 mod queue;
 mod settings;
