@@ -232,7 +232,9 @@ def window_counts(found, file, window, overlap_percent):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=pathlib.Path, required=True)
-    parser.add_argument("--packages", nargs="+", metavar="NAME=LANGUAGE", help="instead of the list")
+    parser.add_argument(
+        "--packages", nargs="+", metavar="NAME=LANGUAGE", help="instead of the list"
+    )
     parser.add_argument(
         "--characters", type=int, help="a sample of this size at least, spread over all packages"
     )
