@@ -11,8 +11,9 @@ both beside each other (install sentence-transformers and torch for that).
 
 Similarity: Spearman correlation of the pairs' scores with people's, ties ranked by their mean.
 Both texts of a pair are in the format named; binary ones are compared by Hamming distance.
-Retrieval: nDCG@10, gain 4 for "a complete answer" down to 1 for "of minimum interest". The query
-stays in fp32, the documents are in the format named; a document is its title, a space, its text.
+Retrieval: nDCG@10, gain 4 for "a complete answer" (code 1, and -1 which marks the document that a
+query was drawn from) down to 1 for "of minimum interest". The query stays in fp32, the documents
+are in the format named; a document is its title, a space, its text.
 What the API offers (float, base64, int8, ubinary and so on) comes from the API; float16 and
 calibrated int8, which a vector store makes, are made here by its rules: a range for each component
 from least to greatest over a sample of the same set, 256 steps, rounded.
@@ -149,9 +150,11 @@ def read_cranfield(folder):
     gains = {}
     for line in (folder / "cranqrel").read_text().splitlines():
         words = line.split()
-        # Code 1 is the best and -1 marks what is of no use. Queries are told by their order.
-        if len(words) >= 3 and 1 <= int(words[2]) <= 4:
-            gains.setdefault(int(words[0]) - 1, {})[int(words[1]) - 1] = 5 - int(words[2])
+        # Queries are told by their order. Code 1 is the best, 4 the least. Each query has one
+        # document of code -1, the one that it reads as drawn from; that counts as the best.
+        if len(words) >= 3:
+            gain = 4 if int(words[2]) == -1 else 5 - int(words[2])
+            gains.setdefault(int(words[0]) - 1, {})[int(words[1]) - 1] = gain
     return texts, queries, gains
 
 
