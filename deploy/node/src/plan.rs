@@ -48,7 +48,8 @@ pub(crate) struct PlanFlags {
     #[arg(long, group = "throughput")]
     gpu: Option<String>,
     /// Tokens per second that one replica embeds at this length of text.
-    #[arg(long, group = "throughput", alias = "tokens-per-second-per-replica", value_parser = number)]
+    #[arg(long, group = "throughput", alias = "tokens-per-second-per-replica",
+        value_parser = number)]
     tokens_per_second: Option<f64>,
     /// Measure this machine with the configured model; the machine is one replica then.
     #[arg(long, group = "throughput")]
@@ -108,7 +109,12 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let PlanAction::Embedding(flags) = action;
     let model = configured(&flags, settings);
-    let name = flags.model.clone().or_else(|| model.map(|model| model.name.clone()));
+    // Other dimensions than the configured model's are some other model's.
+    let name = match (&flags.model, flags.dimensions.is_some() && !flags.measure) {
+        (Some(name), _) => Some(name.clone()),
+        (None, true) => None,
+        (None, false) => model.map(|model| model.name.clone()),
+    };
     let dimensions = dimensions(&flags, settings, model)?;
     let demand = Demand {
         documents: flags.docs,
