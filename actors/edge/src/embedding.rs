@@ -1,13 +1,14 @@
 //! The embedding routes in OpenAI's shape and in TEI's.
 
 mod input;
+pub(crate) mod manage;
 pub(crate) mod openai;
 pub(crate) mod tei;
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use headwater_actors::embedding::{
-    EmbedCall, Embedded, FleetModel, OutputFormat, Purpose, quantise, shorten,
+    EmbedCall, Embedded, FleetModel, NotOffered, OutputFormat, Purpose,
 };
 use headwater_actors::tenancy::Amounts;
 use serde_json::Value;
@@ -18,19 +19,29 @@ use crate::router::Edge;
 
 /// The model of this name, if it is served and the caller may use it. A name that the
 /// token does not allow is refused before it is looked up, so that a tenant cannot probe
-/// for names. An alias is allowed by its own name or by its model's.
-fn find_model(edge: &Edge, grant: &Grant, name: &str) -> Result<FleetModel, ApiError> {
-    let found = edge.embedding.model(name);
+/// for names. An alias is allowed by its own name or by its model's. Which of an alias's targets
+/// it is hangs on the caller's key, and on the tenant without one.
+fn find_model(
+    edge: &Edge,
+    grant: &Grant,
+    name: &str,
+    key: Option<&str>,
+) -> Result<FleetModel, ApiError> {
+    let found = edge.embedding.find(name, key.unwrap_or(&grant.tenant));
     let allowed =
-        grant.allows(name) || found.as_ref().is_some_and(|model| grant.allows(&model.card().name));
+        grant.allows(name) || found.as_ref().is_ok_and(|model| grant.allows(&model.card().name));
     if !allowed {
         return Err(ApiError::model_not_allowed(name));
     }
-    found.ok_or_else(|| {
-        let cards = edge.embedding.cards();
-        let names = cards.iter().map(|card| card.name.as_str());
-        let known: Vec<&str> = names.filter(|name| grant.allows(name)).collect();
-        ApiError::unknown_model(name, &known)
+    found.map_err(|why| match why {
+        NotOffered::Unknown(_) => {
+            let cards = edge.embedding.cards();
+            let names = cards.iter().map(|card| card.name.as_str());
+            let known: Vec<&str> = names.filter(|name| grant.allows(name)).collect();
+            ApiError::unknown_model(name, &known)
+        }
+        NotOffered::Loading(_) => ApiError::model_loading(&why.to_string()),
+        NotOffered::Draining(_) => ApiError::model_unloading(&why.to_string()),
     })
 }
 
@@ -67,6 +78,15 @@ const SERVED_BY: HeaderName = HeaderName::from_static("x-headwater-served-by");
 fn name_server(response: &mut Response, node: Option<&str>) {
     if let Some(Ok(node)) = node.map(HeaderValue::from_str) {
         response.headers_mut().insert(SERVED_BY, node);
+    }
+}
+
+/// How many of the inputs had their vectors in the cache: `hits/inputs`.
+const CACHE: HeaderName = HeaderName::from_static("x-headwater-cache");
+
+fn name_cached(response: &mut Response, cached: usize, inputs: usize) {
+    if let Ok(value) = HeaderValue::from_str(&format!("{cached}/{inputs}")) {
+        response.headers_mut().insert(CACHE, value);
     }
 }
 
@@ -108,17 +128,6 @@ fn check_format(name: Option<&str>) -> Result<OutputFormat, ApiError> {
         let message = format!("encoding_format is '{name}'; allowed are {allowed}");
         ApiError::invalid("encoding_format", "invalid_field", message)
     })
-}
-
-/// One vector cut to length and brought into its format.
-fn render(
-    mut vector: Vec<f32>,
-    dimensions: usize,
-    format: OutputFormat,
-    normalise: bool,
-) -> headwater_actors::embedding::Quantised {
-    shorten(&mut vector, dimensions, normalise);
-    quantise(vector, format)
 }
 
 /// A list of places as JSON, for answers that name the texts they cut.

@@ -2,10 +2,13 @@
 
 mod body;
 mod embeddings;
+mod formats;
 mod identity;
 mod invalid;
+mod manage;
 mod quotas;
 mod secrets;
+mod signals;
 mod status;
 mod strain;
 mod tei;

@@ -8,11 +8,15 @@ mod dispatch;
 mod duplicate;
 mod effects;
 mod input;
+pub mod mutants;
 mod output;
 pub mod plan;
 mod pool;
 mod queue;
+mod route;
+mod scale;
 mod settings;
+mod slots;
 
 pub use cache::{CacheKey, FULL_PERCENT, Fullness, KeySpace, entry_bytes};
 pub use chunk::{Chunk, ChunkProblem, ChunkSettings, Split, chunk_id, normalised, plan};
@@ -20,10 +24,12 @@ pub use dispatch::Dispatcher;
 pub use duplicate::{BANDS, Fingerprint, NEAR_BITS, SIMILAR_BITS, bands, distance, fingerprint};
 pub use effects::{BatchId, Effect, Failure, ItemId, ReplicaIndex, RequestId};
 pub use input::{InputProblem, check_count, check_ids, check_length, check_text};
-pub use output::{OutputFormat, Quantised, quantise, shorten};
+pub use output::{OutputFormat, shorten};
 pub use pool::Pool;
 pub use queue::{Item, Queue};
-pub use settings::{BatchSettings, InputLimits};
+pub use route::{Alias, AliasProblem, Target};
+pub use scale::{ScaleSettings, Scaler, Signals};
+pub use settings::{BatchSettings, InputLimits, PoolPlan};
 
 #[cfg(test)]
 mod tests;

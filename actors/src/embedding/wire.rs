@@ -98,6 +98,7 @@ enum OutcomeRecord {
         timeout_ms: u64,
     },
     Refused(String),
+    Unloading,
 }
 
 pub(super) fn encode_outcome(
@@ -143,6 +144,7 @@ pub(super) fn encode_outcome(
             OutcomeRecord::Overloaded { retry_after_ms: *retry_after_ms }
         }
         Err(EmbedError::Unavailable) => OutcomeRecord::Unavailable,
+        Err(EmbedError::Unloading) => OutcomeRecord::Unloading,
         Err(EmbedError::TimedOut { timeout_ms }) => {
             OutcomeRecord::TimedOut { timeout_ms: *timeout_ms }
         }
@@ -197,6 +199,7 @@ pub(super) fn decode_outcome(bytes: &[u8]) -> Result<Result<Embedded, EmbedError
             Err(EmbedError::Overloaded { retry_after_ms })
         }
         OutcomeRecord::Unavailable => Err(EmbedError::Unavailable),
+        OutcomeRecord::Unloading => Err(EmbedError::Unloading),
         OutcomeRecord::TimedOut { timeout_ms } => Err(EmbedError::TimedOut { timeout_ms }),
         OutcomeRecord::Refused(why) => Err(EmbedError::Refused(why)),
     })

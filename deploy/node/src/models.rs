@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use headwater_actors::embedding::{BatchSettings, ServedModel};
+use headwater_actors::embedding::{BatchSettings, ModelPools, ServedModel};
 use headwater_models::{Model, Pooling};
 use headwater_models_burn::weights::{self, WeightsSource};
 use headwater_models_burn::{BurnSettings, DeviceChoice, NumberFormat};
@@ -41,6 +41,7 @@ pub(crate) async fn load(settings: &Settings) -> Result<Vec<ServedModel>, Failur
             replicas: model.replica_count(),
             threads: model.thread_count(),
             batch: batch_settings(settings),
+            pools: ModelPools::default(),
         });
     }
     Ok(served)

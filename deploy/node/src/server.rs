@@ -9,8 +9,9 @@ use axum::Router;
 use axum::extract::Request;
 use axum::serve::ListenerExt;
 use headwater_actors::embedding::{
-    self, EmbeddingFleet, EmbeddingHandle, EmbeddingMetrics, EmbeddingSettings, RemoteEmbedding,
-    ServedElsewhere, offer_of, serve_embedding,
+    self, CacheSettings, CalibrationSettings, Calibrations, EmbeddingFleet, EmbeddingHandle,
+    EmbeddingMetrics, EmbeddingSettings, RemoteEmbedding, ServedElsewhere, StoredVectors, offer_of,
+    serve_embedding,
 };
 use headwater_edge::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, router, starting};
 use headwater_storage::retry::Retry;
@@ -22,7 +23,7 @@ use tokio::task::JoinHandle;
 use tower::{ServiceExt, service_fn};
 
 use crate::cluster::{Place, Services};
-use crate::config::Settings;
+use crate::config::{EmbeddingSection, Settings};
 use crate::failure::{Failure, FailureKind};
 use crate::{models, store, token};
 
@@ -116,12 +117,13 @@ impl Node {
         let services = place.start_services(&settings, &store, &mut registry).await?;
         let embedding = start_embedding(&settings, &store, &mut registry).await?;
         let served = ServedElsewhere::default();
+        let calibrations = Calibrations::new(store.clone(), CalibrationSettings::default());
         let fleet = join_fleet(&settings, &place, &embedding, &served);
         let edge = Edge {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),
             gate: gate.clone(),
-            embedding: fleet,
+            embedding: fleet.with_calibrations(calibrations),
             tenancy: services.tenancy.clone(),
             cluster: services.cluster.clone(),
             metrics: EdgeMetrics::register(&mut registry),
@@ -233,9 +235,19 @@ async fn start_embedding(
             texts: section.request_texts,
             tokens: section.request_tokens,
         },
+        cache: cache_settings(section, store),
+        pools: embedding::NodePools::default(),
     };
     let metrics = EmbeddingMetrics::register(registry);
     embedding::start(served, &service, &metrics).await.map_err(Failure::broken)
+}
+
+fn cache_settings(section: &EmbeddingSection, store: &Retry) -> CacheSettings {
+    let own =
+        section.models.iter().filter_map(|model| Some((model.name.clone(), model.cache_bytes?)));
+    let stored_bytes = section.cache_stored_bytes;
+    let stored = (stored_bytes > 0).then(|| StoredVectors::new(store.clone(), stored_bytes));
+    CacheSettings { bytes: section.cache_bytes, by_model: own.collect(), stored }
 }
 
 /// This node's models and, in a cluster, those of the others.
@@ -250,7 +262,8 @@ fn join_fleet(
     }
     let (caller, members) = (place.caller.clone(), place.members.clone());
     let timeout_ms = settings.embedding.request_timeout_ms;
-    let remote = RemoteEmbedding::new(caller.clone(), members, timeout_ms);
+    let ingest_timeout_ms = embedding::NodePools::default().ingest_timeout_ms;
+    let remote = RemoteEmbedding::new(caller.clone(), members, timeout_ms, ingest_timeout_ms);
     caller.runtime().spawn(remote.clone().follow());
     caller.runtime().spawn(serve_embedding(caller.clone(), local.clone(), served.clone()));
     EmbeddingFleet::with_remote(local.clone(), remote)
@@ -258,7 +271,7 @@ fn join_fleet(
 
 /// From now on other nodes may send requests for this node's models.
 fn offer_models(place: &Place, embedding: &EmbeddingHandle) {
-    let offers = embedding.models().map(|model| offer_of(model.card())).collect();
+    let offers = embedding.models().iter().map(|model| offer_of(model.card())).collect();
     place.members.update(|me| me.offers = offers);
     let busy = embedding.clone();
     place.tell_load(move || busy.busy_percent());

@@ -11,7 +11,7 @@ use headwater_actors::embedding::{EmbedCall, Inputs, Piece, Pool};
 use serde::{Deserialize, Serialize};
 
 use super::input::InputField;
-use super::{check_dimensions, check_purpose, find_model, name_server};
+use super::{check_dimensions, check_purpose, find_model, name_cached, name_server};
 use crate::body::read_json;
 use crate::error::{ApiError, Shape};
 use crate::identity::Grant;
@@ -56,7 +56,7 @@ pub(crate) async fn embed(
 async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiError> {
     let request: EmbedRequest = read_json(body, &edge.settings).await?;
     let name = request.model.unwrap_or_else(|| default_model(edge));
-    let model = find_model(edge, grant, &name)?;
+    let model = find_model(edge, grant, &name, None)?;
     let card = model.card();
     if request.normalize.is_some_and(|asked| asked != card.normalise) {
         let message = format!(
@@ -82,7 +82,9 @@ async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response
     for vector in &mut vectors {
         headwater_actors::embedding::shorten(vector, dimensions, card.normalise);
     }
+    let inputs = vectors.len();
     let mut response = axum::Json(vectors).into_response();
+    name_cached(&mut response, embedded.cached, inputs);
     if !embedded.truncated.is_empty() {
         let text = super::places(&embedded.truncated).to_string();
         if let Ok(value) = HeaderValue::from_str(&text) {
@@ -130,13 +132,13 @@ async fn tokenize_answer(
 ) -> Result<Vec<Vec<TokenObject>>, ApiError> {
     let request: TokenizeRequest = read_json(body, &edge.settings).await?;
     let name = request.model.unwrap_or_else(|| default_model(edge));
-    let model = find_model(edge, grant, &name)?;
+    let model = find_model(edge, grant, &name, None)?;
     let Inputs::Texts(texts) = request.inputs.0 else {
         let message = "inputs are token ids already; send a string or a list of strings";
         return Err(ApiError::invalid("inputs", "invalid_field", message.to_owned()));
     };
     let special = request.add_special_tokens.unwrap_or(true);
-    let read = model.pieces(texts, special).await;
+    let read = model.pieces(texts, special, Pool::Query).await;
     let read = read.map_err(|error| ApiError::from_embed(error, "inputs"))?;
     Ok(read.into_iter().map(|pieces| pieces.into_iter().map(token_object).collect()).collect())
 }

@@ -7,8 +7,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use headwater_actors::embedding::{
-    BatchSettings, EmbeddingFleet, EmbeddingMetrics, EmbeddingSettings, InputLimits, ServedModel,
-    start,
+    BatchSettings, CacheSettings, CalibrationSettings, Calibrations, EmbeddingFleet,
+    EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader, ModelPools, NodePools, Opening,
+    ServedModel, start,
 };
 use headwater_models::double::DoubleModel;
 use http_body_util::BodyExt;
@@ -30,6 +31,11 @@ pub(super) const PLAIN: &str = "plain";
 /// 8 dimensions, or 4, or 2; a name with a slash.
 pub(super) const NESTED: &str = "org/nested";
 
+/// A model that is loaded on demand, with a replica of its own for ingest.
+pub(super) const LATER: &str = "org/later";
+/// A model that cannot be loaded.
+pub(super) const BROKEN: &str = "broken";
+
 pub(super) struct World {
     pub(super) router: Router,
     pub(super) gate: Gate,
@@ -43,11 +49,21 @@ pub(super) struct Setup {
     pub(super) queue_tokens: usize,
     pub(super) request_timeout_ms: u64,
     pub(super) body_timeout_ms: u64,
+    /// 0 for no cache.
+    pub(super) cache_bytes: u64,
+    /// Vectors that `int8` is calibrated by.
+    pub(super) calibration_sample: usize,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { queue_tokens: 10_000, request_timeout_ms: 60_000, body_timeout_ms: 60_000 }
+        Setup {
+            queue_tokens: 10_000,
+            request_timeout_ms: 60_000,
+            body_timeout_ms: 60_000,
+            cache_bytes: 0,
+            calibration_sample: 4096,
+        }
     }
 }
 
@@ -69,12 +85,15 @@ impl World {
             replicas: 1,
             threads: 1,
             batch: batch.clone(),
+            pools: ModelPools::borrowing(0),
         };
         let models = vec![served(&plain, "ada"), served(&nested, "babbage")];
         let settings = EmbeddingSettings {
             queue_tokens: setup.queue_tokens,
             request_timeout_ms: setup.request_timeout_ms,
             limits: InputLimits { texts: 4, tokens: 40 },
+            cache: CacheSettings { bytes: setup.cache_bytes, ..CacheSettings::default() },
+            pools: NodePools::default(),
         };
         let mut registry = Registry::default();
         let metrics = EmbeddingMetrics::register(&mut registry);
@@ -87,12 +106,16 @@ impl World {
             default_model: PLAIN.to_owned(),
         };
         let gate = Gate::default();
-        let (tenancy, cluster) = quotas(&mut registry).await;
+        let (tenancy, cluster, store) = quotas(&mut registry).await;
+        let sample = setup.calibration_sample;
+        let calibrating = CalibrationSettings { sample, ..CalibrationSettings::default() };
         let edge = Edge {
             settings: Arc::new(settings),
             authority: Arc::new(Authority::signed(&key)),
             gate: gate.clone(),
-            embedding: EmbeddingFleet::local(embedding),
+            embedding: EmbeddingFleet::local(embedding)
+                .with_loader(loader())
+                .with_calibrations(Calibrations::new(store, calibrating)),
             tenancy,
             cluster,
             metrics: EdgeMetrics::register(&mut registry),
@@ -131,6 +154,24 @@ impl World {
             .find_map(|found| found.strip_prefix(&line))
             .map(|value| value.parse().expect("a number"))
     }
+}
+
+/// Knows one model that is not loaded, and one whose weights are missing.
+fn loader() -> ModelLoader {
+    ModelLoader::new(|name| match name {
+        LATER => Some(Box::pin(async {
+            Ok(ServedModel {
+                model: Arc::new(DoubleModel::new(LATER, 8, 16)),
+                aliases: Vec::new(),
+                replicas: 1,
+                threads: 1,
+                batch: BatchSettings::default(),
+                pools: ModelPools::default(),
+            })
+        }) as Opening),
+        BROKEN => Some(Box::pin(async { Err("there are no weights".to_owned()) })),
+        _ => None,
+    })
 }
 
 pub(super) fn operator_token() -> String {
@@ -200,7 +241,7 @@ impl Answer {
         let body = self.json();
         let message = body["error"]["message"].as_str().expect("a message").to_owned();
         let kind = match status {
-            503 | 504 => "service_unavailable",
+            502..=504 => "service_unavailable",
             429 => "rate_limit_error",
             _ => "invalid_request_error",
         };

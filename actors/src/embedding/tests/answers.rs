@@ -49,7 +49,7 @@ async fn an_alias_names_the_model_and_other_names_none() {
     assert_eq!(name("alias"), name("double"));
     assert!(name("double").is_some());
     assert_eq!(name("other"), None);
-    assert_eq!(service.handle.models().count(), 1);
+    assert_eq!(service.handle.models().len(), 1);
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn inputs_outside_the_limits_are_refused_with_place_and_limit() {
         assert_eq!(within(service.model.embed(call)).await, Err(problem));
     }
     assert_eq!(service.requests("invalid"), count as f64);
-    let too_many = service.model.pieces(vec!["a".to_owned(); 17], true).await;
+    let too_many = service.model.pieces(vec!["a".to_owned(); 17], true, Pool::Query).await;
     let problem = InputProblem::TooManyTexts { given: 17, allowed: 16 };
     assert_eq!(too_many, Err(EmbedError::Input(problem)));
 }
@@ -126,7 +126,11 @@ async fn inputs_outside_the_limits_are_refused_with_place_and_limit() {
 #[tokio::test]
 async fn token_ids_are_embedded_like_the_text_they_stand_for() {
     let service = Service::start(double(), 1, batching(), limits()).await;
-    let pieces = service.model.pieces(vec!["some words".to_owned()], false).await.expect("reads");
+    let pieces = service
+        .model
+        .pieces(vec!["some words".to_owned()], false, Pool::Query)
+        .await
+        .expect("reads");
     let ids = pieces[0].iter().map(|piece| piece.id).collect();
     let call = EmbedCall {
         inputs: Inputs::Tokens(vec![ids]),
@@ -163,7 +167,7 @@ async fn tokens_inside_never_pass_the_queue_and_the_rest_is_told_when_to_come_ba
     let text = "a b c d e";
     let tasks: Vec<_> = (0..20).map(|_| service.spawn(text)).collect();
     super::service::until(|| service.requests("overloaded") == 13.0).await;
-    assert_eq!(service.model.permits.available_permits(), 1);
+    assert_eq!(service.model.permits(Pool::Query).available_permits(), 1);
     model.open_gate();
     let mut answered = 0;
     for task in tasks {

@@ -60,6 +60,8 @@ impl Peer {
         }
         // All ahead of the subcommand: behind it, --set replaces what stands before.
         command.args(["--set", "storage.engine=memory", "--set", "log.level=error"]);
+        // The baseline computes every text, and so does this one.
+        command.args(["--set", "embedding.cache_bytes=0"]);
         command.arg("serve").arg("--listen").arg(address.to_string());
         let data_dir = crate::config::data_dir(settings)?;
         command.arg("--data-dir").arg(data_dir);

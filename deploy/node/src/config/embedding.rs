@@ -25,6 +25,11 @@ pub struct EmbeddingSection {
     pub batch_timeout_ms: u64,
     /// By how much a row may be shorter than the longest of its batch, in percent.
     pub padding_percent: usize,
+    /// Most memory for a model's cached vectors, in bytes; 0 turns the cache off.
+    pub cache_bytes: u64,
+    /// Most bytes of the store for each model version's cached vectors, which all nodes share; 0
+    /// keeps none there.
+    pub cache_stored_bytes: u64,
     /// The first one answers routes that name no model.
     pub models: Vec<ModelSettings>,
 }
@@ -67,6 +72,8 @@ pub struct ModelSettings {
     pub passage_prefix: String,
     #[serde(default)]
     pub matryoshka_dimensions: Vec<usize>,
+    /// In place of the section's `cache_bytes` for this model.
+    pub cache_bytes: Option<u64>,
 }
 
 /// The model that a node serves when none is named.
@@ -85,6 +92,8 @@ impl Default for EmbeddingSection {
             batch_wait_ms: 0,
             batch_timeout_ms: 60_000,
             padding_percent: 25,
+            cache_bytes: 4 << 30,
+            cache_stored_bytes: 0,
             models: vec![ModelSettings::named(
                 DEFAULT_MODEL,
                 SourceSettings::Package(DEFAULT_PACKAGE.to_owned()),
@@ -110,6 +119,7 @@ impl ModelSettings {
             query_prefix: String::new(),
             passage_prefix: String::new(),
             matryoshka_dimensions: Vec::new(),
+            cache_bytes: None,
         }
     }
 
