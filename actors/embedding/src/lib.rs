@@ -10,6 +10,7 @@ mod effects;
 mod input;
 pub mod mutants;
 mod output;
+pub mod plan;
 mod pool;
 mod queue;
 mod route;

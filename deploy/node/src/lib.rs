@@ -9,6 +9,7 @@ pub mod failure;
 mod logging;
 mod models;
 mod operator;
+mod plan;
 mod progress;
 mod scenario;
 mod secret_file;
