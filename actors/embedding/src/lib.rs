@@ -9,6 +9,7 @@ mod output;
 mod pool;
 mod queue;
 mod settings;
+mod version;
 
 pub use dispatch::Dispatcher;
 pub use effects::{BatchId, Effect, Failure, ItemId, ReplicaIndex, RequestId};
@@ -17,6 +18,7 @@ pub use output::{OutputFormat, Quantised, quantise, shorten};
 pub use pool::Pool;
 pub use queue::{Item, Queue};
 pub use settings::{BatchSettings, InputLimits};
+pub use version::{Build, NewVersion, Policy, Role, Version, VersionProblem, Versions};
 
 #[cfg(test)]
 mod tests;
