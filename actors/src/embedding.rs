@@ -1,6 +1,7 @@
 //! The embedding service's shells: handle, supervisor, model actor, replica actor.
 
 mod actor;
+mod cache;
 mod embedder;
 mod fleet;
 mod handle;
@@ -12,6 +13,7 @@ mod replica;
 mod supervisor;
 mod wire;
 
+pub use cache::CacheSettings;
 pub use embedder::Embedder;
 pub use fleet::{EmbeddingFleet, FleetModel};
 pub use handle::{EmbedCall, EmbedError, Embedded, EmbeddingHandle, Inputs, ModelHandle, Purpose};

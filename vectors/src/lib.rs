@@ -6,14 +6,18 @@
 
 mod filter;
 pub mod memory;
+pub mod products;
+pub mod quantise;
 mod record;
 mod search;
 mod sink;
 
 pub use filter::{Filter, Value};
 pub use record::{Record, RecordId};
-pub use search::{Hit, SearchQuery, similarity};
+pub use search::{HITS_MAX, Hit, SearchQuery, similarity};
 pub use sink::{Sink, SinkError};
 pub use space::{Metric, NumberFormat, Space};
 
 mod space;
+#[cfg(test)]
+mod testing;

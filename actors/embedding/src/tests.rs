@@ -1,5 +1,6 @@
-//! The dispatcher under tables and random histories; input checks and output formats.
+//! The dispatcher under tables and random histories; input checks, cache keys and output formats.
 
+mod cache;
 mod history;
 mod input;
 mod invariants;

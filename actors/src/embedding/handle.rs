@@ -13,6 +13,7 @@ use ractor::ActorRef;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Duration, sleep, timeout};
 
+use super::cache::{Served, VectorCache};
 use super::messages::{ModelMessage, Work};
 use super::metrics::ModelMetrics;
 use super::supervisor::EmbeddingSettings;
@@ -64,6 +65,8 @@ pub struct Embedded {
     pub truncated: Vec<usize>,
     /// The other node that made the vectors; none for this one.
     pub served_by: Option<String>,
+    /// How many of the texts had their vectors in the cache.
+    pub cached: usize,
 }
 
 /// Why a request got no vectors, by what the caller should do.
@@ -148,6 +151,7 @@ pub struct ModelHandle {
     pub(super) actor: watch::Receiver<Option<ActorRef<ModelMessage>>>,
     pub(super) settings: EmbeddingSettings,
     pub(super) metrics: ModelMetrics,
+    pub(super) cache: VectorCache,
 }
 
 impl ModelHandle {
@@ -221,14 +225,21 @@ impl ModelHandle {
     }
 
     async fn try_embed(&self, call: EmbedCall) -> Result<Embedded, EmbedError> {
+        let pool = call.pool;
         let read = self.read(call).await?;
         let tokens: Vec<usize> = read.iter().map(|text| text.ids.len()).collect();
         let truncated = places(&read, TokenIds::truncated);
-        let permit = self.admit(tokens.iter().sum())?;
         let sequence = |text: TokenIds| Sequence::Tokens { ids: text.ids, second: text.second };
         let texts = read.into_iter().map(sequence).collect();
-        let vectors = self.call(texts, permit).await?;
-        Ok(Embedded { vectors, tokens, truncated, served_by: None })
+        let compute = |texts| self.compute(texts);
+        let Served { vectors, cached } = self.cache.serve(pool, texts, compute).await?;
+        Ok(Embedded { vectors, tokens, truncated, served_by: None, cached })
+    }
+
+    /// Vectors that no cache has.
+    async fn compute(&self, texts: Vec<Sequence>) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let permit = self.admit(texts.iter().map(Sequence::tokens).sum())?;
+        self.call(texts, permit).await
     }
 
     async fn read(&self, call: EmbedCall) -> Result<Vec<TokenIds>, EmbedError> {

@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::cache::{CacheMetrics, ModelCacheMetrics};
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByModel {
     model: String,
@@ -35,6 +37,7 @@ pub struct EmbeddingMetrics {
     batch_rows: Family<ByModel, Histogram>,
     queue_wait: Family<ByModel, Histogram>,
     encode: Family<ByModel, Histogram>,
+    cache: CacheMetrics,
 }
 
 fn durations() -> Histogram {
@@ -49,7 +52,9 @@ fn row_counts() -> Histogram {
 impl EmbeddingMetrics {
     /// Makes the families and registers them under `headwater_embedding_*`.
     pub fn register(registry: &mut Registry) -> Self {
+        let group = registry.sub_registry_with_prefix("headwater_embedding");
         let metrics = EmbeddingMetrics {
+            cache: CacheMetrics::register(group),
             requests: Family::default(),
             tokens: Family::default(),
             padded_tokens: Family::default(),
@@ -61,7 +66,6 @@ impl EmbeddingMetrics {
             queue_wait: Family::new_with_constructor(durations),
             encode: Family::new_with_constructor(durations),
         };
-        let group = registry.sub_registry_with_prefix("headwater_embedding");
         group.register(
             "requests",
             "Requests by outcome; left: the client went away first",
@@ -111,6 +115,10 @@ struct Pace {
 }
 
 impl ModelMetrics {
+    pub(super) fn cache(&self) -> ModelCacheMetrics {
+        self.all.cache.for_model(&self.label.model)
+    }
+
     pub(super) fn outcome(&self, outcome: &'static str) {
         let model = self.label.model.clone();
         self.all.requests.get_or_create(&ByOutcome { model, outcome }).inc();

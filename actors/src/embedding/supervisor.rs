@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Duration;
 
 use super::actor::{ModelActor, ModelArguments};
+use super::cache::{CacheSettings, VectorCache};
 use super::handle::{EmbeddingHandle, ModelHandle};
 use super::messages::ModelMessage;
 use super::metrics::EmbeddingMetrics;
@@ -28,6 +29,7 @@ pub struct EmbeddingSettings {
     /// Longest time from a request's arrival to its answer, in ms.
     pub request_timeout_ms: u64,
     pub limits: InputLimits,
+    pub cache: CacheSettings,
 }
 
 /// A model with its share of the machine.
@@ -73,7 +75,14 @@ pub async fn start(
             clock,
         };
         children.push(Child { arguments, slot, actor: None });
+        let cache = VectorCache::new(
+            served.model.card(),
+            &settings.cache,
+            settings.queue_tokens,
+            metrics.cache(),
+        );
         let handle = ModelHandle {
+            cache,
             model: served.model,
             replicas: served.replicas,
             permits: Arc::new(Semaphore::new(settings.queue_tokens)),

@@ -62,6 +62,7 @@ enum OutcomeRecord {
         values: Vec<f32>,
         tokens: Vec<u64>,
         truncated: Vec<u64>,
+        cached: u64,
     },
     NoTexts,
     TooManyTexts {
@@ -109,6 +110,7 @@ pub(super) fn encode_outcome(
             values: embedded.vectors.concat(),
             tokens: embedded.tokens.iter().map(wide).collect(),
             truncated: embedded.truncated.iter().map(wide).collect(),
+            cached: wide(&embedded.cached),
         },
         Err(EmbedError::Input(problem)) => match problem {
             InputProblem::NoTexts => OutcomeRecord::NoTexts,
@@ -155,7 +157,7 @@ pub(super) fn decode_outcome(bytes: &[u8]) -> Result<Result<Embedded, EmbedError
     let narrow = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let input = |problem| Err(EmbedError::Input(problem));
     Ok(match record {
-        OutcomeRecord::Embedded { dimensions, values, tokens, truncated } => {
+        OutcomeRecord::Embedded { dimensions, values, tokens, truncated, cached } => {
             let dimensions = (dimensions as usize).max(1);
             if values.len() != tokens.len() * dimensions {
                 return Err(StoreError::Corrupt("an answer with a row too few".to_owned()));
@@ -165,6 +167,7 @@ pub(super) fn decode_outcome(bytes: &[u8]) -> Result<Result<Embedded, EmbedError
                 tokens: tokens.into_iter().map(narrow).collect(),
                 truncated: truncated.into_iter().map(narrow).collect(),
                 served_by: None,
+                cached: narrow(cached),
             })
         }
         OutcomeRecord::NoTexts => input(InputProblem::NoTexts),

@@ -93,12 +93,9 @@ impl<B: Backend> Bert<B> {
         let mut x = kernels.add_norm(words, positions, &self.norm);
         let plan = kernels.plan(rows, &self.device);
         for layer in &self.layers {
-            let qkv = kernels.linear(x.clone(), &layer.qkv);
-            let context = kernels.attention(qkv, &plan, self.heads);
-            let attended = kernels.linear(context, &layer.attention_output);
-            x = kernels.add_norm(attended, x, &layer.attention_norm);
-            let wide = kernels.gelu(kernels.linear(x.clone(), &layer.intermediate));
-            x = kernels.add_norm(kernels.linear(wide, &layer.output), x, &layer.output_norm);
+            let context = kernels.self_attention(x.clone(), &layer.qkv, &plan, self.heads);
+            x = kernels.linear_add_norm(context, &layer.attention_output, x, &layer.attention_norm);
+            x = kernels.feed_forward(x, &layer.intermediate, &layer.output, &layer.output_norm);
         }
         x
     }
@@ -131,11 +128,9 @@ fn linear<B: Backend, K: Kernels<B>>(parts: &[HostLinear], device: &B::Device) -
     for input in 0..inputs {
         values.extend(stored.iter().map(|row| row[input]));
     }
-    let weight = K::arrange(HostTensor { shape: vec![inputs, outputs], values });
-    let weight = matrix(weight, device);
+    let weight = HostTensor { shape: vec![inputs, outputs], values };
     let bias: Vec<f32> = parts.iter().flat_map(|part| part.bias.values.iter().copied()).collect();
-    let bias = matrix(HostTensor { shape: vec![1, outputs], values: bias }, device);
-    Linear { weight, bias }
+    K::dense(weight, HostTensor { shape: vec![1, outputs], values: bias }, device)
 }
 
 fn norm<B: Backend>(norm: HostNorm, epsilon: f64, device: &B::Device) -> Norm<B> {

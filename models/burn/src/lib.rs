@@ -23,5 +23,7 @@ mod tokenizer;
 pub mod weights;
 
 pub use error::LoadError;
+#[cfg(feature = "cpu")]
+pub use kernels::instructions::Instructions;
 pub use model::{BurnModel, open};
 pub use settings::{BurnSettings, DeviceChoice, NumberFormat, UnknownChoice};

@@ -6,12 +6,14 @@ use headwater_models::{
     EncodeError, Encoder, Model, ModelCard, OpenOptions, Piece, Task, TokenIds, TokenizeError,
 };
 
+#[cfg(feature = "cpu")]
+use crate::Instructions;
 use crate::checkpoint::HostWeights;
 use crate::config::BertConfig;
 use crate::fingerprint::{Files, fingerprint};
 use crate::folder::{CONFIG, Folder, TENSORS, TOKENIZER};
 #[cfg(feature = "cpu")]
-use crate::kernels::fused::Fused;
+use crate::kernels::fused::{Bf16, Fused};
 use crate::sentence::Usage;
 use crate::tokenizer::BertTokenizer;
 use crate::{BurnSettings, DeviceChoice, LoadError, NumberFormat};
@@ -23,6 +25,31 @@ pub struct BurnModel {
     card: ModelCard,
     tokenizer: Arc<BertTokenizer>,
     weights: Weights,
+    /// Instructions of dense layers in bf16.
+    #[cfg(feature = "cpu")]
+    instructions: Option<Instructions>,
+}
+
+#[cfg(feature = "cpu")]
+impl BurnModel {
+    /// This model, sharing its weights, on slower instructions than the best; `None` unless
+    /// it computes on CPU in bf16 and they are available.
+    pub fn on(&self, instructions: Instructions) -> Option<Self> {
+        self.instructions.filter(|_| instructions.available())?;
+        let mut model = self.clone();
+        model.instructions = Some(instructions);
+        model.card.arithmetic = cpu_arithmetic(model.instructions);
+        Some(model)
+    }
+}
+
+/// The part of the card that tells how the CPU computes.
+#[cfg(feature = "cpu")]
+fn cpu_arithmetic(instructions: Option<Instructions>) -> String {
+    match instructions {
+        Some(instructions) => format!("cpu, bf16 on {}", instructions.name()),
+        None => "cpu, f32".to_owned(),
+    }
 }
 
 #[derive(Clone)]
@@ -39,6 +66,7 @@ enum Weights {
 /// # Errors
 /// [`LoadError`] naming the file and the field that is missing, broken or not supported.
 pub fn open(settings: &BurnSettings) -> Result<BurnModel, LoadError> {
+    let settings = &settings.settled()?;
     let folder = Folder::new(&settings.folder);
     let config_bytes = folder.bytes(CONFIG)?;
     let config = BertConfig::parse(&config_bytes)?;
@@ -65,15 +93,31 @@ pub fn open(settings: &BurnSettings) -> Result<BurnModel, LoadError> {
         matryoshka_dimensions,
     };
     let weights = place(settings, &config, host)?;
-    Ok(BurnModel { card, tokenizer: Arc::new(tokenizer), weights })
+    Ok(BurnModel {
+        card,
+        tokenizer: Arc::new(tokenizer),
+        weights,
+        #[cfg(feature = "cpu")]
+        instructions: instructions(settings),
+    })
 }
 
 /// Where and in which number format the model computes.
 fn arithmetic(settings: &BurnSettings) -> String {
     match settings.device {
+        #[cfg(feature = "cpu")]
+        DeviceChoice::Cpu => cpu_arithmetic(instructions(settings)),
+        #[cfg(not(feature = "cpu"))]
         DeviceChoice::Cpu => format!("cpu, {}", settings.dtype.name()),
         DeviceChoice::Cuda(ordinal) => format!("cuda:{ordinal}, {}", settings.dtype.name()),
     }
+}
+
+/// The instructions that a model in bf16 on CPU uses.
+#[cfg(feature = "cpu")]
+fn instructions(settings: &BurnSettings) -> Option<Instructions> {
+    let half = (settings.device, settings.dtype) == (DeviceChoice::Cpu, NumberFormat::Bf16);
+    Instructions::best().filter(|_| half)
 }
 
 fn matryoshka(settings: &BurnSettings, full: usize) -> Result<Vec<usize>, LoadError> {
@@ -103,13 +147,15 @@ fn place(
             let bert = crate::bert::Bert::upload::<Fused>(host, config, &device);
             Ok(Weights::Cpu(Box::new(bert)))
         }
+        #[cfg(feature = "cpu")]
+        (DeviceChoice::Cpu, NumberFormat::Bf16) => {
+            let device = burn_flex::FlexDevice;
+            let bert = crate::bert::Bert::upload::<Fused<Bf16>>(host, config, &device);
+            Ok(Weights::Cpu(Box::new(bert)))
+        }
         #[cfg(feature = "cuda")]
         (DeviceChoice::Cuda(ordinal), dtype) => {
             Ok(Weights::Cuda { ordinal, dtype, config: config.clone(), host: Arc::new(host) })
-        }
-        #[cfg(feature = "cpu")]
-        (DeviceChoice::Cpu, dtype) => {
-            Err(LoadError::unsupported("settings", "dtype", dtype.name(), "f32 on cpu"))
         }
         #[allow(unreachable_patterns)]
         (device, _) => {
@@ -142,8 +188,10 @@ impl Model for BurnModel {
         match &self.weights {
             #[cfg(feature = "cpu")]
             Weights::Cpu(bert) => {
+                let bert = (**bert).clone();
+                let instructions = self.instructions;
                 let encoder =
-                    crate::encoder::cpu::CpuEncoder::new((**bert).clone(), card, options.threads)?;
+                    crate::encoder::cpu::CpuEncoder::new(bert, card, options, instructions)?;
                 Ok(Box::new(encoder))
             }
             #[cfg(feature = "cuda")]

@@ -10,8 +10,9 @@ use prometheus_client::registry::Registry;
 use tokio::time::{sleep, timeout};
 
 use crate::embedding::{
-    BatchSettings, EmbedCall, EmbedError, Embedded, EmbeddingHandle, EmbeddingMetrics,
-    EmbeddingSettings, InputLimits, Inputs, ModelHandle, Pool, Purpose, ServedModel, start,
+    BatchSettings, CacheSettings, EmbedCall, EmbedError, Embedded, EmbeddingHandle,
+    EmbeddingMetrics, EmbeddingSettings, InputLimits, Inputs, ModelHandle, Pool, Purpose,
+    ServedModel, start,
 };
 
 /// Far above what any step takes: reaching it means that the step hangs.
@@ -32,6 +33,8 @@ pub(super) fn limits() -> EmbeddingSettings {
         queue_tokens: 10_000,
         request_timeout_ms: 120_000,
         limits: InputLimits { texts: 16, tokens: 400 },
+        // These texts are few and alike; what a cache does is tested for itself.
+        cache: CacheSettings::off(),
     }
 }
 

@@ -34,7 +34,10 @@ pub(crate) fn open(
     probe(ordinal)?;
     let device = CudaDevice::new(ordinal);
     match dtype {
-        NumberFormat::F32 => upload::<Cuda<f32>>(weights, config, &device, card),
+        // Settled before a model is opened.
+        NumberFormat::F32 | NumberFormat::Auto => {
+            upload::<Cuda<f32>>(weights, config, &device, card)
+        }
         NumberFormat::F16 => upload::<Cuda<f16>>(weights, config, &device, card),
         NumberFormat::Bf16 => upload::<Cuda<bf16>>(weights, config, &device, card),
     }

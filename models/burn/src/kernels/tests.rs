@@ -84,7 +84,7 @@ fn padded_and_packed_kernels_agree_for_every_pooling() {
     for pooling in [Pooling::Cls, Pooling::Mean, Pooling::LastToken] {
         let portable = padded.embed(&Portable, &sequences, pooling).unwrap();
         for threads in [1, 2] {
-            let fused = packed.embed(&Fused { threads }, &sequences, pooling).unwrap();
+            let fused = packed.embed(&Fused::new(threads), &sequences, pooling).unwrap();
             for (portable, fused) in portable.iter().zip(&fused) {
                 assert!((portable - fused).abs() < 2e-5, "{pooling:?}: {portable} and {fused}");
             }
