@@ -13,14 +13,26 @@ pub enum Mutant {
     LeaverKeepsShare,
     /// An owner's transaction proves who it is, and not in which epoch.
     EpochNotCompared,
+    /// A build switches before all chunks are copied and checked.
+    SwitchUnchecked,
+    /// A build's switch proves neither its lease nor that it is still that build.
+    SwitchUnfenced,
+    /// Documents are written into the serving version alone.
+    OnlyServingWritten,
+    /// Queries are embedded with the version being built and looked up in the serving one.
+    QueryOfNewModel,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 4] = [
+    pub const ALL: [Mutant; 8] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
         Mutant::EpochNotCompared,
+        Mutant::SwitchUnchecked,
+        Mutant::SwitchUnfenced,
+        Mutant::OnlyServingWritten,
+        Mutant::QueryOfNewModel,
     ];
 }
 

@@ -17,6 +17,7 @@ mod route;
 mod scale;
 mod settings;
 mod slots;
+mod version;
 
 pub use cache::{CacheKey, FULL_PERCENT, Fullness, KeySpace, entry_bytes};
 pub use chunk::{Chunk, ChunkProblem, ChunkSettings, Split, chunk_id, normalised, plan};
@@ -30,6 +31,7 @@ pub use queue::{Item, Queue};
 pub use route::{Alias, AliasProblem, Target};
 pub use scale::{ScaleSettings, Scaler, Signals};
 pub use settings::{BatchSettings, InputLimits, PoolPlan};
+pub use version::{Build, NewVersion, Policy, Role, Version, VersionProblem, Versions};
 
 #[cfg(test)]
 mod tests;

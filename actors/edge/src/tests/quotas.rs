@@ -19,7 +19,7 @@ use headwater_storage::retry::{Retry, RetryPolicy};
 use prometheus_client::registry::Registry;
 use uuid::Uuid;
 
-pub(super) async fn quotas(registry: &mut Registry) -> (TenancyHandle, ClusterHandle, Retry) {
+pub(super) async fn quotas(registry: &mut Registry) -> (TenancyHandle, ClusterHandle, Runtime) {
     let origin = Instant::now();
     let environment = Environment::new(
         move || origin.elapsed().as_millis() as u64,
@@ -57,5 +57,5 @@ pub(super) async fn quotas(registry: &mut Registry) -> (TenancyHandle, ClusterHa
     let handle = TenancyHandle::new(caller, members.clone(), TenancySettings::default(), metrics);
     runtime.spawn(leases.run());
     runtime.spawn(handle.clone().run());
-    (handle, ClusterHandle::new(members, retry.clone(), runtime), retry)
+    (handle, ClusterHandle::new(members, retry, runtime.clone()), runtime)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use headwater_actors::collection::Collections;
 use headwater_actors::embedding::{
     BatchSettings, CacheSettings, CalibrationSettings, Calibrations, EmbeddingFleet,
     EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader, ModelPools, NodePools, Opening,
@@ -13,6 +14,7 @@ use headwater_actors::embedding::{
 };
 use headwater_models::Model;
 use headwater_models::double::DoubleModel;
+use headwater_vectors::memory::MemorySink;
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
@@ -44,6 +46,7 @@ pub(super) struct World {
     pub(super) nested: DoubleModel,
     pub(super) token: String,
     pub(super) operator: String,
+    pub(super) collections: Collections,
 }
 
 pub(super) struct Setup {
@@ -112,23 +115,31 @@ impl World {
             default_model: PLAIN.to_owned(),
         };
         let gate = Gate::default();
-        let (tenancy, cluster, store) = quotas(&mut registry).await;
+        let (tenancy, cluster, runtime) = quotas(&mut registry).await;
         let sample = setup.calibration_sample;
         let calibrating = CalibrationSettings { sample, ..CalibrationSettings::default() };
+        let fleet = EmbeddingFleet::local(embedding)
+            .with_loader(loader())
+            .with_calibrations(Calibrations::new(cluster.store().clone(), calibrating));
+        let collections = Collections::new(
+            runtime,
+            cluster.store().clone(),
+            Arc::new(MemorySink::default()),
+            Arc::new(fleet.clone()),
+        );
         let edge = Edge {
             settings: Arc::new(settings),
             authority: Arc::new(Authority::signed(&key)),
             gate: gate.clone(),
-            embedding: EmbeddingFleet::local(embedding)
-                .with_loader(loader())
-                .with_calibrations(Calibrations::new(store, calibrating)),
+            embedding: fleet,
             tenancy,
             cluster,
+            collections: Some(collections.clone()),
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };
         let (token, operator) = (token_for(&["*"]), operator_token());
-        World { router: router(edge), gate, plain, nested, token, operator }
+        World { router: router(edge), gate, plain, nested, token, operator, collections }
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
