@@ -4,6 +4,7 @@ pub mod caller;
 pub mod cluster;
 pub mod embedding;
 pub mod environment;
+pub mod ingest;
 pub mod mutants;
 pub mod runtime;
 pub mod tenancy;

@@ -13,14 +13,41 @@ pub enum Mutant {
     LeaverKeepsShare,
     /// An owner's transaction proves who it is, and not in which epoch.
     EpochNotCompared,
+    /// An ingest worker works on after its hold has ended.
+    ExpiredHoldWorks,
+    /// An ingest worker's writes do not prove its hold.
+    NoFence,
+    /// A later write of a document does not supersede an earlier one that waits.
+    EarlierWriteRuns,
+    /// Two writes of one document run at a time.
+    DocumentNotLocked,
+    /// A document's counts are added beside the transaction that ends it.
+    CountsApart,
+    /// A document ends before its vectors are written.
+    EndsBeforeVectors,
+    /// A document ends before its chunks are in the store.
+    EndsBeforeChunks,
+    /// Each attempt counts a document's duplicates.
+    AttemptsCountDuplicates,
+    /// What a document's new version dropped stays in the sink.
+    RemovedVectorsStay,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 4] = [
+    pub const ALL: [Mutant; 13] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
         Mutant::EpochNotCompared,
+        Mutant::ExpiredHoldWorks,
+        Mutant::NoFence,
+        Mutant::EarlierWriteRuns,
+        Mutant::DocumentNotLocked,
+        Mutant::CountsApart,
+        Mutant::EndsBeforeVectors,
+        Mutant::EndsBeforeChunks,
+        Mutant::AttemptsCountDuplicates,
+        Mutant::RemovedVectorsStay,
     ];
 }
 

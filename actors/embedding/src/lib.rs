@@ -4,6 +4,7 @@
 
 mod dispatch;
 mod effects;
+pub mod ingest;
 mod input;
 mod output;
 mod pool;
