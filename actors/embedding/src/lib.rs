@@ -2,7 +2,9 @@
 //! is lost. It has no clock, no threads and no I/O: time comes in as `now_ms`, and what
 //! shall happen goes out as [`Effect`]s.
 
+mod chunk;
 mod dispatch;
+mod duplicate;
 mod effects;
 pub mod ingest;
 mod input;
@@ -11,7 +13,9 @@ mod pool;
 mod queue;
 mod settings;
 
+pub use chunk::{Chunk, ChunkProblem, ChunkSettings, Split, chunk_id, normalised, plan};
 pub use dispatch::Dispatcher;
+pub use duplicate::{BANDS, Fingerprint, NEAR_BITS, SIMILAR_BITS, bands, distance, fingerprint};
 pub use effects::{BatchId, Effect, Failure, ItemId, ReplicaIndex, RequestId};
 pub use input::{InputProblem, check_count, check_ids, check_length, check_text};
 pub use output::{OutputFormat, Quantised, quantise, shorten};

