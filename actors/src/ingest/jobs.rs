@@ -84,10 +84,6 @@ pub(super) async fn change(
             if job.state != before {
                 write_job(transaction, &job)?;
             }
-            if let (Some(ended_ms), None) = (before.ended_ms, job.state.ended_ms) {
-                transaction.clear(&ended_key(ended_ms, &key))?;
-                transaction.set(&active_key(job.spec.priority, &key), &[])?;
-            }
             Ok(Some(Ok(job)))
         })
     });
@@ -96,6 +92,22 @@ pub(super) async fn change(
         Some(Err(refusal)) => Err(IngestError::Refused(refusal)),
         Some(Ok(job)) => Ok(job),
     }
+}
+
+/// Lets a job that is done go on, one that is cancelled not; where it stands then.
+pub(super) async fn reopen(
+    transaction: &mut dyn Transaction,
+    key: &JobKey,
+) -> Result<Option<JobState>, StoreError> {
+    let Some(mut job) = read_job(transaction, key).await? else { return Ok(None) };
+    if let Some(ended_ms) = job.state.ended_ms
+        && job.state.revive().is_ok()
+    {
+        write_job(transaction, &job)?;
+        transaction.clear(&ended_key(ended_ms, key))?;
+        transaction.set(&active_key(job.spec.priority, key), &[])?;
+    }
+    Ok(Some(job.state))
 }
 
 /// A tenant's jobs by id, those behind `after` first.

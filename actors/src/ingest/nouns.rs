@@ -7,6 +7,8 @@ use headwater_embedding::ingest::{Counts, JobState, NearDuplicates, Progress, Re
 use headwater_storage::StoreError;
 use headwater_vectors::Value;
 
+use crate::collection::CollectionError;
+
 /// Names a job: the tenant's own id for it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JobKey {
@@ -129,6 +131,8 @@ pub enum IngestError {
     /// Lines are missing, or another client sends documents of the same job.
     #[error("the next line of this job is line {}; send from there on", .received + 1)]
     Gap { received: u64 },
+    #[error(transparent)]
+    Collection(#[from] CollectionError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use headwater_embedding::ingest::{Counts, Lane, Turn};
+use headwater_embedding::ingest::{Counts, JobState, Lane, Turn};
 use headwater_storage::retry::Retry;
 use headwater_storage::{RangeRead, ReadMode, StoreError, Transaction};
 
 use super::holds::Held;
-use super::jobs::{end_turn, read_job};
+use super::jobs::{end_turn, read_job, reopen};
 use super::keys::{
     counts_key, dead_after, dead_key, last_number, task_key, tasks_of, text_of, turns_key,
 };
@@ -264,17 +264,24 @@ async fn end_in(
     }
 }
 
-/// Queues a page of a job's dead letters again, those behind `after`: the last line looked at,
-/// none at the end.
+/// The last line looked at, none at the end; else why not: where the job stands, none without it.
+type Revived = Result<Option<u64>, Option<JobState>>;
+
+/// Queues a page of a job's dead letters again, those behind `after`.
 pub(super) async fn revive(
     retry: &Retry,
     key: &JobKey,
     after: Option<u64>,
-) -> Result<Option<u64>, StoreError> {
+) -> Result<Revived, StoreError> {
     retry
         .write_idempotent(|transaction| {
             let key = key.clone();
             Box::pin(async move {
+                // In one transaction with the first of them, so that the job does not end between.
+                let Some(job) = reopen(transaction, &key).await? else { return Ok(Err(None)) };
+                if job.cancelled {
+                    return Ok(Err(Some(job)));
+                }
                 let read = RangeRead::all(dead_after(&key, after)).limit(REVIVED);
                 let mut last = None;
                 for (dead_key, row) in transaction.range(read).await? {
@@ -291,7 +298,7 @@ pub(super) async fn revive(
                         Counts::of(Lane::Revived, 1).with(Lane::StagedBytes, task.bytes);
                     count(transaction, &key, partition, &counts)?;
                 }
-                Ok(last)
+                Ok(Ok(last))
             })
         })
         .await
