@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod cluster;
+pub mod collection;
 pub mod embedding;
 pub mod environment;
 pub mod ingest;

@@ -12,6 +12,7 @@ mod output;
 mod pool;
 mod queue;
 mod settings;
+mod version;
 
 pub use chunk::{Chunk, ChunkProblem, ChunkSettings, Split, chunk_id, normalised, plan};
 pub use dispatch::Dispatcher;
@@ -22,6 +23,7 @@ pub use output::{OutputFormat, Quantised, quantise, shorten};
 pub use pool::Pool;
 pub use queue::{Item, Queue};
 pub use settings::{BatchSettings, InputLimits};
+pub use version::{Build, NewVersion, Policy, Role, Version, VersionProblem, Versions};
 
 #[cfg(test)]
 mod tests;
