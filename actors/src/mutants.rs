@@ -13,9 +13,7 @@ pub enum Mutant {
     LeaverKeepsShare,
     /// An owner's transaction proves who it is, and not in which epoch.
     EpochNotCompared,
-    /// An ingest worker works on after its hold has ended.
-    ExpiredHoldWorks,
-    /// An ingest worker's writes do not prove its hold.
+    /// An ingest worker works on after its hold has ended, and its writes do not prove the hold.
     NoFence,
     /// A later write of a document does not supersede an earlier one that waits.
     EarlierWriteRuns,
@@ -31,6 +29,8 @@ pub enum Mutant {
     AttemptsCountDuplicates,
     /// What a document's new version dropped stays in the sink.
     RemovedVectorsStay,
+    /// A document goes on although a request for it may still arrive at the sink.
+    LateRequestsForgotten,
 }
 
 impl Mutant {
@@ -39,7 +39,6 @@ impl Mutant {
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
         Mutant::EpochNotCompared,
-        Mutant::ExpiredHoldWorks,
         Mutant::NoFence,
         Mutant::EarlierWriteRuns,
         Mutant::DocumentNotLocked,
@@ -48,6 +47,7 @@ impl Mutant {
         Mutant::EndsBeforeChunks,
         Mutant::AttemptsCountDuplicates,
         Mutant::RemovedVectorsStay,
+        Mutant::LateRequestsForgotten,
     ];
 }
 

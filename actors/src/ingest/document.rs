@@ -2,6 +2,7 @@
 //! and each live version. Every step may be repeated, so a crash anywhere costs only work.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use headwater_embedding::ingest::{Counts, Lane, NearDuplicates};
 use headwater_embedding::{ChunkSettings, chunk_id, plan};
@@ -35,6 +36,8 @@ pub(super) enum Problem {
         reason: String,
         after_ms: u64,
     },
+    /// The sink did not answer. What it was asked for may still happen.
+    SinkDown(String),
     /// The partition belongs to another worker.
     Lost,
 }
@@ -43,7 +46,9 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         match error {
             error if is_lost(&error) => Problem::Lost,
-            StoreError::Limit { .. } | StoreError::Usage(_) => Problem::Permanent(error.to_string()),
+            StoreError::Limit { .. } | StoreError::Usage(_) => {
+                Problem::Permanent(error.to_string())
+            }
             other => Problem::Later { reason: other.to_string(), after_ms: 0 },
         }
     }
@@ -71,6 +76,9 @@ impl From<CollectionError> for Problem {
         match error {
             CollectionError::Store(error) => error.into(),
             CollectionError::Embed { error, .. } => error.into(),
+            CollectionError::Sink(SinkError::Unavailable(_)) => {
+                Problem::SinkDown(error.to_string())
+            }
             CollectionError::Sink(SinkError::Request(_))
             | CollectionError::NoCollection { .. }
             | CollectionError::Invalid { .. } => Problem::Permanent(error.to_string()),
@@ -88,6 +96,8 @@ pub(super) struct Tools {
     pub(super) embedder: Arc<dyn Embedder>,
     pub(super) settings: IngestSettings,
     pub(super) metrics: IngestMetrics,
+    /// Chunks that went while this partition was worked on.
+    pub(super) removed: Arc<AtomicUsize>,
 }
 
 /// A document's chunks and the tokens in them.
@@ -114,10 +124,9 @@ pub(super) async fn write(tools: &Tools, held: &Held, task: &Task) -> Result<Cou
     if planted(Mutant::AttemptsCountDuplicates) {
         tasks::add_counts(held, &Counts::of(Lane::Duplicates, put.duplicates)).await?;
     }
-    if !planted(Mutant::RemovedVectorsStay) {
-        tools.collections.remove_vectors(tenant, collection, &put.removed).await?;
-        near::forget(&held.retry, job, &put.removed).await?;
-    }
+    // Their vectors are removed by the one worker that mends the collection.
+    near::forget(&held.retry, job, &put.removed).await?;
+    tools.removed.fetch_add(put.removed.len(), Ordering::Relaxed);
     if !planted(Mutant::EndsBeforeVectors) {
         for target in &put.targets {
             match write_vectors(tools, held, target, &texts).await {

@@ -97,6 +97,10 @@ impl IngestHandle {
         &self.shared.runtime
     }
 
+    pub fn collections(&self) -> &Collections {
+        &self.shared.collections
+    }
+
     pub(super) fn retry(&self) -> &Retry {
         &self.shared.retry
     }
@@ -256,7 +260,8 @@ fn check(key: &JobKey, spec: &JobSpec) -> Result<(), IngestError> {
         allowed: problem.allowed.to_owned(),
     };
     check_name("id", &key.id).map_err(named)?;
-    let invalid = |field: &'static str, allowed: String| Err(IngestError::Invalid { field, allowed });
+    let invalid =
+        |field: &'static str, allowed: String| Err(IngestError::Invalid { field, allowed });
     if spec.priority > PRIORITY_MAX {
         return invalid("priority", format!("0 to {PRIORITY_MAX}"));
     }

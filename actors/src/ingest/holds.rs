@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use headwater_embedding::ingest::{Hold, HoldProblem, PARTITIONS, claim};
 use headwater_storage::retry::{Retry, RetryPolicy};
-use headwater_storage::{RangeRead, ReadMode, StoreError};
+use headwater_storage::{RangeRead, StoreError, Transaction};
 
 use super::fence::{FencedStore, is_lost};
 use super::jobs::read_job;
@@ -64,8 +64,7 @@ pub(super) struct Held {
 impl Held {
     /// Whether the worker may still act, by its own clock.
     pub(super) fn stands(&self) -> bool {
-        planted(Mutant::ExpiredHoldWorks)
-            || self.runtime.now_ms() < self.until_ms.load(Ordering::Relaxed)
+        planted(Mutant::NoFence) || self.runtime.now_ms() < self.until_ms.load(Ordering::Relaxed)
     }
 
     /// Renews again and again; ends when the hold is lost.
@@ -81,7 +80,8 @@ impl Held {
     /// False when another holds the partition now, or nobody.
     async fn renew(&self) -> bool {
         let asked_ms = self.runtime.now_ms();
-        let hold = Hold { expires_ms: self.runtime.wall_ms() + self.settings.ttl_ms, ..self.hold.clone() };
+        let hold =
+            Hold { expires_ms: self.runtime.wall_ms() + self.settings.ttl_ms, ..self.hold.clone() };
         let (key, renewed) = (hold_key(&self.job.key, self.partition), hold);
         let written = self.retry.write_idempotent(|transaction| {
             let (key, hold) = (key.clone(), renewed.clone());
@@ -113,59 +113,106 @@ impl Held {
     }
 }
 
-/// Claims a partition of a job; none when another has it, or the job has workers enough.
-pub(super) async fn hold(
-    retry: &Retry,
-    policy: RetryPolicy,
-    runtime: &Runtime,
-    key: &JobKey,
-    partition: u16,
-    settings: HoldSettings,
-) -> Result<Option<Held>, StoreError> {
-    let (worker, asked_ms) = (runtime.draw(), runtime.now_ms());
-    let claimed = retry.write_idempotent(|transaction| {
-        let (key, runtime) = (key.clone(), runtime.clone());
-        Box::pin(async move {
-            let now_ms = runtime.wall_ms();
-            let Some(job) = read_job(transaction, &key).await? else { return Ok(None) };
-            let mut holds = Vec::new();
-            for (key, row) in transaction.range(RangeRead::all(holds_of(&key))).await? {
-                holds.push((last_number(&key)? as u16, decode_hold(&row)?));
+/// What claims have in common; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Claims {
+    pub(super) retry: Retry,
+    /// How writes under a hold are tried again.
+    pub(super) policy: RetryPolicy,
+    pub(super) runtime: Runtime,
+    pub(super) settings: HoldSettings,
+}
+
+impl Claims {
+    /// Claims a partition of a job; none when another has it, or the job has workers enough.
+    pub(super) async fn of_job(
+        &self,
+        key: &JobKey,
+        partition: u16,
+    ) -> Result<Option<Held>, StoreError> {
+        let (worker, asked_ms) = (self.runtime.draw(), self.runtime.now_ms());
+        let claimed = self.retry.write_idempotent(|transaction| {
+            let (key, claims) = (key.clone(), self.clone());
+            Box::pin(async move {
+                let Some(job) = read_job(transaction, &key).await? else { return Ok(None) };
+                let workers_max = match partition {
+                    SOURCE_PARTITION => u32::MAX,
+                    _ => job.spec.workers_max,
+                };
+                let hold = claims.take(transaction, &key, partition, workers_max, worker).await?;
+                Ok(hold.map(|hold| (job, hold)))
+            })
+        });
+        match claimed.await? {
+            Some((job, hold)) => self.held(Arc::new(job), partition, hold, asked_ms).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Claims the mending of a job's collection: one worker does it at a time, whichever the job.
+    pub(super) async fn of_mending(&self, job: &Job) -> Result<Option<Held>, StoreError> {
+        let (worker, asked_ms) = (self.runtime.draw(), self.runtime.now_ms());
+        // No job is called so: a '/' is no part of a job's id.
+        let id = format!("mend/{}", job.spec.collection);
+        let key = JobKey { tenant: job.key.tenant.clone(), id };
+        let claimed = self.retry.write_idempotent(|transaction| {
+            let (key, claims) = (key.clone(), self.clone());
+            Box::pin(async move { claims.take(transaction, &key, 0, 1, worker).await })
+        });
+        match claimed.await? {
+            Some(hold) => {
+                let job = Arc::new(Job { key, ..job.clone() });
+                self.held(job, 0, hold, asked_ms).map(Some)
             }
-            let mine = holds.iter().find(|(place, hold)| *place == partition && hold.worker == worker);
-            if let Some((_, hold)) = mine {
-                // An earlier try whose result was not known.
-                return Ok(Some((job, hold.clone())));
-            }
-            let workers_max = match partition {
-                SOURCE_PARTITION => u32::MAX,
-                _ => job.spec.workers_max,
-            };
-            holds.retain(|(place, _)| *place == partition || *place != SOURCE_PARTITION);
-            let epoch = match claim(holds, partition, workers_max, now_ms) {
-                Ok(epoch) => epoch,
-                Err(HoldProblem::Held | HoldProblem::Cap) => return Ok(None),
-            };
-            let hold = Hold { worker, epoch, expires_ms: now_ms + settings.ttl_ms };
-            transaction.set(&hold_key(&key, partition), &encode_hold(&hold)?)?;
-            transaction.set(&fence_key(&key, partition), &fence_value(worker, epoch)?)?;
-            Ok(Some((job, hold)))
-        })
-    });
-    let Some((job, hold)) = claimed.await? else { return Ok(None) };
-    let value = fence_value(worker, hold.epoch)?;
-    let store = FencedStore::new(retry.store().clone(), fence_key(key, partition), value);
-    let unfenced = planted(Mutant::NoFence).then(|| retry.clone());
-    let fenced = Retry::new(Arc::new(store), runtime.environment().clone(), policy);
-    Ok(Some(Held {
-        job: Arc::new(job),
-        partition,
-        hold,
-        retry: unfenced.unwrap_or(fenced),
-        runtime: runtime.clone(),
-        settings,
-        until_ms: Arc::new(AtomicU64::new(asked_ms + settings.usable_ms())),
-    }))
+            None => Ok(None),
+        }
+    }
+
+    async fn take(
+        &self,
+        transaction: &mut dyn Transaction,
+        key: &JobKey,
+        partition: u16,
+        workers_max: u32,
+        worker: u128,
+    ) -> Result<Option<Hold>, StoreError> {
+        let now_ms = self.runtime.wall_ms();
+        let mut holds = Vec::new();
+        for (key, row) in transaction.range(RangeRead::all(holds_of(key))).await? {
+            holds.push((last_number(&key)? as u16, decode_hold(&row)?));
+        }
+        let mine = holds.iter().find(|(place, hold)| *place == partition && hold.worker == worker);
+        if let Some((_, hold)) = mine {
+            // An earlier try whose result was not known.
+            return Ok(Some(hold.clone()));
+        }
+        holds.retain(|(place, _)| *place == partition || *place != SOURCE_PARTITION);
+        let epoch = match claim(holds, partition, workers_max, now_ms) {
+            Ok(epoch) => epoch,
+            Err(HoldProblem::Held | HoldProblem::Cap) => return Ok(None),
+        };
+        let hold = Hold { worker, epoch, expires_ms: now_ms + self.settings.ttl_ms };
+        transaction.set(&hold_key(key, partition), &encode_hold(&hold)?)?;
+        transaction.set(&fence_key(key, partition), &fence_value(worker, epoch)?)?;
+        Ok(Some(hold))
+    }
+
+    fn held(
+        &self,
+        job: Arc<Job>,
+        partition: u16,
+        hold: Hold,
+        asked_ms: u64,
+    ) -> Result<Held, StoreError> {
+        let value = fence_value(hold.worker, hold.epoch)?;
+        let key = fence_key(&job.key, partition);
+        let store = FencedStore::new(self.retry.store().clone(), key, value);
+        let fenced = Retry::new(Arc::new(store), self.runtime.environment().clone(), self.policy);
+        let retry = if planted(Mutant::NoFence) { self.retry.clone() } else { fenced };
+        let until_ms = Arc::new(AtomicU64::new(asked_ms + self.settings.usable_ms()));
+        let (runtime, settings) = (self.runtime.clone(), self.settings);
+        Ok(Held { job, partition, hold, retry, runtime, settings, until_ms })
+    }
 }
 
 /// Whether a node has to read the job's source.
@@ -173,15 +220,4 @@ pub(super) fn wants_source(job: &Job) -> bool {
     job.state.may_receive()
         && job.state.paused_since_ms.is_none()
         && matches!(job.spec.source, SourceSpec::Places(_))
-}
-
-/// What a partition's fence holds.
-#[cfg(test)]
-pub(super) async fn fence(retry: &Retry, key: &JobKey, partition: u16) -> Option<Vec<u8>> {
-    let key = fence_key(key, partition);
-    let read = retry.read(|transaction| {
-        let key = key.clone();
-        Box::pin(async move { transaction.get(&key, ReadMode::Snapshot).await })
-    });
-    read.await.ok().flatten()
 }

@@ -1,18 +1,20 @@
-//! A stream of JSON lines on its way into a job: cut, read and staged batch by batch. Whoever
-//! pushes waits until its bytes are staged; so the store's pace is the client's.
+//! JSON lines on their way into a job: cut, read and staged batch by batch. Whoever pushes waits
+//! until its bytes are staged; so the store's pace is the client's.
 
 use headwater_embedding::ingest::{Line, Lines};
 
 use super::handle::IngestHandle;
-use super::nouns::{IngestError, JobKey, Received};
+use super::nouns::{BadLine, IngestError, JobKey, Received};
 use super::parse;
 use super::staging::{Batch, stage};
 
-/// One client's stream.
+/// One client's stream, or the places of a job one after the other.
 pub struct Intake {
     handle: IngestHandle,
     key: JobKey,
     lines: Lines,
+    /// Where in its place the stream began, in bytes.
+    base: u64,
     /// What is in the store.
     staged: Received,
     batch: Batch,
@@ -31,18 +33,13 @@ impl Intake {
             return Err(IngestError::Gap { received: received.lines });
         }
         let lines = Lines::after(offset, handle.settings().line_bytes);
-        let batch = Batch { from_lines: received.lines, ..Batch::default() };
-        Ok(Intake { handle, key, lines, staged: received, batch })
+        let batch = Batch::after(received);
+        Ok(Intake { handle, key, lines, base: 0, staged: received, batch })
     }
 
     /// What is in the store.
     pub fn received(&self) -> Received {
         self.staged
-    }
-
-    /// The bytes that were read so far came from here.
-    pub(super) fn at(&mut self, place: u32, place_bytes: u64) {
-        (self.batch.received.place, self.batch.received.place_bytes) = (place, place_bytes);
     }
 
     /// Takes bytes in; returns once all but less than a batch of them is staged.
@@ -54,23 +51,52 @@ impl Intake {
         for line in self.lines.push(bytes) {
             self.add(line);
             if self.batch.is_full() {
-                self.flush(None).await?;
+                self.flush().await?;
             }
         }
         Ok(())
     }
 
-    /// Stages what is left: the last line may end without a line's end.
+    /// Stages the lines that are complete: the client broke off, or waits.
+    ///
+    /// # Errors
+    /// As [`Intake::push`].
+    pub async fn flush(&mut self) -> Result<Received, IngestError> {
+        let last = self.batch.lines.last().map(|(line, _)| *line);
+        self.flush_to(last.unwrap_or(0)).await
+    }
+
+    /// Stages what is left; the last line may end without a line's end.
     ///
     /// # Errors
     /// As [`Intake::push`].
     pub async fn finish(mut self) -> Result<Received, IngestError> {
-        self.end_place().await?;
+        self.end_lines(0).await?;
         Ok(self.staged)
     }
 
-    /// Everything up to here is whole lines: stages them.
-    pub(super) async fn end_place(&mut self) -> Result<(), IngestError> {
+    /// What is pushed next comes from this place, from this byte on.
+    pub(super) fn begin_place(&mut self, place: u32, offset: u64) {
+        self.base = offset;
+        (self.batch.received.place, self.batch.received.place_bytes) = (place, offset);
+    }
+
+    /// The place has ended, the next one begins.
+    pub(super) async fn end_place(&mut self, next: u32) -> Result<(), IngestError> {
+        self.end_lines(next).await
+    }
+
+    /// The place cannot be read: that is a dead letter of its own.
+    pub(super) async fn refuse(&mut self, problem: &str) -> Result<(), IngestError> {
+        self.end_lines(self.batch.received.place).await?;
+        let number = self.lines.read() + 1;
+        self.lines = Lines::after(number, self.handle.settings().line_bytes);
+        let bad = BadLine { field: Some("source".to_owned()), problem: problem.to_owned() };
+        self.batch.add(number, Err(bad));
+        Ok(())
+    }
+
+    async fn end_lines(&mut self, next_place: u32) -> Result<(), IngestError> {
         let longest = self.handle.settings().line_bytes;
         let lines = std::mem::replace(&mut self.lines, Lines::after(0, longest));
         let before = lines.read();
@@ -80,21 +106,16 @@ impl Intake {
         if let Some(line) = last {
             self.add(line);
         }
-        self.flush(Some(read)).await
-    }
-
-    /// Stages the lines that are complete.
-    ///
-    /// # Errors
-    /// As [`Intake::push`].
-    pub async fn flush_lines(&mut self) -> Result<(), IngestError> {
-        self.flush(None).await
+        (self.batch.received.place, self.batch.received.place_bytes) = (next_place, 0);
+        self.flush_to(read).await?;
+        Ok(())
     }
 
     fn add(&mut self, line: Line) {
         if line.number <= self.staged.lines {
             return;
         }
+        self.batch.received.place_bytes = self.base + line.end;
         let document = match line.text {
             Ok(text) => parse::document(&text),
             Err(problem) => Err(parse::unreadable(problem)),
@@ -102,20 +123,16 @@ impl Intake {
         self.batch.add(line.number, document);
     }
 
-    async fn flush(&mut self, read: Option<u64>) -> Result<(), IngestError> {
-        let last = self.batch.lines.last().map(|(line, _)| *line);
-        // Blank lines at the end count once the next line, or the end, is known.
-        let lines = read.or(last).unwrap_or(0).max(self.staged.lines);
-        if lines == self.staged.lines {
-            return Ok(());
+    async fn flush_to(&mut self, lines: u64) -> Result<Received, IngestError> {
+        if lines <= self.staged.lines {
+            return Ok(self.staged);
         }
         self.batch.received.lines = lines;
         let now_ms = self.handle.runtime().wall_ms();
         let staged = stage(self.handle.retry(), &self.key, &self.batch, now_ms).await?;
-        let (place, place_bytes) = (self.batch.received.place, self.batch.received.place_bytes);
-        self.batch = Batch { from_lines: lines, ..Batch::default() };
-        self.at(place, place_bytes);
-        self.staged = Received { lines, ..staged };
-        Ok(())
+        let received = Received { lines, bytes: staged.bytes, ..self.batch.received };
+        self.batch = Batch::after(received);
+        self.staged = received;
+        Ok(received)
     }
 }

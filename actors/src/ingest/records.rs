@@ -24,7 +24,9 @@ pub(super) fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T, StoreError> {
     codec::decode(RECORD, row)
 }
 
-pub(super) fn decode_some<T: DeserializeOwned>(row: Option<Vec<u8>>) -> Result<Option<T>, StoreError> {
+pub(super) fn decode_some<T: DeserializeOwned>(
+    row: Option<Vec<u8>>,
+) -> Result<Option<T>, StoreError> {
     row.map(|row| decode(&row)).transpose()
 }
 

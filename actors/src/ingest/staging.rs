@@ -18,7 +18,7 @@ pub(super) const BATCH_LINES: usize = 256;
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 
 /// Lines that go into the store together.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Batch {
     pub(super) lines: Vec<(u64, Result<Document, BadLine>)>,
     /// Lines that must have come in before.
@@ -29,6 +29,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// An empty batch behind what has come in.
+    pub(super) fn after(received: Received) -> Batch {
+        Batch { lines: Vec::new(), from_lines: received.lines, received, bytes: 0 }
+    }
+
     pub(super) fn add(&mut self, line: u64, document: Result<Document, BadLine>) {
         self.bytes += document.as_ref().map_or(0, |document| document.text.len());
         self.lines.push((line, document));

@@ -9,9 +9,7 @@ use headwater_storage::{RangeRead, ReadMode, StoreError, Transaction};
 
 use super::holds::Held;
 use super::jobs::{end_turn, read_job, reopen};
-use super::keys::{
-    counts_key, dead_after, dead_key, last_number, task_key, tasks_of, text_of, turns_key,
-};
+use super::keys::{dead_after, dead_key, last_number, task_key, tasks_of, text_of, turns_key};
 use super::nouns::{Job, JobKey};
 use super::records::{
     DeadRow, TaskRow, count, decode, decode_some, decode_turns, encode, encode_turns,
@@ -55,7 +53,8 @@ pub(super) async fn take(
                 let Some(job) = read_job(transaction, &held.job.key).await? else {
                     return Ok(Taken::default());
                 };
-                let mut taking = Taking { held: &held, job, token, now_ms, taken: Taken::default() };
+                let mut taking =
+                    Taking { held: &held, job, token, now_ms, taken: Taken::default() };
                 let limit = LOOKED_AT + under_way.len();
                 let range = tasks_of(&held.job.key, held.partition);
                 for (key, row) in transaction.range(RangeRead::all(range).limit(limit)).await? {
@@ -294,8 +293,7 @@ pub(super) async fn revive(
                     transaction.clear(&dead_key)?;
                     let waiting = task_key(&key, partition, false, line);
                     transaction.set(&waiting, &encode(&task)?)?;
-                    let counts =
-                        Counts::of(Lane::Revived, 1).with(Lane::StagedBytes, task.bytes);
+                    let counts = Counts::of(Lane::Revived, 1).with(Lane::StagedBytes, task.bytes);
                     count(transaction, &key, partition, &counts)?;
                 }
                 Ok(Ok(last))
@@ -336,15 +334,4 @@ pub(super) async fn oldest_ms(
         })
     });
     oldest.await
-}
-
-/// What a partition has counted.
-#[cfg(test)]
-pub(super) async fn counts(retry: &Retry, key: &JobKey, partition: u16) -> Counts {
-    let key = counts_key(key, partition);
-    let read = retry.read(|transaction| {
-        let key = key.clone();
-        Box::pin(async move { transaction.get(&key, ReadMode::Snapshot).await })
-    });
-    read.await.ok().flatten().map_or_else(Counts::default, |row| Counts::from_bytes(&row))
 }

@@ -19,6 +19,8 @@ pub struct Line {
     pub number: u64,
     /// Without the line's end.
     pub text: Result<String, LineProblem>,
+    /// Bytes of the stream up to here, the line's end counted.
+    pub end: u64,
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -30,6 +32,8 @@ pub struct Lines {
     longest_bytes: usize,
     /// Lines before the one that is being read.
     before: u64,
+    /// Bytes before it.
+    bytes: u64,
     held: Vec<u8>,
     is_too_long: bool,
     began: bool,
@@ -38,7 +42,8 @@ pub struct Lines {
 impl Lines {
     /// The stream's first line is the one behind so many.
     pub fn after(before: u64, longest_bytes: usize) -> Lines {
-        Lines { longest_bytes, before, held: Vec::new(), is_too_long: false, began: false }
+        let held = Vec::new();
+        Lines { longest_bytes, before, bytes: 0, held, is_too_long: false, began: false }
     }
 
     /// The lines that these bytes end.
@@ -46,6 +51,7 @@ impl Lines {
         let mut lines = Vec::new();
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.hold(&bytes[..end]);
+            self.bytes += 1;
             lines.extend(self.take());
             bytes = &bytes[end + 1..];
         }
@@ -67,6 +73,7 @@ impl Lines {
     }
 
     fn hold(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
         // The mark and a CR come on top of the limit, and are cut off before it is checked.
         let room = self.longest_bytes + BYTE_ORDER_MARK.len() + 1;
         if self.is_too_long || self.held.len() + bytes.len() > room {
@@ -79,7 +86,7 @@ impl Lines {
 
     fn take(&mut self) -> Option<Line> {
         self.before += 1;
-        let number = self.before;
+        let (number, end) = (self.before, self.bytes);
         let mut held = std::mem::take(&mut self.held);
         let is_first = !std::mem::replace(&mut self.began, true);
         if held.last() == Some(&b'\r') {
@@ -90,14 +97,15 @@ impl Lines {
         }
         let allowed_bytes = self.longest_bytes;
         if std::mem::take(&mut self.is_too_long) || held.len() > allowed_bytes {
-            return Some(Line { number, text: Err(LineProblem::TooLong { allowed_bytes }) });
+            let text = Err(LineProblem::TooLong { allowed_bytes });
+            return Some(Line { number, text, end });
         }
         match String::from_utf8(held) {
             Ok(text) if text.trim().is_empty() => None,
-            Ok(text) => Some(Line { number, text: Ok(text) }),
+            Ok(text) => Some(Line { number, text: Ok(text), end }),
             Err(error) => {
                 let byte = error.utf8_error().valid_up_to();
-                Some(Line { number, text: Err(LineProblem::NotUtf8 { byte }) })
+                Some(Line { number, text: Err(LineProblem::NotUtf8 { byte }), end })
             }
         }
     }

@@ -4,12 +4,18 @@ use proptest::prelude::{any, proptest};
 
 use crate::ingest::{Line, LineProblem, Lines};
 
-fn good(number: u64, text: &str) -> Line {
-    Line { number, text: Ok(text.to_owned()) }
+type Read = (u64, Result<String, LineProblem>);
+
+fn good(number: u64, text: &str) -> Read {
+    (number, Ok(text.to_owned()))
 }
 
-fn bad(number: u64, problem: LineProblem) -> Line {
-    Line { number, text: Err(problem) }
+fn bad(number: u64, problem: LineProblem) -> Read {
+    (number, Err(problem))
+}
+
+fn read(lines: Vec<Line>) -> Vec<Read> {
+    lines.into_iter().map(|line| (line.number, line.text)).collect()
 }
 
 fn cut(bytes: &[u8], piece: usize) -> Vec<Line> {
@@ -37,7 +43,7 @@ fn line_ends_marks_and_bad_lines() {
         (b"\n", vec![]),
     ] {
         for piece in 1..12 {
-            assert_eq!(cut(bytes, piece), expected, "{bytes:?} in pieces of {piece}");
+            assert_eq!(read(cut(bytes, piece)), expected, "{bytes:?} in pieces of {piece}");
         }
     }
 }
@@ -45,9 +51,11 @@ fn line_ends_marks_and_bad_lines() {
 #[test]
 fn numbers_go_on_behind_earlier_lines() {
     let mut lines = Lines::after(41, 100);
-    assert_eq!(lines.push(b"x\ny"), vec![good(42, "x")]);
+    let first = lines.push(b"x\r\ny");
+    assert_eq!((first[0].end, read(first)), (3, vec![good(42, "x")]));
     assert_eq!(lines.read(), 42);
-    assert_eq!(lines.finish(), Some(good(43, "y")));
+    let last = lines.finish().expect("a line without an end");
+    assert_eq!((last.end, last.number), (4, 43));
 }
 
 proptest! {
