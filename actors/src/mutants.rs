@@ -31,10 +31,18 @@ pub enum Mutant {
     RemovedVectorsStay,
     /// A document goes on although a request for it may still arrive at the sink.
     LateRequestsForgotten,
+    /// A build switches before all chunks are copied and checked.
+    SwitchUnchecked,
+    /// A build's switch proves neither its lease nor that it is still that build.
+    SwitchUnfenced,
+    /// Documents are written into the serving version alone.
+    OnlyServingWritten,
+    /// Queries are embedded with the version being built and looked up in the serving one.
+    QueryOfNewModel,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 13] = [
+    pub const ALL: [Mutant; 17] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -48,6 +56,10 @@ impl Mutant {
         Mutant::AttemptsCountDuplicates,
         Mutant::RemovedVectorsStay,
         Mutant::LateRequestsForgotten,
+        Mutant::SwitchUnchecked,
+        Mutant::SwitchUnfenced,
+        Mutant::OnlyServingWritten,
+        Mutant::QueryOfNewModel,
     ];
 }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use headwater_storage::{AtomicOp, RangeRead, ReadMode, StoreError, Transaction};
 use headwater_vectors::Value;
 
-use super::nouns::{ChunkId, ChunkText, CollectionId};
-use super::records::{
-    ChunkRow, DocumentRow, MemberRow, Place, chunk_key, count_key, decode, document_key, encode,
-    member_key, mend_key, source_key, source_place, sources_of, stale_key, text_key, texts_of,
+use super::keys::{
+    chunk_key, count_key, document_key, member_key, mend_key, source_key, source_place, sources_of,
+    stale_key, text_key, texts_of,
 };
+use super::nouns::{ChunkId, ChunkText, CollectionId};
+use super::records::{ChunkRow, DocumentRow, MemberRow, Place, decode, encode};
 
 /// Bytes of a text in one row; a value holds 100,000.
 const PART_BYTES: usize = 90_000;

@@ -10,31 +10,22 @@ use std::sync::Arc;
 use headwater_storage::{RangeRead, ReadMode, StoreError, Transaction};
 use headwater_vectors::Value;
 
+use super::checks::{checked_chunks, checked_document, checked_fields};
 use super::chunks::{add_reference, drop_reference};
-use super::handle::{Collections, checked_name, read_collection};
+use super::handle::{Collections, read_collection};
+use super::keys::{
+    chunk_key, document_key, member_key, member_ordinal, members_from, stale_of, stale_parts,
+    todo_key,
+};
 use super::nouns::{
     ChunkId, ChunkText, Collection, CollectionError, CollectionId, DocumentInfo, Put,
 };
-use super::records::{
-    ChunkRow, DocumentRow, MemberRow, Place, chunk_key, decode, document_key, encode, member_key,
-    member_ordinal, members_from, stale_of, stale_parts,
-};
+use super::records::{ChunkRow, DocumentRow, MemberRow, Place, decode, encode};
 
 /// Most chunks that one transaction adds, and most references that it drops.
 const STEP_CHUNKS: usize = 128;
 /// Most bytes of text that one transaction adds.
 const STEP_BYTES: usize = 1 << 20;
-/// Longest chunk, in bytes.
-const CHUNK_BYTES: usize = 1 << 20;
-/// Most chunks of a document.
-const DOCUMENT_CHUNKS: usize = 1 << 20;
-/// Longest id of a document, in bytes: it is part of keys.
-const DOCUMENT_ID_BYTES: usize = 1_024;
-const FIELDS: usize = 64;
-const FIELD_NAME_BYTES: usize = 128;
-/// Most bytes of a document's fields together.
-const FIELDS_BYTES: usize = 32 << 10;
-
 type Outcome<T> = Result<T, CollectionError>;
 
 /// One put or deletion under way; cheap to clone.
@@ -335,6 +326,9 @@ async fn drop_page(
             dropped.push((ordinal, chunk));
         }
     }
+    if !dropped.is_empty() {
+        transaction.set(&todo_key(&writing.tenant, &writing.name), &[])?;
+    }
     for (ordinal, chunk) in dropped {
         let place = Place { document: document.to_string(), ordinal };
         if drop_reference(transaction, id, &place, chunk, writing.token).await? {
@@ -364,61 +358,4 @@ fn batches(chunks: &[ChunkText]) -> Vec<std::ops::Range<usize>> {
     }
     batches.push(begin..chunks.len());
     batches
-}
-
-fn checked_document(document: &str) -> Outcome<()> {
-    checked_name("document", document, DOCUMENT_ID_BYTES)
-}
-
-fn invalid(field: &'static str, problem: String) -> CollectionError {
-    CollectionError::Invalid { field, problem }
-}
-
-fn checked_fields(fields: &BTreeMap<String, Value>) -> Outcome<()> {
-    if fields.len() > FIELDS {
-        let text = format!("{} fields are given; at most {FIELDS} are allowed", fields.len());
-        return Err(invalid("fields", text));
-    }
-    let mut bytes = 0;
-    for (name, value) in fields {
-        if name.is_empty() || name.len() > FIELD_NAME_BYTES || name.starts_with('$') {
-            let text = format!(
-                "a field's name has 1 to {FIELD_NAME_BYTES} bytes and does not start with '$'"
-            );
-            return Err(invalid("fields", text));
-        }
-        if matches!(value, Value::Number(number) if !number.is_finite()) {
-            return Err(invalid("fields", format!("field '{name}' is no finite number")));
-        }
-        bytes += name.len() + if let Value::Text(text) = value { text.len() } else { 8 };
-    }
-    if bytes > FIELDS_BYTES {
-        let text = format!("the fields take {bytes} bytes; at most {FIELDS_BYTES} are allowed");
-        return Err(invalid("fields", text));
-    }
-    Ok(())
-}
-
-fn checked_chunks(chunks: &[ChunkText]) -> Outcome<()> {
-    if chunks.len() > DOCUMENT_CHUNKS {
-        let text = format!(
-            "the document has {} chunks; at most {DOCUMENT_CHUNKS} are allowed; split it",
-            chunks.len()
-        );
-        return Err(invalid("chunks", text));
-    }
-    for (place, chunk) in chunks.iter().enumerate() {
-        if chunk.ordinal as usize != place {
-            let text = "ordinals count from 0 on without gaps or repetitions".to_owned();
-            return Err(invalid("chunks", text));
-        }
-        if chunk.text.is_empty() || chunk.text.len() > CHUNK_BYTES {
-            let text = format!(
-                "chunk {place} has {} bytes; 1 to {CHUNK_BYTES} are allowed",
-                chunk.text.len()
-            );
-            return Err(invalid("chunks", text));
-        }
-    }
-    Ok(())
 }

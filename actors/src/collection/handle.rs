@@ -8,18 +8,18 @@ use headwater_storage::retry::Retry;
 use headwater_storage::{KeyRange, RangeRead, ReadMode, StoreError, Transaction};
 use headwater_vectors::{Sink, Space};
 
+use super::background::Background;
+use super::keys::{data_of, doomed_key, record_key, record_name, records_of, todo_key};
+use super::metrics::CollectionMetrics;
 use super::nouns::{Collection, CollectionError, CollectionId, CollectionSettings, Target};
-use super::records::{
-    data_of, decode_collection, doomed_key, encode, encode_collection, record_key, record_name,
-    records_of,
-};
+use super::records::{decode_collection, encode, encode_collection};
 use crate::embedding::Embedder;
 use crate::runtime::Runtime;
 
 /// Longest name of a collection, in bytes.
 const NAME_BYTES: usize = 128;
 /// How long a dropped space is dropped again, should somebody create it who has not heard.
-const DOOMED_MS: u64 = 10 * 60 * 1000;
+pub(super) const DOOMED_MS: u64 = 10 * 60 * 1000;
 
 /// All collections of all tenants; cheap to clone.
 #[derive(Clone)]
@@ -32,6 +32,8 @@ struct Shared {
     retry: Retry,
     sink: Arc<dyn Sink>,
     embedder: Arc<dyn Embedder>,
+    metrics: CollectionMetrics,
+    background: Background,
 }
 
 impl Collections {
@@ -42,7 +44,28 @@ impl Collections {
         sink: Arc<dyn Sink>,
         embedder: Arc<dyn Embedder>,
     ) -> Collections {
-        Collections { shared: Arc::new(Shared { runtime, retry, sink, embedder }) }
+        Collections::observed(runtime, retry, sink, embedder, CollectionMetrics::default())
+    }
+
+    /// As [`Collections::new`], with metrics that somebody reads.
+    pub fn observed(
+        runtime: Runtime,
+        retry: Retry,
+        sink: Arc<dyn Sink>,
+        embedder: Arc<dyn Embedder>,
+        metrics: CollectionMetrics,
+    ) -> Collections {
+        let background = Background::default();
+        let shared = Shared { runtime, retry, sink, embedder, metrics, background };
+        Collections { shared: Arc::new(shared) }
+    }
+
+    pub fn metrics(&self) -> &CollectionMetrics {
+        &self.shared.metrics
+    }
+
+    pub(super) fn background(&self) -> &Background {
+        &self.shared.background
     }
 
     pub fn runtime(&self) -> &Runtime {
@@ -176,6 +199,7 @@ impl Collections {
                     doom(transaction, space, until_ms)?;
                 }
                 transaction.clear(&record_key(&tenant, &name))?;
+                transaction.clear(&todo_key(&tenant, &name))?;
                 transaction.clear_range(&data_of(id))?;
                 Ok(spaces)
             })

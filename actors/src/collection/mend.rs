@@ -13,8 +13,9 @@ use headwater_vectors::{RecordId, SinkError};
 
 use super::chunks::{Label, labels};
 use super::handle::{Collections, read_collection};
+use super::keys::{chunk_key, last_chunk, mend_key, mends_of, todo_key};
 use super::nouns::{ChunkId, Collection, CollectionError, CollectionId, Target};
-use super::records::{chunk_key, decode, last_chunk, mend_key, mends_of};
+use super::records::{decode, encode};
 use super::vectors::PAGE_CHUNKS;
 
 type Outcome<T> = Result<T, CollectionError>;
@@ -65,6 +66,34 @@ impl Collections {
             }
             self.mend_chunks(&collection.tenant, &collection.name, &chunks).await?;
         }
+    }
+
+    /// Marks chunks whose vectors do not fit them, and mends them.
+    ///
+    /// # Errors
+    /// As [`Collections::remove_vectors`]; the marks stay for the next look then.
+    pub(super) async fn mend_found(&self, target: &Target, chunks: &[ChunkId]) -> Outcome<()> {
+        let token = self.runtime().draw();
+        for page in chunks.chunks(PAGE_CHUNKS) {
+            let page: Arc<[ChunkId]> = page.into();
+            let marked = self.retry().write_idempotent(|transaction| {
+                let (target, page) = (target.clone(), Arc::clone(&page));
+                Box::pin(async move {
+                    let Target { tenant, collection, id, .. } = &target;
+                    let mode = ReadMode::Serializable;
+                    let found = read_collection(transaction, tenant, collection, mode).await?;
+                    if found.is_some_and(|found| found.id == *id) {
+                        for chunk in page.iter() {
+                            transaction.set(&mend_key(*id, *chunk), &encode(&token)?)?;
+                        }
+                        transaction.set(&todo_key(tenant, collection), &[])?;
+                    }
+                    Ok(())
+                })
+            });
+            marked.await?;
+        }
+        self.remove_vectors(&target.tenant, &target.collection, chunks).await
     }
 
     async fn mend_chunks(&self, tenant: &str, name: &str, chunks: &[ChunkId]) -> Outcome<()> {

@@ -8,6 +8,7 @@ use headwater_storage::StoreError;
 use headwater_vectors::{Metric, NumberFormat, RecordId, SinkError, Space, Value};
 
 use crate::embedding::EmbedError;
+use crate::mutants::{Mutant, planted};
 
 /// Names one life of a collection: one that is deleted and created again has another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,7 +114,9 @@ impl Collection {
 
     /// Every live version: building, then serving, then previous.
     pub fn targets(&self) -> Vec<Target> {
-        self.versions.live().map(|(role, version)| self.target(role, version)).collect()
+        let written = |role: &Role| *role == Role::Serving || !planted(Mutant::OnlyServingWritten);
+        let live = self.versions.live().filter(|(role, _)| written(role));
+        live.map(|(role, version)| self.target(role, version)).collect()
     }
 }
 
@@ -176,6 +179,23 @@ pub enum CollectionError {
     /// The version is not live any more: nothing has to be written into it.
     #[error("version '{version}' of collection '{collection}' was given up; list its versions")]
     NotLive { collection: String, version: String },
+    /// A search for vectors of a version that this collection does not serve.
+    #[error(
+        "version '{asked}' is not live in collection '{collection}', which serves version \
+         '{serving}'; embed with that one, or leave model_version out"
+    )]
+    OtherVersion { collection: String, asked: String, serving: String },
+    #[error(
+        "version '{asked}' of collection '{collection}' is still being built; search version \
+         '{serving}' until it serves"
+    )]
+    StillBuilding { collection: String, asked: String, serving: String },
+    /// The vectors are there, and nobody can embed a query for them.
+    #[error(
+        "no node serves version '{version}' (model '{model}') of collection '{collection}'; load \
+         that model again, or roll the collection back to a version that is served"
+    )]
+    NotServed { collection: String, version: String, model: String },
     #[error(transparent)]
     Version(VersionProblem),
     #[error(transparent)]
@@ -196,7 +216,7 @@ impl CollectionError {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            CollectionError::Superseded { .. } => true,
+            CollectionError::Superseded { .. } | CollectionError::NotServed { .. } => true,
             CollectionError::Store(error) => {
                 error.is_retryable() || *error == StoreError::CommitUnknown
             }

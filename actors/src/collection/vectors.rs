@@ -130,6 +130,18 @@ impl Collections {
         Ok(embedded)
     }
 
+    /// Embeds those of the chunks that the version has no vector of. Returns how many.
+    pub(super) async fn embed_missing(
+        &self,
+        target: &Target,
+        chunks: &[ChunkId],
+    ) -> Outcome<usize> {
+        let missing = self.missing(target, chunks).await?;
+        let embedded = self.embed_chunks(target, &missing).await?;
+        self.metrics().reembedded(embedded);
+        Ok(embedded)
+    }
+
     /// The texts of those chunks that there are.
     pub(super) async fn texts(
         &self,
