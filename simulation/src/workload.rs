@@ -2,7 +2,7 @@
 
 use crate::outcome::Outcome;
 use crate::quota::{self, Kind};
-use crate::{gossip, metered, register};
+use crate::{gossip, ingest, metered, register};
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,10 +21,12 @@ pub enum Workload {
     Registers,
     /// Views of the members that spread as rumours, up to a thousand nodes: the plan, tried out.
     Gossip,
+    /// Bulk ingest: workers, store and sink that fail, exactly one vector a chunk and version.
+    Ingest,
 }
 
 impl Workload {
-    pub const ALL: [Workload; 7] = [
+    pub const ALL: [Workload; 8] = [
         Workload::Metered,
         Workload::QuotaStorm,
         Workload::LeaseThrash,
@@ -32,6 +34,7 @@ impl Workload {
         Workload::SplitBrain,
         Workload::Registers,
         Workload::Gossip,
+        Workload::Ingest,
     ];
 
     /// The name in commands and reports.
@@ -44,6 +47,7 @@ impl Workload {
             Workload::SplitBrain => "split-brain",
             Workload::Registers => "registers",
             Workload::Gossip => "gossip",
+            Workload::Ingest => "ingest",
         }
     }
 
@@ -62,6 +66,7 @@ impl Workload {
             Workload::SplitBrain => quota::sometimes(Kind::SplitBrain),
             Workload::Registers => register::SOMETIMES,
             Workload::Gossip => gossip::SOMETIMES,
+            Workload::Ingest => ingest::SOMETIMES,
         }
     }
 
@@ -74,6 +79,7 @@ impl Workload {
             Workload::SplitBrain => quota::run(Kind::SplitBrain, seed),
             Workload::Registers => register::run(seed, None),
             Workload::Gossip => gossip::run(seed),
+            Workload::Ingest => ingest::run(seed),
         }
     }
 }

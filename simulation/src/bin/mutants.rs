@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use headwater_actors::mutants::Mutant;
 use headwater_simulation::{Defect, Outcome, Workload, run, run_with};
 
 /// So many seeds of every workload a defect must not survive, unless the first argument says
@@ -13,7 +14,7 @@ const SEEDS: u64 = 500;
 /// What is planted.
 #[derive(Clone, Copy)]
 enum Planted {
-    Actors(headwater_actors::mutants::Mutant),
+    Actors(Mutant),
     Cluster(headwater_cluster::mutants::Mutant),
     Tenancy(headwater_tenancy::mutants::Mutant),
     Simulation(Defect),
@@ -21,7 +22,7 @@ enum Planted {
 
 impl Planted {
     fn all() -> Vec<Planted> {
-        let actors = headwater_actors::mutants::Mutant::ALL.map(Planted::Actors);
+        let actors = Mutant::ALL.map(Planted::Actors);
         let cluster = headwater_cluster::mutants::Mutant::ALL.map(Planted::Cluster);
         let tenancy = headwater_tenancy::mutants::Mutant::ALL.map(Planted::Tenancy);
         let simulation = Defect::ALL.map(Planted::Simulation);
@@ -57,6 +58,17 @@ impl Planted {
         match self {
             Planted::Simulation(Defect::SnapshotReads) => &[Workload::Registers],
             Planted::Simulation(_) => &[Workload::Metered, Workload::Registers],
+            Planted::Actors(
+                Mutant::NoFence
+                | Mutant::EarlierWriteRuns
+                | Mutant::DocumentNotLocked
+                | Mutant::CountsApart
+                | Mutant::EndsBeforeVectors
+                | Mutant::EndsBeforeChunks
+                | Mutant::AttemptsCountDuplicates
+                | Mutant::RemovedVectorsStay
+                | Mutant::LateRequestsForgotten,
+            ) => &[Workload::Ingest],
             Planted::Actors(_) | Planted::Cluster(_) | Planted::Tenancy(_) => &[
                 Workload::QuotaStorm,
                 Workload::LeaseThrash,
