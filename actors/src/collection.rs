@@ -26,6 +26,7 @@ pub use nouns::{
     ChunkId, ChunkText, Chunking, Collection, CollectionError, CollectionId, CollectionSettings,
     DocumentInfo, Put, Target,
 };
+pub use records::collection_of_row;
 pub use reembed::{ReembedSettings, Reembedding};
 pub use search::{Found, FoundHit, SearchFor};
 pub use versions::{Progress, SweepPhase};

@@ -13,6 +13,7 @@ mod metered;
 mod network;
 mod outcome;
 mod quota;
+mod reembed;
 mod register;
 mod shared_store;
 #[cfg(test)]

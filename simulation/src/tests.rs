@@ -53,6 +53,11 @@ fn registers_are_good_and_repeat_themselves() {
 }
 
 #[test]
+fn reembeddings_are_good_and_repeat_themselves() {
+    check(Workload::Reembed, 1_000..1_060);
+}
+
+#[test]
 fn views_that_spread_as_rumours_agree_in_the_end() {
     for seed in 1_000..1_060 {
         let verdict = verify(Workload::Gossip, seed);

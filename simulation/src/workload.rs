@@ -2,7 +2,7 @@
 
 use crate::outcome::Outcome;
 use crate::quota::{self, Kind};
-use crate::{gossip, ingest, metered, register};
+use crate::{gossip, ingest, metered, reembed, register};
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,10 +23,12 @@ pub enum Workload {
     Gossip,
     /// Bulk ingest: workers, store and sink that fail, exactly one vector a chunk and version.
     Ingest,
+    /// Documents that change while versions of the model are built, switched and rolled back.
+    Reembed,
 }
 
 impl Workload {
-    pub const ALL: [Workload; 8] = [
+    pub const ALL: [Workload; 9] = [
         Workload::Metered,
         Workload::QuotaStorm,
         Workload::LeaseThrash,
@@ -35,6 +37,7 @@ impl Workload {
         Workload::Registers,
         Workload::Gossip,
         Workload::Ingest,
+        Workload::Reembed,
     ];
 
     /// The name in commands and reports.
@@ -48,6 +51,7 @@ impl Workload {
             Workload::Registers => "registers",
             Workload::Gossip => "gossip",
             Workload::Ingest => "ingest",
+            Workload::Reembed => "reembed",
         }
     }
 
@@ -67,6 +71,7 @@ impl Workload {
             Workload::Registers => register::SOMETIMES,
             Workload::Gossip => gossip::SOMETIMES,
             Workload::Ingest => ingest::SOMETIMES,
+            Workload::Reembed => reembed::SOMETIMES,
         }
     }
 
@@ -80,6 +85,7 @@ impl Workload {
             Workload::Registers => register::run(seed, None),
             Workload::Gossip => gossip::run(seed),
             Workload::Ingest => ingest::run(seed),
+            Workload::Reembed => reembed::run(seed),
         }
     }
 }

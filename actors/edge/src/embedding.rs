@@ -19,7 +19,7 @@ use crate::router::Edge;
 /// The model of this name, if it is served and the caller may use it. A name that the
 /// token does not allow is refused before it is looked up, so that a tenant cannot probe
 /// for names. An alias is allowed by its own name or by its model's.
-fn find_model(edge: &Edge, grant: &Grant, name: &str) -> Result<FleetModel, ApiError> {
+pub(crate) fn find_model(edge: &Edge, grant: &Grant, name: &str) -> Result<FleetModel, ApiError> {
     let found = edge.embedding.model(name);
     let allowed =
         grant.allows(name) || found.as_ref().is_some_and(|model| grant.allows(&model.card().name));
@@ -37,7 +37,7 @@ fn find_model(edge: &Edge, grant: &Grant, name: &str) -> Result<FleetModel, ApiE
 /// Embeds within the tenant's quota: reserves an upper bound, and charges what was read. A
 /// request that fails costs nothing; one whose client leaves costs the bound, or else leaving
 /// early would be a way around every limit.
-async fn embed(
+pub(crate) async fn embed(
     edge: &Edge,
     grant: &Grant,
     model: &FleetModel,
@@ -64,7 +64,7 @@ async fn embed(
 /// The node that made the vectors, when it was another one.
 const SERVED_BY: HeaderName = HeaderName::from_static("x-headwater-served-by");
 
-fn name_server(response: &mut Response, node: Option<&str>) {
+pub(crate) fn name_server(response: &mut Response, node: Option<&str>) {
     if let Some(Ok(node)) = node.map(HeaderValue::from_str) {
         response.headers_mut().insert(SERVED_BY, node);
     }

@@ -3,12 +3,14 @@
 
 mod body;
 mod cluster;
+mod collection;
 mod embedding;
 mod error;
 mod gate;
 mod identity;
 mod metrics;
 mod router;
+mod search;
 mod status;
 mod tenancy;
 

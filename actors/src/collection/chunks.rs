@@ -6,9 +6,10 @@ use headwater_storage::{AtomicOp, RangeRead, ReadMode, StoreError, Transaction};
 use headwater_vectors::Value;
 
 use super::keys::{
-    chunk_key, count_key, document_key, member_key, mend_key, source_key, source_place, sources_of,
+    chunk_key, count_key, document_key, member_key, source_key, source_place, sources_of,
     stale_key, text_key, texts_of,
 };
+use super::mend::mark;
 use super::nouns::{ChunkId, ChunkText, CollectionId};
 use super::records::{ChunkRow, DocumentRow, MemberRow, Place, decode, encode};
 
@@ -81,7 +82,7 @@ pub(super) async fn drop_reference(
         return Ok(false);
     }
     let others = transaction.range(RangeRead::all(sources_of(id, chunk)).limit(1)).await?;
-    transaction.set(&mend_key(id, chunk), &encode(&token)?)?;
+    mark(transaction, id, chunk, token).await?;
     let Some((other, _)) = others.first() else {
         transaction.clear(&chunk_key)?;
         transaction.clear_range(&texts_of(id, chunk))?;

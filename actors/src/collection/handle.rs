@@ -12,7 +12,7 @@ use super::background::Background;
 use super::keys::{data_of, doomed_key, record_key, record_name, records_of, todo_key};
 use super::metrics::CollectionMetrics;
 use super::nouns::{Collection, CollectionError, CollectionId, CollectionSettings, Target};
-use super::records::{decode_collection, encode, encode_collection};
+use super::records::{collection_of_row, encode, encode_collection};
 use crate::embedding::Embedder;
 use crate::runtime::Runtime;
 
@@ -173,7 +173,7 @@ impl Collections {
         let mut collections = Vec::new();
         for (key, value) in pairs.await? {
             let (tenant, name) = record_name(&key)?;
-            collections.push(decode_collection(&tenant, &name, &value)?);
+            collections.push(collection_of_row(&tenant, &name, &value)?);
         }
         Ok(collections)
     }
@@ -260,7 +260,7 @@ pub(super) async fn read_collection(
     mode: ReadMode,
 ) -> Result<Option<Collection>, StoreError> {
     let row = transaction.get(&record_key(tenant, name), mode).await?;
-    row.map(|row| decode_collection(tenant, name, &row)).transpose()
+    row.map(|row| collection_of_row(tenant, name, &row)).transpose()
 }
 
 /// Refuses a name that is empty, too long or has control characters.

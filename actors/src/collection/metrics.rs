@@ -107,6 +107,11 @@ impl CollectionMetrics {
         self.mixed_versions.get()
     }
 
+    /// Hits whose chunk was gone, over the life of the process.
+    pub fn gone_hits(&self) -> u64 {
+        self.gone_hits.get()
+    }
+
     pub(super) fn gone(&self, hits: usize) {
         self.gone_hits.inc_by(hits as u64);
     }

@@ -125,6 +125,16 @@ impl SweepRow {
     }
 }
 
+/// A chunk whose vectors must be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MendRow {
+    /// Drawn by the transaction that marked it last.
+    pub(super) token: u128,
+    /// Who may delete the chunk's vectors, until when in ms since 1970; 0 for nobody.
+    pub(super) claimant: u128,
+    pub(super) until_ms: u64,
+}
+
 /// Writes a row of this module.
 pub(super) fn encode(row: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     codec::encode(RECORD, row)
@@ -209,11 +219,12 @@ pub(super) fn encode_collection(collection: &Collection) -> Result<Vec<u8>, Stor
     })
 }
 
-pub(super) fn decode_collection(
-    tenant: &str,
-    name: &str,
-    bytes: &[u8],
-) -> Result<Collection, StoreError> {
+/// Reads a collection's record, the row of the key
+/// `("collection", "record", tenant, name)`.
+///
+/// # Errors
+/// [`StoreError::Corrupt`].
+pub fn collection_of_row(tenant: &str, name: &str, bytes: &[u8]) -> Result<Collection, StoreError> {
     let row: CollectionRow = decode(bytes)?;
     let format = NumberFormat::named(&row.format).ok_or_else(|| damaged("a number format"))?;
     let metric = if row.dot { Metric::Dot } else { Metric::Cosine };

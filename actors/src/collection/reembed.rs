@@ -12,6 +12,7 @@ use super::keys::{all_doomed, all_todos, doomed_space, mends_of, record_name, to
 use super::nouns::{Collection, CollectionError, CollectionId};
 use super::records::decode;
 use super::sweep::Stepped;
+use super::vectors::PAGE_CHUNKS;
 use crate::cluster::{Claim, LeaseProof, Leases};
 
 type Outcome<T> = Result<T, CollectionError>;
@@ -32,11 +33,13 @@ pub struct ReembedSettings {
     pub jobs: usize,
     /// Most chunks that a build embeds a second; none for as many as the ingest pool takes.
     pub chunks_per_s: Option<u32>,
+    /// Chunks of one step of a build, 1 to 128.
+    pub page_chunks: usize,
 }
 
 impl Default for ReembedSettings {
     fn default() -> Self {
-        ReembedSettings { look_ms: 1_000, jobs: 2, chunks_per_s: None }
+        ReembedSettings { look_ms: 1_000, jobs: 2, chunks_per_s: None, page_chunks: PAGE_CHUNKS }
     }
 }
 
@@ -180,9 +183,10 @@ impl Reembedding {
             Ok(_) | Err(CollectionError::NoCollection { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
+        let page = self.shared.settings.page_chunks.clamp(1, PAGE_CHUNKS);
         // A version that is not served must not hold up another one's build, so its mends wait.
         let mended = collections.mend(&collection).await;
-        match collections.sweep_step(&collection, proof).await {
+        match collections.sweep_step(&collection, proof, page).await {
             Ok(Stepped::On { embedded }) => {
                 self.keep_pace(embedded).await;
                 Ok(true)
@@ -190,7 +194,9 @@ impl Reembedding {
             Ok(Stepped::Switched) => Ok(true),
             Ok(Stepped::Stopped) => {
                 mended?;
-                Ok(!self.nothing_left(&collection).await?)
+                // Chunks that others have claimed wait for the next look.
+                self.nothing_left(&collection).await?;
+                Ok(false)
             }
             Err(problem) => {
                 // For people only: the step itself is tried again.
@@ -209,7 +215,7 @@ impl Reembedding {
     }
 
     /// Clears the collection's mark, in a transaction that sees that there is nothing to do.
-    async fn nothing_left(&self, collection: &Collection) -> Outcome<bool> {
+    async fn nothing_left(&self, collection: &Collection) -> Outcome<()> {
         let retry = self.shared.collections.retry();
         let cleared = retry.write_idempotent(|transaction| {
             let Collection { tenant, name, id, .. } = collection.clone();
@@ -220,10 +226,9 @@ impl Reembedding {
                 let building = found.and_then(|found| found.versions.building);
                 let mends = transaction.range(RangeRead::all(mends_of(id)).limit(1)).await?;
                 if !mends.is_empty() || building.is_some_and(|build| build.may_sweep()) {
-                    return Ok(false);
+                    return Ok(());
                 }
-                transaction.clear(&todo_key(&tenant, &name))?;
-                Ok(true)
+                transaction.clear(&todo_key(&tenant, &name))
             })
         });
         Ok(cleared.await?)

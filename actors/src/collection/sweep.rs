@@ -42,6 +42,8 @@ struct Job {
     version: Version,
     proof: LeaseProof,
     row: SweepRow,
+    /// Chunks of one step.
+    page: usize,
 }
 
 impl Collections {
@@ -53,6 +55,7 @@ impl Collections {
         &self,
         collection: &Collection,
         proof: &LeaseProof,
+        page: usize,
     ) -> Outcome<Stepped> {
         let build = collection.versions.building.as_ref().filter(|build| build.may_sweep());
         let Some(build) = build else { return Ok(Stepped::Stopped) };
@@ -61,7 +64,7 @@ impl Collections {
         self.metrics().progress(&target, &progress_of(&row, total, false));
         let (collection, version, proof) =
             (collection.clone(), build.version.clone(), proof.clone());
-        let job = Job { collection, version, proof, row };
+        let job = Job { collection, version, proof, row, page };
         let stepped = match job.row.phase {
             ORPHANS => self.step_orphans(&job, &target).await,
             _ => self.step_chunks(&job, &target).await,
@@ -122,7 +125,7 @@ impl Collections {
     /// Looks for vectors whose chunks are gone, page by page, then switches.
     async fn step_orphans(&self, job: &Job, target: &Target) -> Outcome<Stepped> {
         let after = job.row.after.map(RecordId);
-        let page = match self.sink().page(&target.space.name, after, PAGE_CHUNKS).await {
+        let page = match self.sink().page(&target.space.name, after, job.page).await {
             Ok(page) => page,
             Err(SinkError::Space(_)) => Vec::new(),
             Err(error) => return Err(error.into()),
@@ -148,7 +151,7 @@ impl Collections {
 
     async fn chunk_page(&self, job: &Job) -> Outcome<Vec<ChunkId>> {
         let range = chunks_after(job.collection.id, job.row.after.map(ChunkId));
-        self.chunk_ids(RangeRead::all(range).limit(PAGE_CHUNKS).snapshot()).await
+        self.chunk_ids(RangeRead::all(range).limit(job.page).snapshot()).await
     }
 
     async fn chunk_ids(&self, read: RangeRead) -> Outcome<Vec<ChunkId>> {
@@ -224,7 +227,7 @@ impl Collections {
         let (collection, version, proof) =
             (collection.clone(), build.version.clone(), proof.clone());
         let next = SweepRow { problem: Some(problem.to_string()), ..row.clone() };
-        let job = Job { collection, version, proof, row };
+        let job = Job { collection, version, proof, row, page: 0 };
         self.advance(&job, next, 0).await.map(|_| ())
     }
 

@@ -81,13 +81,11 @@ impl Collections {
         let mut written: BTreeMap<ChunkId, Label> = BTreeMap::new();
         for _ in 0..LOOKS {
             let labels = self.labels_of(target, &ids).await?;
-            let gone: Vec<RecordId> = written
-                .keys()
-                .filter(|chunk| !labels.contains_key(chunk))
-                .map(|chunk| (*chunk).into())
-                .collect();
+            let gone: Vec<ChunkId> =
+                written.keys().filter(|chunk| !labels.contains_key(chunk)).copied().collect();
             if !gone.is_empty() {
-                self.sink().delete(&target.space.name, &gone).await?;
+                // Boxed, because mending writes vectors too.
+                Box::pin(self.mend_found(target, &gone)).await?;
             }
             let changed = labels.iter().filter(|(chunk, label)| written.get(chunk) != Some(label));
             let records: Vec<Record> = changed

@@ -124,6 +124,7 @@ impl Node {
             embedding: fleet,
             tenancy: services.tenancy.clone(),
             cluster: services.cluster.clone(),
+            collections: None,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };

@@ -69,6 +69,12 @@ impl Planted {
                 | Mutant::RemovedVectorsStay
                 | Mutant::LateRequestsForgotten,
             ) => &[Workload::Ingest],
+            Planted::Actors(
+                Mutant::SwitchUnchecked
+                | Mutant::SwitchUnfenced
+                | Mutant::OnlyServingWritten
+                | Mutant::QueryOfNewModel,
+            ) => &[Workload::Reembed],
             Planted::Actors(_) | Planted::Cluster(_) | Planted::Tenancy(_) => &[
                 Workload::QuotaStorm,
                 Workload::LeaseThrash,
