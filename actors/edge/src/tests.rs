@@ -3,6 +3,7 @@
 mod body;
 mod embeddings;
 mod identity;
+mod ingest;
 mod invalid;
 mod quotas;
 mod secrets;

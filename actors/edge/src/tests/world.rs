@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::quotas::quotas;
+use super::quotas::{bulk, quotas};
 use crate::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, Grant, SigningKey, router};
 
 /// Far above what any request takes: reaching it means that the request hangs.
@@ -43,11 +43,18 @@ pub(super) struct Setup {
     pub(super) queue_tokens: usize,
     pub(super) request_timeout_ms: u64,
     pub(super) body_timeout_ms: u64,
+    /// Whether there is a vector sink, and so collections and ingest.
+    pub(super) sink: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { queue_tokens: 10_000, request_timeout_ms: 60_000, body_timeout_ms: 60_000 }
+        Setup {
+            queue_tokens: 10_000,
+            request_timeout_ms: 60_000,
+            body_timeout_ms: 60_000,
+            sink: false,
+        }
     }
 }
 
@@ -88,11 +95,13 @@ impl World {
         };
         let gate = Gate::default();
         let (tenancy, cluster) = quotas(&mut registry).await;
+        let embedding = EmbeddingFleet::local(embedding);
+        let ingest = setup.sink.then(|| bulk(&cluster, &embedding, &mut registry));
         let edge = Edge {
             settings: Arc::new(settings),
             authority: Arc::new(Authority::signed(&key)),
             gate: gate.clone(),
-            embedding: EmbeddingFleet::local(embedding),
+            embedding,
             tenancy,
             cluster,
             metrics: EdgeMetrics::register(&mut registry),
