@@ -112,11 +112,23 @@ fn explore() {
         }
         if !outcome.violations.is_empty() || std::env::var("TRACE").is_ok() {
             println!("seed {seed}: {}", outcome.options);
-            for line in outcome.violations.iter().take(6) { println!("   {line}"); }
+            for line in outcome.violations.iter().take(6) {
+                println!("   {line}");
+            }
         }
-        if std::env::var("TRACE").is_ok() { for line in &outcome.trace { println!("{line}"); } }
-        if began.elapsed().as_millis() > 3000 { println!("seed {seed} took {:?}", began.elapsed()); }
+        if std::env::var("TRACE").is_ok() {
+            for line in &outcome.trace {
+                println!("{line}");
+            }
+        }
+        if began.elapsed().as_millis() > 3000 {
+            println!("seed {seed} took {:?}", began.elapsed());
+        }
     }
     println!("{counts:#?}");
-    for what in Workload::Ingest.sometimes() { if !counts.contains_key(what) { println!("MISSING {what}"); } }
+    for what in Workload::Ingest.sometimes() {
+        if !counts.contains_key(what) {
+            println!("MISSING {what}");
+        }
+    }
 }

@@ -52,18 +52,17 @@ pub(super) async fn create(retry: &Retry, job: &Job) -> Result<(Job, bool), Inge
         let job = job.clone();
         Box::pin(async move {
             if let Some(known) = read_job(transaction, &job.key).await? {
-                return Ok(known);
+                return Ok((known, false));
             }
             write_job(transaction, &job)?;
             transaction.set(&active_key(job.spec.priority, &job.key), &[])?;
-            Ok(job)
+            Ok((job, true))
         })
     });
-    let known = created.await?;
+    let (known, is_new) = created.await?;
     if known.spec != job.spec {
         return Err(IngestError::Exists(job.key.id.clone()));
     }
-    let is_new = known.state == job.state;
     Ok((known, is_new))
 }
 

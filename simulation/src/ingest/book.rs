@@ -106,7 +106,6 @@ impl Book {
                         ("dead", [Element::Integer(line)]) => {
                             changes.entry((job.clone(), *line as u64)).or_default().dead = is_set;
                         }
-                        ("fence", _) if commit.reads.get(key) == Some(&true) => {}
                         _ => {}
                     }
                 }

@@ -119,6 +119,8 @@ impl Client {
     /// go on.
     pub(super) async fn steer(self, may_cancel: bool) {
         let world = self.world().clone();
+        // Whether no resumption is under way any more that may still happen.
+        let mut certain = true;
         loop {
             world.sleep(world.between(1_000, 12_000)).await;
             let healed = world.now_ms() >= self.cluster.options.heal_ms;
@@ -135,11 +137,13 @@ impl Client {
                 0 | 1 => {
                     if handle.pause(&self.key).await.is_ok() {
                         world.count("job paused");
-                        self.book.stop(&self.key.id);
+                        if certain {
+                            self.book.stop(&self.key.id);
+                        }
                     }
                     world.sleep(world.between(100, 5_000)).await;
                     self.book.go_on(&self.key.id);
-                    let _ = handle.resume(&self.key).await;
+                    certain &= handle.resume(&self.key).await.is_ok();
                 }
                 2 | 3 => {
                     if handle.retry_dead(&self.key).await.is_ok() {

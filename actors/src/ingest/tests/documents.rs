@@ -79,8 +79,8 @@ async fn dead_letters_tell_why_and_can_be_queued_again() {
     world.words.failures.store(3, Ordering::SeqCst);
     let _workers = world.start();
     let key = world.job("one", spec(), &(line("a", "One text.") + "no JSON\n")).await;
-    let poison = world.job("two", spec(), &line("b", "This is poison.")).await;
     let counts = world.ended(&key).await.counts;
+    let poison = world.job("two", spec(), &line("b", "This is poison.")).await;
     world.ended(&poison).await;
     assert_eq!((counts.dead(), counts.get(Lane::BadLines)), (1, 1));
     let letters = world.handle.dead_letters(&key, None, 10).await.expect("letters");
