@@ -145,14 +145,17 @@ impl Worker {
         let mut window = Window::new(&held, self.shared.handle.runtime());
         let mending = async {
             let collection = collections.get(&job.key.tenant, &job.spec.collection).await?;
-            collections.mend(&collection).await
+            collections.mend(&collection).await?;
+            collections.is_mended(&collection).await
         };
         match window.drive(mending).await {
-            Event::Other(Ok(()) | Err(CollectionError::NoCollection { .. })) => {
+            Event::Other(Ok(mended)) => {
                 drop(window);
                 held.release().await;
-                Ok(true)
+                // What somebody who died had claimed is mended once the claim is over.
+                Ok(mended)
             }
+            Event::Other(Err(CollectionError::NoCollection { .. })) => Ok(true),
             Event::Other(Err(error)) => {
                 let collection = &job.spec.collection;
                 tracing::warn!(collection, %error, "vectors of removed chunks remain");

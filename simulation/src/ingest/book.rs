@@ -26,6 +26,8 @@ pub(super) struct Line {
     /// Its place in the order in which lines came in, over all jobs.
     pub(super) order: u64,
     pub(super) revived: u64,
+    /// Whether it ever began: then its document may hold it, even if it died or was dropped.
+    pub(super) began: bool,
 }
 
 type Name = (String, u64);
@@ -157,12 +159,15 @@ impl Book {
             phase: after,
             order: next,
             revived: 0,
+            began: false,
         });
         line.phase = after;
+        line.began |= after == Phase::Begun;
         line.revived += u64::from(before == Some(Phase::Dead));
         state.next = next;
+        let document = state.document(&name).unwrap_or("-").to_owned();
         drop(state);
-        self.world.note(format_args!("line {} of {}: {after:?}", name.1, name.0));
+        self.world.note(format_args!("line {} of {}, {document}: {after:?}", name.1, name.0));
         self.world.count(match after {
             Phase::Waits if before == Some(Phase::Dead) => "dead letter queued again",
             Phase::Waits => "document came in",

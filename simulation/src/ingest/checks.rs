@@ -14,6 +14,7 @@ use super::client::{COLLECTION, TENANT, chunk_settings};
 use super::embedder::{vector, words};
 use super::lines::Content;
 use super::node::Cluster;
+use super::sink::names;
 use crate::world::World;
 
 /// How often it is looked whether all jobs have ended, in ms.
@@ -39,7 +40,7 @@ enum Expected {
         text: String,
         write: u64,
     },
-    /// Its last write died on the way: any of these texts.
+    /// Its last write died or was dropped on the way: any of these texts.
     AnyOf(Vec<String>),
 }
 
@@ -238,7 +239,7 @@ impl Check {
             let content =
                 bodies.get(&job).and_then(|body| body.get((number as usize).wrapping_sub(1)));
             let Some(Content::Document { id, text, write }) = content else { continue };
-            if matches!(line.phase, Phase::Done | Phase::Dead) {
+            if line.began {
                 let write = (line.order, line.phase, *write, text.clone());
                 writes.entry(id.clone()).or_default().push(write);
             }
@@ -316,7 +317,8 @@ impl Check {
                     self.world.violated("one_vector_per_chunk_and_version", seen);
                 }
                 let Some(part) = allowed.get(&record.id) else {
-                    let seen = format!("a chunk of {} in {}", record.source, target.space.name);
+                    let (chunk, source) = (names(&[record.id]), &record.source);
+                    let seen = format!("{chunk} of {source} in {}", target.space.name);
                     self.world.violated("no_foreign_vectors", seen);
                     continue;
                 };

@@ -65,7 +65,7 @@ impl Client {
     /// Streams the body until the job has all of it, or takes no more.
     pub(super) async fn stream(self, body: Vec<u8>) {
         self.world().sleep(self.world().between(0, 8_000)).await;
-        loop {
+        while !self.cluster.is_closed() {
             let Some(life) = self.cluster.any() else {
                 self.rest().await;
                 continue;
@@ -121,7 +121,7 @@ impl Client {
         let world = self.world().clone();
         // Whether no resumption is under way any more that may still happen.
         let mut certain = true;
-        loop {
+        while !self.cluster.is_closed() {
             world.sleep(world.between(1_000, 12_000)).await;
             let healed = world.now_ms() >= self.cluster.options.heal_ms;
             let Some(life) = self.cluster.any() else { continue };

@@ -45,6 +45,7 @@ pub(super) struct Cluster {
 struct State {
     lives: BTreeMap<u64, Life>,
     next: u64,
+    closed: bool,
 }
 
 /// The true time at virtual 0, in ms since 1970.
@@ -77,6 +78,11 @@ impl Cluster {
 
     pub(super) fn lives(&self) -> Vec<Life> {
         self.lock().lives.values().cloned().collect()
+    }
+
+    /// Whether the run is over.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// One of the processes that run, by lot.
@@ -136,6 +142,7 @@ impl Cluster {
 
     /// The world has ended: what processes still hold keeps nothing of it alive.
     pub(super) fn close(&self) {
+        self.lock().closed = true;
         for life in self.lives() {
             self.world.kill(life.group);
             life.door.close();

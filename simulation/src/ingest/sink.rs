@@ -78,6 +78,12 @@ fn unavailable() -> SinkError {
     SinkError::Unavailable("nothing answers".to_owned())
 }
 
+/// The beginnings of ids, for the trace.
+pub(super) fn names(ids: &[RecordId]) -> String {
+    let name = |id: &RecordId| format!("{:02x}{:02x}{:02x}", id.0[0], id.0[1], id.0[2]);
+    ids.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
 #[async_trait]
 impl Sink for FarSink {
     fn name(&self) -> &'static str {
@@ -100,13 +106,22 @@ impl Sink for FarSink {
     }
 
     async fn upsert(&self, space: &str, records: Vec<Record>) -> Result<(), SinkError> {
-        let space = space.to_owned();
-        self.call(|sink| async move { sink.upsert(&space, records).await }).await
+        let (space, world) = (space.to_owned(), self.world.clone());
+        self.call(|sink| async move {
+            let ids: Vec<RecordId> = records.iter().map(|record| record.id).collect();
+            world.note(format_args!("the sink takes {}", names(&ids)));
+            sink.upsert(&space, records).await
+        })
+        .await
     }
 
     async fn delete(&self, space: &str, ids: &[RecordId]) -> Result<(), SinkError> {
-        let (space, ids) = (space.to_owned(), ids.to_vec());
-        self.call(|sink| async move { sink.delete(&space, &ids).await }).await
+        let (space, ids, world) = (space.to_owned(), ids.to_vec(), self.world.clone());
+        self.call(|sink| async move {
+            world.note(format_args!("the sink deletes {}", names(&ids)));
+            sink.delete(&space, &ids).await
+        })
+        .await
     }
 
     async fn get(&self, space: &str, ids: &[RecordId]) -> Result<Vec<Option<Record>>, SinkError> {
