@@ -7,6 +7,7 @@
 
 mod faults;
 mod gossip;
+mod ingest;
 pub mod lockstep;
 mod metered;
 mod network;

@@ -8,6 +8,7 @@ mod embedding;
 mod error;
 mod gate;
 mod identity;
+mod ingest;
 mod metrics;
 mod router;
 mod search;

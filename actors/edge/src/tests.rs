@@ -6,6 +6,7 @@ mod embeddings;
 mod formats;
 mod identity;
 mod images;
+mod ingest;
 mod invalid;
 mod manage;
 mod quotas;

@@ -7,6 +7,7 @@ mod chunk;
 mod dispatch;
 mod duplicate;
 mod effects;
+pub mod ingest;
 mod input;
 pub mod mutants;
 mod output;

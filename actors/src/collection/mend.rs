@@ -89,6 +89,19 @@ impl Collections {
         }
     }
 
+    /// Whether nothing is left to be mended in a collection.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn is_mended(&self, collection: &Collection) -> Outcome<bool> {
+        let read = RangeRead::all(mends_of(collection.id)).limit(1).snapshot();
+        let rows = self.retry().read(|transaction| {
+            let read = read.clone();
+            Box::pin(async move { transaction.range(read).await })
+        });
+        Ok(rows.await?.is_empty())
+    }
+
     /// Marks chunks whose vectors do not fit them, and mends them.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::cluster::command::ClusterAction;
 use crate::config::{self, ConfigSource, Settings};
 use crate::failure::Failure;
 use crate::tenant::TenantAction;
-use crate::{bench, cluster, doctor, logging, plan, server, simulate, tenant, token};
+use crate::{bench, cluster, doctor, ingest, logging, plan, server, simulate, tenant, token};
 
 /// Headwater: the upstream platform for organisations that run language models.
 #[derive(Debug, Parser)]
@@ -67,6 +67,8 @@ enum Action {
         #[command(subcommand)]
         what: TenantAction,
     },
+    /// Send documents to a running node, which embeds them into a collection.
+    Ingest(ingest::IngestFlags),
     /// Make a tenant's token, or the node's key.
     Token(token::TokenFlags),
     /// Look at the settings.
@@ -113,6 +115,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Action::Plan { what } => plan::run(what, &settings, &source),
         Action::Cluster { what } => cluster::command::run(what, &settings),
         Action::Tenant { what } => tenant::run(what, &settings),
+        Action::Ingest(flags) => ingest::run(&flags, &settings),
         Action::Token(flags) => token::run(&flags, &settings),
         Action::Config { what: ConfigAction::Check } => check(&source, &settings),
         Action::Doctor => doctor::run(&settings),

@@ -6,6 +6,7 @@ pub mod command;
 pub mod config;
 mod doctor;
 pub mod failure;
+mod ingest;
 mod logging;
 mod models;
 mod operator;

@@ -127,6 +127,7 @@ impl Node {
             tenancy: services.tenancy.clone(),
             cluster: services.cluster.clone(),
             collections: None,
+            ingest: None,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };

@@ -66,6 +66,17 @@ impl Planted {
             Planted::Embedding(_) => &[Workload::Metered],
             Planted::Simulation(_) => &[Workload::Metered, Workload::Registers],
             Planted::Actors(
+                Mutant::NoFence
+                | Mutant::EarlierWriteRuns
+                | Mutant::DocumentNotLocked
+                | Mutant::CountsApart
+                | Mutant::EndsBeforeVectors
+                | Mutant::EndsBeforeChunks
+                | Mutant::AttemptsCountDuplicates
+                | Mutant::RemovedVectorsStay
+                | Mutant::LateRequestsForgotten,
+            ) => &[Workload::Ingest],
+            Planted::Actors(
                 Mutant::SwitchUnchecked
                 | Mutant::SwitchUnfenced
                 | Mutant::OnlyServingWritten

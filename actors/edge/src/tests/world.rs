@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::quotas::quotas;
+use super::quotas::{bulk, quotas};
 use crate::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, Grant, SigningKey, router};
 
 /// Far above what any request takes: reaching it means that the request hangs.
@@ -59,6 +59,8 @@ pub(super) struct Setup {
     pub(super) calibration_sample: usize,
     /// Models beside the two that are always there.
     pub(super) others: Vec<DoubleModel>,
+    /// Whether there are workers of ingest.
+    pub(super) ingest: bool,
 }
 
 impl Default for Setup {
@@ -70,6 +72,7 @@ impl Default for Setup {
             cache_bytes: 0,
             calibration_sample: 4096,
             others: Vec::new(),
+            ingest: false,
         }
     }
 }
@@ -121,12 +124,12 @@ impl World {
         let fleet = EmbeddingFleet::local(embedding)
             .with_loader(loader())
             .with_calibrations(Calibrations::new(cluster.store().clone(), calibrating));
-        let collections = Collections::new(
-            runtime,
-            cluster.store().clone(),
-            Arc::new(MemorySink::default()),
-            Arc::new(fleet.clone()),
-        );
+        let (store, sink) = (cluster.store().clone(), Arc::new(MemorySink::default()));
+        let embedder = Arc::new(fleet.clone());
+        let collections =
+            Collections::new(runtime.clone(), store.clone(), sink.clone(), embedder.clone());
+        let ingest =
+            setup.ingest.then(|| bulk(runtime, store, &collections, sink, embedder, &mut registry));
         let edge = Edge {
             settings: Arc::new(settings),
             authority: Arc::new(Authority::signed(&key)),
