@@ -127,7 +127,8 @@ pub(crate) async fn documents(
 /// `GET /v1/ingest/jobs`
 pub(crate) async fn list(State(edge): State<Edge>, Extension(grant): Caller, uri: Uri) -> Response {
     let answer = async {
-        let (after, limit) = page_of(&Query::of(&uri)?)?;
+        let query = Query::of(&uri)?;
+        let (after, limit) = page_of(&query)?;
         let jobs = ingest(&edge)?.list(&grant.tenant, after, limit).await;
         let jobs = jobs.map_err(ApiError::from_ingest)?;
         let next = (jobs.len() == limit).then(|| jobs.last().map(|job| job.key.id.clone()));

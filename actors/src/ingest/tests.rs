@@ -3,4 +3,5 @@
 mod documents;
 mod holds;
 mod intake;
+mod source;
 mod world;

@@ -17,8 +17,8 @@ use crate::cluster::tests::world::environment;
 use crate::collection::{Collection, CollectionSettings, Collections};
 use crate::embedding::{EmbedError, Embedder, Pool, Purpose};
 use crate::ingest::{
-    ChunkSettings, IngestHandle, IngestMetrics, IngestSettings, IngestWorkers, JobKey, JobSpec,
-    JobStatus, NearDuplicates, SourceSpec, Split,
+    ChunkSettings, DocumentSource, IngestHandle, IngestMetrics, IngestSettings, IngestWorkers,
+    JobKey, JobSpec, JobStatus, NearDuplicates, SourceSpec, Split,
 };
 use crate::runtime::Runtime;
 
@@ -116,9 +116,13 @@ impl World {
     }
 
     pub(super) fn start(&self) -> IngestWorkers {
+        self.start_with(None)
+    }
+
+    pub(super) fn start_with(&self, source: Option<Arc<dyn DocumentSource>>) -> IngestWorkers {
         let metrics = IngestMetrics::register(&mut Registry::default());
         let (sink, words) = (Arc::new(self.sink.clone()), self.words.clone());
-        IngestWorkers::start(self.handle.clone(), sink, words, None, metrics)
+        IngestWorkers::start(self.handle.clone(), sink, words, source, metrics)
     }
 
     pub(super) async fn collection(&self) -> Collection {
