@@ -138,6 +138,7 @@ impl World {
             tenancy,
             cluster,
             collections: Some(collections.clone()),
+            ingest,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };
