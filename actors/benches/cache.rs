@@ -61,7 +61,7 @@ async fn serve(dimensions: usize, bytes: u64) -> Arc<ModelHandle> {
         replicas: 1,
         threads: 1,
         batch: BatchSettings::default(),
-        pools: ModelPools::borrowing(0),
+        pools: ModelPools::default(),
     };
     let settings = EmbeddingSettings {
         queue_tokens: 1 << 20,

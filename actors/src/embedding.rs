@@ -13,6 +13,7 @@ mod metrics;
 mod models;
 mod output;
 mod precedence;
+mod read;
 mod records;
 mod remote;
 mod replica;

@@ -4,6 +4,8 @@
 //! versions never stand beside each other. A [`Sink`] keeps spaces, takes records by id any
 //! number of times, and finds the records nearest to a vector.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod filter;
 pub mod memory;
 pub mod products;
@@ -19,5 +21,5 @@ pub use sink::{Sink, SinkError};
 pub use space::{Metric, NumberFormat, Space};
 
 mod space;
-#[cfg(test)]
+#[cfg(any(test, feature = "conformance"))]
 mod testing;

@@ -1,6 +1,6 @@
 //! Inner products and Hamming distances, with the widest instructions that the chip has.
 //!
-//! Sums run in [`LANES`] separate lanes that are added up in one order, without fused
+//! Sums run in 32 separate lanes that are added up in one order, without fused
 //! multiply-add: a score has the same bits on every machine.
 
 use half::f16;
@@ -22,6 +22,11 @@ pub fn dot(left: &[f32], right: &[f32]) -> f32 {
 /// for each place in `products`.
 pub fn dots_f32(query: &[f32], block: &[f32], products: &mut [f32]) {
     Arch::new().dispatch(Dots { query, block, products, widen: |component| component });
+}
+
+/// The inner product of two vectors of one length, both in half precision.
+pub fn dot_f16(left: &[f16], right: &[f16]) -> f32 {
+    Arch::new().dispatch(DotF16 { left, right })
 }
 
 /// As [`dots_f32`].
@@ -63,23 +68,42 @@ impl<T: Copy, F: Fn(T) -> f32> WithSimd for Dots<'_, T, F> {
         let Dots { query, block, products, widen } = self;
         let width = query.len().max(1);
         for (product, vector) in products.iter_mut().zip(block.chunks(width)) {
-            *product = in_lanes(query, vector, &widen);
+            *product = in_lanes(query, vector, &|component| component, &widen);
         }
     }
 }
 
+struct DotF16<'a> {
+    left: &'a [f16],
+    right: &'a [f16],
+}
+
+impl WithSimd for DotF16<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> f32 {
+        in_lanes(self.left, self.right, &widen_f16, &widen_f16)
+    }
+}
+
 #[inline(always)]
-fn in_lanes<T: Copy>(query: &[f32], vector: &[T], widen: &impl Fn(T) -> f32) -> f32 {
+fn in_lanes<L: Copy, R: Copy>(
+    query: &[L],
+    vector: &[R],
+    widen_query: &impl Fn(L) -> f32,
+    widen: &impl Fn(R) -> f32,
+) -> f32 {
     let mut sums = [0.0_f32; LANES];
     let (query_chunks, query_rest) = query.as_chunks::<LANES>();
     let (chunks, rest) = vector.as_chunks::<LANES>();
     for (query, chunk) in query_chunks.iter().zip(chunks) {
         for ((sum, left), right) in sums.iter_mut().zip(query).zip(chunk) {
-            *sum += left * widen(*right);
+            *sum += widen_query(*left) * widen(*right);
         }
     }
     for ((sum, left), right) in sums.iter_mut().zip(query_rest).zip(rest) {
-        *sum += left * widen(*right);
+        *sum += widen_query(*left) * widen(*right);
     }
     let mut width = LANES / 2;
     while width > 0 {

@@ -1,4 +1,4 @@
-//! Drawn numbers for tests: SplitMix64 (Steele, Lea and Flood, 2014).
+//! Drawn numbers for tests and the suite: SplitMix64 (Steele, Lea and Flood, 2014).
 
 /// A stream of numbers; the same seed gives the same stream on every machine.
 #[derive(Debug, Clone)]

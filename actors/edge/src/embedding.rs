@@ -1,14 +1,16 @@
-//! The embedding routes in OpenAI's shape and in TEI's.
+//! The routes of encoders: vectors in OpenAI's shape and in TEI's, ranks, sparse vectors.
 
 mod input;
 pub(crate) mod manage;
 pub(crate) mod openai;
+pub(crate) mod rerank;
+pub(crate) mod sparse;
 pub(crate) mod tei;
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use headwater_actors::embedding::{
-    EmbedCall, Embedded, FleetModel, NotOffered, OutputFormat, Purpose,
+    EmbedCall, Embedded, FleetModel, NotOffered, OutputFormat, Purpose, Task,
 };
 use headwater_actors::tenancy::Amounts;
 use serde_json::Value;
@@ -21,7 +23,7 @@ use crate::router::Edge;
 /// token does not allow is refused before it is looked up, so that a tenant cannot probe
 /// for names. An alias is allowed by its own name or by its model's. Which of an alias's targets
 /// it is hangs on the caller's key, and on the tenant without one.
-fn find_model(
+pub(crate) fn find_model(
     edge: &Edge,
     grant: &Grant,
     name: &str,
@@ -48,7 +50,7 @@ fn find_model(
 /// Embeds within the tenant's quota: reserves an upper bound, and charges what was read. A
 /// request that fails costs nothing; one whose client leaves costs the bound, or else leaving
 /// early would be a way around every limit.
-async fn embed(
+pub(crate) async fn embed(
     edge: &Edge,
     grant: &Grant,
     model: &FleetModel,
@@ -75,7 +77,7 @@ async fn embed(
 /// The node that made the vectors, when it was another one.
 const SERVED_BY: HeaderName = HeaderName::from_static("x-headwater-served-by");
 
-fn name_server(response: &mut Response, node: Option<&str>) {
+pub(crate) fn name_server(response: &mut Response, node: Option<&str>) {
     if let Some(Ok(node)) = node.map(HeaderValue::from_str) {
         response.headers_mut().insert(SERVED_BY, node);
     }
@@ -88,6 +90,56 @@ fn name_cached(response: &mut Response, cached: usize, inputs: usize) {
     if let Ok(value) = HeaderValue::from_str(&format!("{cached}/{inputs}")) {
         response.headers_mut().insert(CACHE, value);
     }
+}
+
+/// Places of the inputs that were cut, as a JSON list, where the body has no room for it.
+const TRUNCATED: HeaderName = HeaderName::from_static("x-headwater-truncated");
+
+fn name_truncated(response: &mut Response, truncated: &[usize]) {
+    if truncated.is_empty() {
+        return;
+    }
+    if let Ok(value) = HeaderValue::from_str(&places(truncated).to_string()) {
+        response.headers_mut().insert(TRUNCATED, value);
+    }
+}
+
+/// This node's first model, or the cluster's first by name where this node has none.
+fn default_model(edge: &Edge) -> String {
+    if !edge.settings.default_model.is_empty() {
+        return edge.settings.default_model.clone();
+    }
+    edge.embedding.cards().first().map_or_else(String::new, |card| card.name.clone())
+}
+
+/// Refuses a model whose answers are of another kind than the route's.
+fn check_task(model: &FleetModel, wanted: Task) -> Result<(), ApiError> {
+    let card = model.card();
+    if card.task == wanted {
+        return Ok(());
+    }
+    let route = |task| match task {
+        Task::Embed => "/v1/embeddings or /embed",
+        Task::Rerank => "/v1/rerank or /rerank",
+        Task::Sparse => "/embed_sparse",
+    };
+    let message = format!(
+        "the model '{}' is for {}; ask it at {}, or choose a model for {} here",
+        card.name,
+        card.task.name(),
+        route(card.task),
+        wanted.name(),
+    );
+    Err(ApiError::invalid("model", "wrong_task", message))
+}
+
+/// Long texts lose their end and never their beginning.
+fn check_direction(direction: Option<&str>) -> Result<(), ApiError> {
+    let Some(direction) = direction.filter(|side| !side.eq_ignore_ascii_case("right")) else {
+        return Ok(());
+    };
+    let message = format!("truncation_direction is '{direction}'; only Right is offered");
+    Err(ApiError::invalid("truncation_direction", "invalid_field", message))
 }
 
 /// The length of the vectors to return.

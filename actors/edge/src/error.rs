@@ -29,20 +29,25 @@ pub(crate) struct ApiError {
     retry_after_s: Option<u64>,
 }
 
-const INVALID: &str = "invalid_request_error";
-const UNAVAILABLE: &str = "service_unavailable";
+pub(crate) const INVALID: &str = "invalid_request_error";
+pub(crate) const UNAVAILABLE: &str = "service_unavailable";
 
 impl ApiError {
-    fn new(status: StatusCode, kind: &'static str, code: &'static str, message: String) -> Self {
+    pub(crate) fn new(
+        status: StatusCode,
+        kind: &'static str,
+        code: &'static str,
+        message: String,
+    ) -> Self {
         ApiError { status, kind, code, param: None, message, retry_after_s: None }
     }
 
-    fn at(mut self, param: impl Into<String>) -> Self {
+    pub(crate) fn at(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
         self
     }
 
-    fn retry(mut self, after_ms: u64) -> Self {
+    pub(crate) fn retry(mut self, after_ms: u64) -> Self {
         self.retry_after_s = Some(after_ms.div_ceil(1000).max(1));
         self
     }

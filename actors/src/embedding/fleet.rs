@@ -19,6 +19,10 @@ const IDLE_PERCENT: u32 = 25;
 /// When ingest that found no idle node may ask again, in ms.
 const BUSY_RETRY_MS: u64 = 1_000;
 
+/// More tokens than an image has in the models of today: patches of 14 pixels in a square of 448,
+/// and one. Only the model knows how many, once it has read the image.
+const IMAGE_TOKENS: u64 = 32 * 32 + 1;
+
 /// All models that this node's edge serves; cheap to clone.
 #[derive(Clone)]
 pub struct EmbeddingFleet {
@@ -256,6 +260,13 @@ impl FleetModel {
                 texts.iter().map(|text| bound(prefix + text.len())).sum()
             }
             super::Inputs::Tokens(lists) => lists.iter().map(|ids| bound(ids.len())).sum(),
+            super::Inputs::Pairs(pairs) => {
+                let prefixes = self.card().query_prefix.len() + self.card().passage_prefix.len();
+                // A pair has up to four special tokens.
+                let length = |pair: &(String, String)| prefixes + pair.0.len() + pair.1.len() + 2;
+                pairs.iter().map(|pair| bound(length(pair))).sum()
+            }
+            super::Inputs::Images(images) => images.len() as u64 * IMAGE_TOKENS,
         }
     }
 }

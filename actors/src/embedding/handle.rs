@@ -3,11 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use headwater_embedding::{
-    Failure, InputProblem, Pool, ReplicaIndex, RequestId, check_count, check_ids, check_length,
-    check_text,
-};
-use headwater_models::{Model, ModelCard, Piece, Sequence, TokenIds, TokenizeError};
+use headwater_embedding::{Failure, InputProblem, Pool, ReplicaIndex, RequestId, check_count};
+use headwater_models::{Model, ModelCard, Piece, Sequence, TokenizeError};
 use ractor::ActorRef;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 use tokio::time::{Duration, timeout};
@@ -17,6 +14,7 @@ use super::cache::{Served, VectorCache};
 use super::messages::{ModelMessage, Work};
 use super::metrics::{ModelMetrics, PoolMetrics};
 use super::precedence::Precedence;
+use super::read::{DECODERS, Read, check_read, read};
 use super::start::EmbeddingSettings;
 use super::table::Phase;
 
@@ -35,12 +33,16 @@ pub enum Purpose {
     Passage,
 }
 
-/// The texts of one request.
+/// The inputs of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inputs {
     Texts(Vec<String>),
     /// Ids of the model's own vocabulary, without special tokens.
     Tokens(Vec<Vec<u32>>),
+    /// A query and a passage each, for a cross-encoder and for no other model.
+    Pairs(Vec<(String, String)>),
+    /// The bytes of image files.
+    Images(Vec<Vec<u8>>),
 }
 
 /// One request.
@@ -221,10 +223,9 @@ impl ModelHandle {
     async fn try_embed(&self, call: EmbedCall) -> Result<Embedded, EmbedError> {
         let pool = call.pool;
         let read = self.read(call).await?;
-        let tokens: Vec<usize> = read.iter().map(|text| text.ids.len()).collect();
-        let truncated = places(&read, TokenIds::truncated);
-        let sequence = |text: TokenIds| Sequence::Tokens { ids: text.ids, second: text.second };
-        let texts = read.into_iter().map(sequence).collect();
+        let tokens: Vec<usize> = read.iter().map(|input| input.sequence.tokens()).collect();
+        let truncated = places(&read, Read::truncated);
+        let texts = read.into_iter().map(|input| input.sequence).collect();
         let compute = |texts| self.compute(pool, texts);
         let Served { vectors, cached } = self.cache.serve(pool, texts, compute).await?;
         Ok(Embedded { vectors, tokens, truncated, served_by: None, cached })
@@ -236,28 +237,24 @@ impl ModelHandle {
         self.call(pool, texts, permit).await
     }
 
-    async fn read(&self, call: EmbedCall) -> Result<Vec<TokenIds>, EmbedError> {
+    async fn read(&self, call: EmbedCall) -> Result<Vec<Read>, EmbedError> {
         let EmbedCall { inputs, purpose, truncate, pool } = call;
         let limits = &self.settings.limits;
-        let (count, bytes) = match &inputs {
-            Inputs::Texts(texts) => (texts.len(), texts.iter().map(String::len).sum()),
-            Inputs::Tokens(lists) => (lists.len(), lists.iter().map(Vec::len).sum()),
+        check_count(inputs.count(), limits).map_err(EmbedError::Input)?;
+        inputs.check(self.card())?;
+        let decoder = match inputs {
+            Inputs::Images(_) => DECODERS.acquire().await.ok(),
+            _ => None,
         };
-        check_count(count, limits).map_err(EmbedError::Input)?;
-        if let Inputs::Texts(texts) = &inputs {
-            for (index, text) in texts.iter().enumerate() {
-                check_text(index, text).map_err(EmbedError::Input)?;
-            }
-        }
         let model = Arc::clone(&self.model);
-        let read =
-            self.off_thread(bytes, pool, move || tokenize(&*model, inputs, purpose)).await??;
-        let lengths: Vec<usize> = read.iter().map(|text| text.whole_length).collect();
-        // A model without special tokens reads an empty text as nothing at all.
-        for (index, text) in read.iter().enumerate() {
-            check_ids(index, &text.ids).map_err(EmbedError::Input)?;
-        }
-        check_length(&lengths, truncate, self.card(), limits).map_err(EmbedError::Input)?;
+        let bytes = inputs.bytes();
+        let work = move || {
+            // Held until the work is done, even when the caller has left.
+            let _decoder = decoder;
+            read(&*model, inputs, purpose)
+        };
+        let read = self.off_thread(bytes, pool, work).await??;
+        check_read(&read, truncate, self.card(), limits).map_err(EmbedError::Input)?;
         Ok(read)
     }
 
@@ -352,43 +349,4 @@ impl Drop for LeaveQueue {
 
 fn places<T>(items: &[T], wanted: impl Fn(&T) -> bool) -> Vec<usize> {
     items.iter().enumerate().filter(|(_, item)| wanted(item)).map(|(place, _)| place).collect()
-}
-
-/// Token ids of every text, cut to the model's limit; `whole_length` tells what was cut.
-fn tokenize(
-    model: &dyn Model,
-    inputs: Inputs,
-    purpose: Purpose,
-) -> Result<Vec<TokenIds>, EmbedError> {
-    let card = model.card();
-    let limit = Some(card.max_tokens);
-    let prefix = match purpose {
-        Purpose::Plain => "",
-        Purpose::Query => &card.query_prefix,
-        Purpose::Passage => &card.passage_prefix,
-    };
-    let read = |index: usize, result: Result<TokenIds, TokenizeError>| {
-        result.map_err(|error| EmbedError::Unreadable { index, error })
-    };
-    match inputs {
-        Inputs::Texts(texts) => texts
-            .iter()
-            .enumerate()
-            .map(|(index, text)| {
-                let tokens = match prefix {
-                    "" => model.tokenize(text, limit),
-                    prefix => model.tokenize(&format!("{prefix}{text}"), limit),
-                };
-                read(index, tokens)
-            })
-            .collect(),
-        Inputs::Tokens(lists) => lists
-            .iter()
-            .enumerate()
-            .map(|(index, ids)| {
-                check_ids(index, ids).map_err(EmbedError::Input)?;
-                read(index, model.adopt(ids, limit))
-            })
-            .collect(),
-    }
 }

@@ -125,7 +125,7 @@ impl EmbeddingMetrics {
         );
         group.register_with_unit(
             "ingest_paused",
-            "Time that ingest stood still to let queries go first",
+            "Time that threads of ingest stood still to let queries go first",
             Unit::Seconds,
             self.ingest_paused.clone(),
         );

@@ -98,8 +98,8 @@ impl EmbeddingHandle {
     /// queries. When the returned future is dropped, the model is loaded all the same.
     ///
     /// # Errors
-    /// [`ChangeError::NameTaken`], and [`ChangeError::NeverWarm`] after ten minutes, when the
-    /// model is removed again.
+    /// [`ChangeError::NameTaken`]; [`ChangeError::NotServing`] when it was unloaded meanwhile; and
+    /// [`ChangeError::NeverWarm`] after ten minutes, when the model is removed again.
     pub async fn load(&self, served: ServedModel) -> Result<(), ChangeError> {
         let model = self.change(|done| SupervisorMessage::Load(Box::new(served), done)).await?;
         let mut phase = model.phase.subscribe();
@@ -107,7 +107,10 @@ impl EmbeddingHandle {
         let loaded = timeout(Duration::from_millis(WARM_MS), is_loaded).await.is_ok();
         let name = model.card().name.clone();
         if loaded {
-            return Ok(());
+            return match model.phase() {
+                Phase::Serving => Ok(()),
+                phase => Err(ChangeError::NotServing { model: name, phase }),
+            };
         }
         for (alias, of) in self.aliases() {
             if of.names(&name) {

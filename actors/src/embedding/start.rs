@@ -36,9 +36,9 @@ pub struct EmbeddingSettings {
 pub struct NodePools {
     /// Longest time from the arrival of a request of ingest to its answer, in ms.
     pub ingest_timeout_ms: u64,
-    /// A step of ingest stands still for no longer than this while queries are inside, in ms. A
-    /// step is about a millisecond of work, so this sets what ingest gets when queries never
-    /// cease: with 200 ms half a percent.
+    /// Ingest stands still for no longer than this while queries are inside, in ms, and then runs
+    /// beside them for a hundredth of it. So this sets how long a query may meet it, and 1 % is
+    /// what ingest gets when queries never cease.
     pub ingest_pause_ms: u64,
     /// Time between two looks at the signals that replicas are controlled by, in ms; at least 1.
     pub control_step_ms: u64,

@@ -11,5 +11,6 @@ mod faults;
 mod gated;
 mod output;
 mod pools;
+mod remote;
 mod scaling;
 mod service;

@@ -126,6 +126,8 @@ impl Node {
             embedding: fleet.with_calibrations(calibrations),
             tenancy: services.tenancy.clone(),
             cluster: services.cluster.clone(),
+            collections: None,
+            ingest: None,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };

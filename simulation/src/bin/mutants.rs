@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use headwater_actors::mutants::Mutant;
 use headwater_simulation::{Defect, Outcome, Workload, run, run_with};
 
 /// So many seeds of every workload a defect must not survive, unless the first argument says
@@ -13,7 +14,7 @@ const SEEDS: u64 = 500;
 /// What is planted.
 #[derive(Clone, Copy)]
 enum Planted {
-    Actors(headwater_actors::mutants::Mutant),
+    Actors(Mutant),
     Cluster(headwater_cluster::mutants::Mutant),
     Embedding(headwater_embedding::mutants::Mutant),
     Tenancy(headwater_tenancy::mutants::Mutant),
@@ -22,7 +23,7 @@ enum Planted {
 
 impl Planted {
     fn all() -> Vec<Planted> {
-        let actors = headwater_actors::mutants::Mutant::ALL.map(Planted::Actors);
+        let actors = Mutant::ALL.map(Planted::Actors);
         let cluster = headwater_cluster::mutants::Mutant::ALL.map(Planted::Cluster);
         let embedding = headwater_embedding::mutants::Mutant::ALL.map(Planted::Embedding);
         let tenancy = headwater_tenancy::mutants::Mutant::ALL.map(Planted::Tenancy);
@@ -64,6 +65,23 @@ impl Planted {
             Planted::Simulation(Defect::SnapshotReads) => &[Workload::Registers],
             Planted::Embedding(_) => &[Workload::Metered],
             Planted::Simulation(_) => &[Workload::Metered, Workload::Registers],
+            Planted::Actors(
+                Mutant::NoFence
+                | Mutant::EarlierWriteRuns
+                | Mutant::DocumentNotLocked
+                | Mutant::CountsApart
+                | Mutant::EndsBeforeVectors
+                | Mutant::EndsBeforeChunks
+                | Mutant::AttemptsCountDuplicates
+                | Mutant::RemovedVectorsStay
+                | Mutant::LateRequestsForgotten,
+            ) => &[Workload::Ingest],
+            Planted::Actors(
+                Mutant::SwitchUnchecked
+                | Mutant::SwitchUnfenced
+                | Mutant::OnlyServingWritten
+                | Mutant::QueryOfNewModel,
+            ) => &[Workload::Reembed],
             Planted::Actors(_) | Planted::Cluster(_) | Planted::Tenancy(_) => &[
                 Workload::QuotaStorm,
                 Workload::LeaseThrash,

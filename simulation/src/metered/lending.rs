@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headwater_embedding::{Pool, PoolPlan, ReplicaIndex};
+use headwater_embedding::{Dispatcher, Pool, PoolPlan, ReplicaIndex};
 
 use crate::world::World;
 
@@ -11,6 +11,8 @@ pub(super) struct Lending {
     replicas: usize,
     reserved: usize,
     lends: bool,
+    /// How long ingest may wait for a fuller batch, in ms.
+    patience_ms: u64,
     live: BTreeSet<ReplicaIndex>,
     /// Whose batch each replica runs.
     running: BTreeMap<ReplicaIndex, Pool>,
@@ -22,6 +24,7 @@ impl Lending {
             replicas: plan.replicas,
             reserved: plan.reserved.min(plan.replicas - 1),
             lends: plan.lends(),
+            patience_ms: plan.ingest.batch_wait_ms,
             live: BTreeSet::new(),
             running: BTreeMap::new(),
         }
@@ -60,8 +63,22 @@ impl Lending {
         })
     }
 
+    /// Ingest does not wait beside a replica that it may have.
+    pub(super) fn check_idle_share(&self, world: &World, dispatcher: &Dispatcher) {
+        let queue = dispatcher.queue(Pool::Ingest);
+        let Some(oldest_ms) = queue.oldest_ms() else { return };
+        let patient = world.now_ms() < oldest_ms + self.patience_ms;
+        let query_waits = !dispatcher.queue(Pool::Query).is_empty();
+        if self.ingest_may_start(query_waits) && !patient {
+            let seen = format!("{} tokens wait beside an idle replica", queue.tokens());
+            world.violated("ingest_makes_progress", seen);
+        } else if self.keeps_reserved(query_waits) {
+            world.count("ingest kept from a reserved replica");
+        }
+    }
+
     /// Whether a batch of ingest could run at once.
-    pub(super) fn ingest_may_start(&self, query_waits: bool) -> bool {
+    fn ingest_may_start(&self, query_waits: bool) -> bool {
         if !self.lends {
             return self.has_idle(false);
         }
@@ -69,7 +86,7 @@ impl Lending {
     }
 
     /// Whether ingest waits for nothing but the reserve.
-    pub(super) fn keeps_reserved(&self, query_waits: bool) -> bool {
+    fn keeps_reserved(&self, query_waits: bool) -> bool {
         self.lends && self.has_idle(true) && !query_waits && self.free() <= self.reserved
     }
 

@@ -234,21 +234,9 @@ impl Node {
         self.check_idle_share();
     }
 
-    /// Ingest does not wait beside a replica that it may have.
     fn check_idle_share(&self) {
         let memory = self.state.lock();
-        let queue = memory.dispatcher.queue(Pool::Ingest);
-        let Some(oldest_ms) = queue.oldest_ms() else { return };
-        let patient = self.world.now_ms() < oldest_ms + self.options.plan.ingest.batch_wait_ms;
-        let query_waits = !memory.dispatcher.queue(Pool::Query).is_empty();
-        if memory.lending.ingest_may_start(query_waits) && !patient {
-            let seen = format!("{} tokens wait beside an idle replica", queue.tokens());
-            drop(memory);
-            self.world.violated("ingest_makes_progress", seen);
-        } else if memory.lending.keeps_reserved(query_waits) {
-            drop(memory);
-            self.world.count("ingest kept from a reserved replica");
-        }
+        memory.lending.check_idle_share(&self.world, &memory.dispatcher);
     }
 
     fn on(&mut self, event: Event) {

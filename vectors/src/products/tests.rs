@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{dot, dots_f16, dots_f32, dots_i8, hamming_distances, widen_f16};
+use super::{dot, dot_f16, dots_f16, dots_f32, dots_i8, hamming_distances, widen_f16};
 use crate::testing::Draw;
 
 fn check_close(what: &str, found: f32, expected: f64, magnitude: f64) {
@@ -41,6 +41,9 @@ fn products_are_those_of_a_plain_loop_at_every_length() {
             }
         }
         assert_eq!(dot(&query, &rows[3]), products[0][3], "one alone is as one of many");
+        let [first, second] = [&halves[..width], &halves[width..2 * width]];
+        let (sum, magnitude) = plain(&as_f32[1][..width], &as_f32[1][width..2 * width]);
+        check_close("two of f16", dot_f16(first, second), sum, magnitude);
     }
 }
 

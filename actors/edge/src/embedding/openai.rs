@@ -11,15 +11,16 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use headwater_actors::embedding::{
-    EmbedCall, Embedded, Learnt, ModelCard, OutputFormat, Phase, Pool, Quantised, fixed_range,
-    quantise, shorten,
+    EmbedCall, Embedded, Learnt, ModelCard, OutputFormat, Phase, Pool, Quantised, Task,
+    fixed_range, quantise, shorten,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::input::InputField;
 use super::{
-    check_dimensions, check_format, check_purpose, embed, find_model, name_cached, name_server,
+    check_dimensions, check_format, check_purpose, check_task, embed, find_model, name_cached,
+    name_server,
 };
 use crate::body::read_json;
 use crate::error::{ApiError, Shape};
@@ -110,6 +111,7 @@ async fn answer(
     let request: EmbeddingsRequest = read_json(body, &edge.settings).await?;
     let key = headers.get(CANARY_KEY).and_then(|key| key.to_str().ok());
     let model = find_model(edge, grant, &request.model, key)?;
+    check_task(&model, Task::Embed)?;
     let pool = check_tier(request.service_tier.as_deref())?;
     let format = check_format(request.encoding_format.as_deref())?;
     let dimensions = check_dimensions(&model, request.dimensions)?;
@@ -276,6 +278,8 @@ pub(super) fn describe(edge: &Edge, card: &ModelCard) -> Value {
         "created": 0,
         "owned_by": "headwater",
         "model_version": card.fingerprint,
+        "task": card.task.name(),
+        "images": card.images,
         "dimensions": card.dimensions,
         "matryoshka_dimensions": super::places(&card.matryoshka_dimensions),
         "max_tokens": card.max_tokens,

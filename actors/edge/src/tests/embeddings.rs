@@ -169,6 +169,8 @@ async fn models_are_listed_and_described() {
             "created": 0,
             "owned_by": "headwater",
             "model_version": format!("double-{name}-8-16"),
+            "task": "embed",
+            "images": false,
             "dimensions": 8,
             "matryoshka_dimensions": shorter,
             "max_tokens": 16,

@@ -6,19 +6,22 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use headwater_actors::collection::Collections;
 use headwater_actors::embedding::{
     BatchSettings, CacheSettings, CalibrationSettings, Calibrations, EmbeddingFleet,
     EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader, ModelPools, NodePools, Opening,
     ServedModel, start,
 };
+use headwater_models::Model;
 use headwater_models::double::DoubleModel;
+use headwater_vectors::memory::MemorySink;
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::quotas::quotas;
+use super::quotas::{bulk, quotas};
 use crate::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, Grant, SigningKey, router};
 
 /// Far above what any request takes: reaching it means that the request hangs.
@@ -43,6 +46,7 @@ pub(super) struct World {
     pub(super) nested: DoubleModel,
     pub(super) token: String,
     pub(super) operator: String,
+    pub(super) collections: Collections,
 }
 
 pub(super) struct Setup {
@@ -53,6 +57,10 @@ pub(super) struct Setup {
     pub(super) cache_bytes: u64,
     /// Vectors that `int8` is calibrated by.
     pub(super) calibration_sample: usize,
+    /// Models beside the two that are always there.
+    pub(super) others: Vec<DoubleModel>,
+    /// Whether there are workers of ingest.
+    pub(super) ingest: bool,
 }
 
 impl Default for Setup {
@@ -63,6 +71,8 @@ impl Default for Setup {
             body_timeout_ms: 60_000,
             cache_bytes: 0,
             calibration_sample: 4096,
+            others: Vec::new(),
+            ingest: false,
         }
     }
 }
@@ -87,7 +97,9 @@ impl World {
             batch: batch.clone(),
             pools: ModelPools::borrowing(0),
         };
-        let models = vec![served(&plain, "ada"), served(&nested, "babbage")];
+        let mut models = vec![served(&plain, "ada"), served(&nested, "babbage")];
+        let alias = |model: &DoubleModel| format!("{}-alias", model.card().name);
+        models.extend(setup.others.iter().map(|model| served(model, &alias(model))));
         let settings = EmbeddingSettings {
             queue_tokens: setup.queue_tokens,
             request_timeout_ms: setup.request_timeout_ms,
@@ -106,23 +118,32 @@ impl World {
             default_model: PLAIN.to_owned(),
         };
         let gate = Gate::default();
-        let (tenancy, cluster, store) = quotas(&mut registry).await;
+        let (tenancy, cluster, runtime) = quotas(&mut registry).await;
         let sample = setup.calibration_sample;
         let calibrating = CalibrationSettings { sample, ..CalibrationSettings::default() };
+        let fleet = EmbeddingFleet::local(embedding)
+            .with_loader(loader())
+            .with_calibrations(Calibrations::new(cluster.store().clone(), calibrating));
+        let (store, sink) = (cluster.store().clone(), Arc::new(MemorySink::default()));
+        let embedder = Arc::new(fleet.clone());
+        let collections =
+            Collections::new(runtime.clone(), store.clone(), sink.clone(), embedder.clone());
+        let ingest =
+            setup.ingest.then(|| bulk(runtime, store, &collections, sink, embedder, &mut registry));
         let edge = Edge {
             settings: Arc::new(settings),
             authority: Arc::new(Authority::signed(&key)),
             gate: gate.clone(),
-            embedding: EmbeddingFleet::local(embedding)
-                .with_loader(loader())
-                .with_calibrations(Calibrations::new(store, calibrating)),
+            embedding: fleet,
             tenancy,
             cluster,
+            collections: Some(collections.clone()),
+            ingest,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };
         let (token, operator) = (token_for(&["*"]), operator_token());
-        World { router: router(edge), gate, plain, nested, token, operator }
+        World { router: router(edge), gate, plain, nested, token, operator, collections }
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
