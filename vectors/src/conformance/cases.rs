@@ -157,7 +157,7 @@ pub(super) async fn records_come_back_whole_in_every_format(case: &Case<'_>) -> 
         written[1].source = "日本語/文書 \"1\"\n".to_owned();
         written[2].fields = BTreeMap::from([
             ("empty".to_owned(), Value::Text(String::new())),
-            ("text".to_owned(), Value::Text("ein „Zitat“ \\ und\ttab".to_owned())),
+            ("text".to_owned(), Value::Text("„quoted“ \\ und\ttab".to_owned())),
             ("negative".to_owned(), Value::Number(-0.125)),
             ("large".to_owned(), Value::Number(1e15)),
             ("a.b".to_owned(), Value::Bool(false)),

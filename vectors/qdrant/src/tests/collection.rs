@@ -63,15 +63,13 @@ enum Quantisation {
 struct Scalar {
     r#type: String,
     quantile: f64,
-    #[serde(rename = "always_ram")]
-    _always_ram: bool,
+    always_ram: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Binary {
-    #[serde(rename = "always_ram")]
-    _always_ram: bool,
+    always_ram: bool,
 }
 
 #[derive(Deserialize)]
@@ -169,6 +167,11 @@ impl Collection {
             Some(Quantisation::Scalar(scalar)) if scalar.r#type != "int8" => {
                 return Err(refuse(400, "unknown quantisation"));
             }
+            // On disk the codes would save no memory, for which they are there.
+            Some(
+                Quantisation::Scalar(Scalar { always_ram: false, .. })
+                | Quantisation::Binary(Binary { always_ram: false }),
+            ) => return Err(refuse(400, "quantised vectors belong into memory")),
             Some(Quantisation::Scalar(scalar)) if !(0.5..=1.0).contains(&scalar.quantile) => {
                 return Err(refuse(422, "Validation error in JSON body: quantile"));
             }
