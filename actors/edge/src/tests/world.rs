@@ -7,8 +7,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use headwater_actors::embedding::{
-    BatchSettings, EmbeddingFleet, EmbeddingMetrics, EmbeddingSettings, InputLimits, ServedModel,
-    start,
+    BatchSettings, CacheSettings, EmbeddingFleet, EmbeddingMetrics, EmbeddingSettings, InputLimits,
+    ServedModel, start,
 };
 use headwater_models::Model;
 use headwater_models::double::DoubleModel;
@@ -85,6 +85,7 @@ impl World {
             queue_tokens: setup.queue_tokens,
             request_timeout_ms: setup.request_timeout_ms,
             limits: InputLimits { texts: 4, tokens: 40 },
+            cache: CacheSettings::off(),
         };
         let mut registry = Registry::default();
         let metrics = EmbeddingMetrics::register(&mut registry);

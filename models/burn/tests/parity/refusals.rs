@@ -33,7 +33,8 @@ fn pooled(folder: &Path, pooling: Option<Pooling>) -> BurnSettings {
 #[test]
 fn fields_of_every_family_are_read_strictly() {
     let last = Some(Pooling::LastToken);
-    let cases: [(&str, Option<Pooling>, &str, Value, &[&str]); 15] = [
+    type Case = (&'static str, Option<Pooling>, &'static str, Value, &'static [&'static str]);
+    let cases: [Case; 15] = [
         (
             "roberta",
             Some(Pooling::Mean),
