@@ -97,38 +97,3 @@ fn planted_bugs_are_found() {
         assert!(found, "50 seeds did not find {defect:?}");
     }
 }
-
-#[test]
-#[ignore]
-fn explore() {
-    let from: u64 = std::env::var("SEED").unwrap().parse().unwrap();
-    let to: u64 = std::env::var("TO").unwrap().parse().unwrap();
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for seed in from..to {
-        let began = std::time::Instant::now();
-        let outcome = run(Workload::Ingest, seed);
-        for (what, count) in &outcome.counts {
-            *counts.entry(what).or_default() += count;
-        }
-        if !outcome.violations.is_empty() || std::env::var("TRACE").is_ok() {
-            println!("seed {seed}: {}", outcome.options);
-            for line in outcome.violations.iter().take(6) {
-                println!("   {line}");
-            }
-        }
-        if std::env::var("TRACE").is_ok() {
-            for line in &outcome.trace {
-                println!("{line}");
-            }
-        }
-        if began.elapsed().as_millis() > 3000 {
-            println!("seed {seed} took {:?}", began.elapsed());
-        }
-    }
-    println!("{counts:#?}");
-    for what in Workload::Ingest.sometimes() {
-        if !counts.contains_key(what) {
-            println!("MISSING {what}");
-        }
-    }
-}

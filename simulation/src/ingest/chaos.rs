@@ -79,7 +79,8 @@ async fn act(cluster: Cluster, life: Life, episode: Episode) {
 
 async fn come_back(cluster: &Cluster, life: &Life) {
     cluster.world.sleep(cluster.world.between(10, AWAY_MS)).await;
-    if cluster.lives().iter().all(|other| other.place != life.place) {
+    let is_free = cluster.lives().iter().all(|other| other.place != life.place);
+    if is_free && !cluster.is_closed() {
         cluster.start(life.place);
     }
 }
