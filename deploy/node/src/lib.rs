@@ -12,6 +12,7 @@ mod models;
 mod operator;
 mod plan;
 mod progress;
+mod retrieval;
 mod scenario;
 mod secret_file;
 pub mod server;
