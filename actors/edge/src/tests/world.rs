@@ -104,6 +104,8 @@ impl World {
             embedding,
             tenancy,
             cluster,
+            collections: ingest.as_ref().map(|ingest| ingest.collections().clone()),
+            ingest,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };
