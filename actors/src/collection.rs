@@ -28,7 +28,7 @@ pub use nouns::{
 };
 pub use records::collection_of_row;
 pub use reembed::{ReembedSettings, Reembedding};
-pub use search::{Found, FoundHit, SearchFor};
+pub use search::{Found, FoundHit, SearchFor, check_limit, check_vector};
 pub use versions::{Progress, SweepPhase};
 
 /// The pure service's nouns that a caller of the handle meets.

@@ -38,7 +38,6 @@ const END_MS: u64 = SETTLED_MS + 60_000;
 
 /// What must happen in some of many seeds.
 pub(crate) const SOMETIMES: &[&str] = &[
-    "a chunk came back",
     "a hit was gone",
     "a lazy build was completed",
     "build cancelled",

@@ -95,7 +95,7 @@ impl Sink for MemorySink {
         let mut state = self.enter()?;
         let (known, kept) = find(&mut state, space)?;
         for record in &records {
-            known.admits(&record.version, record.vector.len())?;
+            known.admits_vector(&record.version, &record.vector)?;
         }
         let written = records.len() as u64;
         kept.extend(records.into_iter().map(|record| (record.id, record)));
@@ -141,7 +141,7 @@ impl Sink for MemorySink {
     async fn search(&self, space: &str, query: &SearchQuery) -> Result<Vec<Hit>, SinkError> {
         let mut state = self.enter()?;
         let (known, kept) = find(&mut state, space)?;
-        known.admits(&query.version, query.vector.len())?;
+        query.check(known)?;
         let passing = kept.values().filter(|record| {
             query.filter.as_ref().is_none_or(|filter| filter.passes(&record.source, &record.fields))
         });

@@ -12,6 +12,20 @@ pub enum Metric {
     Dot,
 }
 
+impl Metric {
+    /// How near two vectors are, by their inner product and those of each with itself; 0 when one
+    /// of them is all zeros.
+    pub fn of_products(self, product: f32, left_square: f32, right_square: f32) -> f32 {
+        match self {
+            Metric::Dot => product,
+            Metric::Cosine => {
+                let lengths = left_square.sqrt() * right_square.sqrt();
+                if lengths > 0.0 { product / lengths } else { 0.0 }
+            }
+        }
+    }
+}
+
 /// How a sink keeps the components of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NumberFormat {
@@ -89,5 +103,21 @@ impl Space {
             )));
         }
         Ok(())
+    }
+
+    /// Refuses a vector of another version or length, and one whose components are no numbers.
+    ///
+    /// # Errors
+    /// As [`Space::admits`]; [`SinkError::Request`] for NaN and infinity.
+    pub fn admits_vector(&self, version: &str, vector: &[f32]) -> Result<(), SinkError> {
+        self.admits(version, vector.len())?;
+        match vector.iter().position(|component| !component.is_finite()) {
+            None => Ok(()),
+            Some(place) => Err(SinkError::Request(format!(
+                "component {place} of the vector is {}; only finite numbers are allowed, check \
+                 the model's output",
+                vector[place]
+            ))),
+        }
     }
 }

@@ -122,7 +122,7 @@ pub(crate) async fn create(
     let answer = async {
         let collections = collections(&edge)?;
         let request: CreateRequest = read_json(body, &edge.settings).await?;
-        let model = find_model(&edge, &grant, &request.model)?;
+        let model = find_model(&edge, &grant, &request.model, None)?;
         let settings = CollectionSettings {
             format: format_of(request.format.as_deref())?.unwrap_or_default(),
             metric: metric_of(request.metric.as_deref())?,
@@ -239,7 +239,7 @@ pub(crate) async fn build(
         let name = name_of(path)?;
         let collections = collections(&edge)?;
         let request: BuildRequest = read_json(body, &edge.settings).await?;
-        let model = find_model(&edge, &grant, &request.model)?;
+        let model = find_model(&edge, &grant, &request.model, None)?;
         let format = format_of(request.format.as_deref())?;
         let policy = request.policy.as_deref().unwrap_or(Policy::Eager.name());
         let policy = Policy::named(policy).ok_or_else(|| {

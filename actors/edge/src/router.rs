@@ -6,7 +6,7 @@ use axum::Router;
 use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use headwater_actors::cluster::ClusterHandle;
 use headwater_actors::collection::Collections;
 use headwater_actors::embedding::EmbeddingFleet;
@@ -57,9 +57,26 @@ pub fn router(edge: Edge) -> Router {
         .route("/metrics", only("GET", get(status::metrics)));
     let guarded = Router::new()
         .route("/v1/embeddings", only("POST", post(embedding::openai::embeddings)))
-        .route("/v1/models", only("GET", get(embedding::openai::models)))
-        .route("/v1/models/{*model}", only("GET", get(embedding::openai::model)))
+        .route(
+            "/v1/models",
+            only("GET and POST", get(embedding::openai::models).post(embedding::manage::load)),
+        )
+        .route(
+            "/v1/models/{*model}",
+            only("GET and DELETE", get(embedding::openai::model).delete(embedding::manage::unload)),
+        )
+        .route("/v1/aliases", only("GET", get(embedding::manage::aliases)))
+        .route(
+            "/v1/aliases/{*alias}",
+            only(
+                "PUT and DELETE",
+                put(embedding::manage::set_alias).delete(embedding::manage::remove_alias),
+            ),
+        )
         .route("/embed", only("POST", post(embedding::tei::embed)))
+        .route("/embed_sparse", only("POST", post(embedding::sparse::embed_sparse)))
+        .route("/rerank", only("POST", post(embedding::rerank::tei)))
+        .route("/v1/rerank", only("POST", post(embedding::rerank::rerank)))
         .route("/tokenize", only("POST", post(embedding::tei::tokenize)))
         .route("/v1/cluster", only("GET", get(cluster::status)))
         .route(

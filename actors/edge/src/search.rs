@@ -10,7 +10,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use headwater_actors::collection::{
-    CollectionError, Collections, Filter, Found, FoundHit, SearchFor, Target,
+    CollectionError, Collections, Filter, Found, FoundHit, SearchFor, Target, check_limit,
+    check_vector,
 };
 use headwater_actors::embedding::{EmbedCall, Inputs, Pool, Purpose};
 use headwater_actors::tenancy::Amounts;
@@ -69,6 +70,7 @@ async fn answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiE
     let collections = collections(edge)?;
     let mut request: SearchRequest = read_json(body, &edge.settings).await?;
     let query = query_of(&mut request)?;
+    check_limit(request.limit.unwrap_or(LIMIT)).map_err(ApiError::from_collection)?;
     let filter = request.filter.as_ref().map(filter::parse).transpose()?;
     let mut last = None;
     // A version may be given up between the look-up and the search. Who named none is served by
@@ -138,6 +140,7 @@ async fn ask(
 ) -> Result<Asked, ApiError> {
     let text = match query {
         Query::Vector(vector) => {
+            check_vector(target, vector).map_err(ApiError::from_collection)?;
             charge(edge, grant, &target.model).await?;
             return Ok(Asked { vector: vector.clone(), tokens: 0, served_by: None });
         }

@@ -193,7 +193,8 @@ pub enum CollectionError {
     /// The vectors are there, and nobody can embed a query for them.
     #[error(
         "no node serves version '{version}' (model '{model}') of collection '{collection}'; load \
-         that model again, or roll the collection back to a version that is served"
+         that model again, roll back to a version that is served, or retire the version if it \
+         is the previous one"
     )]
     NotServed { collection: String, version: String, model: String },
     #[error(transparent)]

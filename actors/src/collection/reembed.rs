@@ -21,6 +21,8 @@ type Outcome<T> = Result<T, CollectionError>;
 const LOOK_ROWS: usize = 256;
 /// So many failures one after the other, and another node may try.
 const PATIENCE: u32 = 6;
+/// Spaces that were given up are dropped again at every so many looks.
+const DOOMED_LOOKS: u64 = 16;
 const FIRST_PAUSE_MS: u64 = 200;
 const LONGEST_PAUSE_MS: u64 = 10_000;
 
@@ -86,6 +88,7 @@ impl Reembedding {
     /// Looks and works until the node ends.
     pub async fn run(self) {
         let Shared { collections, settings, .. } = &*self.shared;
+        let mut looks = 0_u64;
         loop {
             // Nodes that look at the same time would claim the same.
             let spread_ms = collections.runtime().environment().draw() % (settings.look_ms / 2 + 1);
@@ -95,7 +98,10 @@ impl Reembedding {
             }
             // What a look fails at, the next one finds again.
             let _ = self.look().await;
-            let _ = self.drop_doomed().await;
+            if looks.is_multiple_of(DOOMED_LOOKS) {
+                let _ = self.drop_doomed().await;
+            }
+            looks += 1;
         }
     }
 

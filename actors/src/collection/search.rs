@@ -9,10 +9,11 @@ use headwater_vectors::{Filter, Hit, SearchQuery, SinkError, Value};
 
 use super::background::Chore;
 use super::chunks::{Label, labels};
-use super::handle::Collections;
+use super::handle::{Collections, read_collection};
 use super::keys::{chunk_key, member_key, source_place, sources_of};
 use super::nouns::{ChunkId, Collection, CollectionError, CollectionId, Target};
 use super::records::{ChunkRow, MemberRow, Place, decode};
+use super::vectors::PAGE_CHUNKS;
 use crate::embedding::{Pool, Purpose};
 use crate::mutants::{Mutant, planted};
 
@@ -121,14 +122,7 @@ impl Collections {
     /// # Errors
     /// [`CollectionError::NotServed`], which says what to do.
     pub fn check_served(&self, target: &Target) -> Outcome<()> {
-        if self.embedder().version(&target.version).is_some() {
-            return Ok(());
-        }
-        Err(self.note_refusal(CollectionError::NotServed {
-            collection: target.collection.clone(),
-            version: target.version.clone(),
-            model: target.model.clone(),
-        }))
+        self.served(target).map_err(|error| self.note_refusal(error))
     }
 
     fn note_refusal(&self, error: CollectionError) -> CollectionError {
@@ -153,7 +147,8 @@ impl Collections {
     }
 
     async fn search_in(&self, target: &Target, wanted: SearchFor) -> Outcome<Found> {
-        check(target, &wanted)?;
+        check_limit(wanted.limit)?;
+        check_vector(target, &wanted.vector)?;
         let SearchFor { vector, limit, filter, min_score, texts } = wanted;
         let query = SearchQuery {
             vector,
@@ -171,8 +166,7 @@ impl Collections {
         (hits.len()..found).for_each(|_| self.metrics().mixed());
         let ids: Vec<ChunkId> = hits.iter().map(|hit| hit.record.id.into()).collect();
         // Also tells whether the target is still live: a space that is gone has no hits.
-        self.labels_of(target, &[]).await?;
-        let known = self.known(target.id, &ids).await?;
+        let (collection, known) = self.known(target, &ids).await?;
         let mut stale: Vec<ChunkId> =
             ids.iter().filter(|chunk| !known.contains_key(chunk)).copied().collect();
         self.metrics().gone(stale.len());
@@ -194,28 +188,48 @@ impl Collections {
                 kept.push(found_hit(target, &hit, known));
             }
         }
-        self.embed_on_read(target, &kept).await;
+        self.embed_on_read(target, &collection, &kept);
         if texts {
             self.add_texts(target.id, &mut kept).await?;
         }
         Ok(Found { model: target.model.clone(), version: target.version.clone(), hits: kept })
     }
 
+    /// What the store knows of the hits' chunks, and the collection as it stands.
     async fn known(
         &self,
-        id: CollectionId,
+        target: &Target,
         chunks: &[ChunkId],
-    ) -> Outcome<BTreeMap<ChunkId, Known>> {
-        let mut all = BTreeMap::new();
-        for page in chunks.chunks(super::vectors::PAGE_CHUNKS) {
-            let page: Arc<[ChunkId]> = page.into();
-            let known = self.retry().read(|transaction| {
-                let page = Arc::clone(&page);
-                Box::pin(async move { known_of(transaction, id, &page).await })
+    ) -> Outcome<(Collection, BTreeMap<ChunkId, Known>)> {
+        let (mut all, mut collection) = (BTreeMap::new(), None);
+        let mut pages = chunks.chunks(PAGE_CHUNKS);
+        let mut page = pages.next().unwrap_or_default();
+        loop {
+            let ids: Arc<[ChunkId]> = page.into();
+            let found = self.retry().read(|transaction| {
+                let (target, ids) = (target.clone(), Arc::clone(&ids));
+                Box::pin(async move {
+                    let Target { tenant, collection, id, .. } = &target;
+                    let mode = ReadMode::Snapshot;
+                    let found = read_collection(transaction, tenant, collection, mode).await?;
+                    Ok((found, known_of(transaction, *id, &ids).await?))
+                })
             });
-            all.extend(known.await?);
+            let (found, known) = found.await?;
+            all.extend(known);
+            collection = collection.or(found);
+            match pages.next() {
+                Some(next) => page = next,
+                None => break,
+            }
         }
-        Ok(all)
+        let live =
+            |found: &Collection| found.id == target.id && found.versions.has(target.generation);
+        let given_up = || CollectionError::NotLive {
+            collection: target.collection.clone(),
+            version: target.version.clone(),
+        };
+        Ok((collection.filter(live).ok_or_else(given_up)?, all))
     }
 
     async fn add_texts(&self, id: CollectionId, hits: &mut [FoundHit]) -> Outcome<()> {
@@ -228,12 +242,9 @@ impl Collections {
     }
 
     /// What a search finds in the serving version, a lazy build embeds.
-    async fn embed_on_read(&self, target: &Target, hits: &[FoundHit]) {
-        if target.role != Role::Serving || hits.is_empty() {
-            return;
-        }
-        let Ok(collection) = self.get(&target.tenant, &target.collection).await else { return };
-        let build = collection.versions.building.as_ref();
+    fn embed_on_read(&self, target: &Target, collection: &Collection, hits: &[FoundHit]) {
+        let serves = collection.versions.serving.generation == target.generation;
+        let build = collection.versions.building.as_ref().filter(|_| serves);
         if let Some(build) = build.filter(|build| build.policy == Policy::Lazy && !build.paused) {
             let building = collection.target(Role::Building, &build.version);
             self.leave(Chore::Embed, &building, hits.iter().map(|hit| hit.chunk).collect());
@@ -264,18 +275,31 @@ fn choose(collection: &Collection, asked: Option<&str>) -> Outcome<Target> {
     }
 }
 
-fn check(target: &Target, wanted: &SearchFor) -> Outcome<()> {
-    let invalid = |field, problem| Err(CollectionError::Invalid { field, problem });
-    if wanted.limit == 0 || wanted.limit > LIMIT {
-        return invalid("limit", format!("it is {}; 1 to {LIMIT} are allowed", wanted.limit));
+/// Whether a search may ask for so many hits.
+///
+/// # Errors
+/// [`CollectionError::Invalid`].
+pub fn check_limit(limit: usize) -> Outcome<()> {
+    if (1..=LIMIT).contains(&limit) {
+        return Ok(());
     }
-    let (given, expected) = (wanted.vector.len(), target.space.dimensions);
+    let problem = format!("it is {limit}; 1 to {LIMIT} are allowed");
+    Err(CollectionError::Invalid { field: "limit", problem })
+}
+
+/// Whether a vector may be searched for in the target.
+///
+/// # Errors
+/// [`CollectionError::Invalid`].
+pub fn check_vector(target: &Target, vector: &[f32]) -> Outcome<()> {
+    let invalid = |field, problem| Err(CollectionError::Invalid { field, problem });
+    let (given, expected) = (vector.len(), target.space.dimensions);
     if given != expected {
         let problem =
             format!("it has {given} components; version '{}' has {expected}", target.version);
         return invalid("vector", problem);
     }
-    if !wanted.vector.iter().all(|component| component.is_finite()) {
+    if !vector.iter().all(|component| component.is_finite()) {
         return invalid("vector", "all components must be finite numbers".to_owned());
     }
     Ok(())

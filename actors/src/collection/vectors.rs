@@ -107,9 +107,13 @@ impl Collections {
     /// how many there were to embed.
     ///
     /// # Errors
-    /// As [`Collections::write_vectors`], and [`CollectionError::Embed`].
+    /// As [`Collections::write_vectors`], [`CollectionError::NotServed`] and
+    /// [`CollectionError::Embed`].
     pub async fn embed_chunks(&self, target: &Target, chunks: &[ChunkId]) -> Outcome<usize> {
         let mut embedded = 0;
+        if !chunks.is_empty() {
+            self.served(target)?;
+        }
         for page in chunks.chunks(PAGE_TEXTS) {
             let (ids, texts): (Vec<ChunkId>, Vec<String>) =
                 self.texts(target.id, page).await?.into_iter().unzip();
@@ -126,6 +130,18 @@ impl Collections {
             self.write_vectors(target, ids.into_iter().zip(vectors).collect()).await?;
         }
         Ok(embedded)
+    }
+
+    /// Whether any node can embed for this target.
+    pub(super) fn served(&self, target: &Target) -> Outcome<()> {
+        if self.embedder().version(&target.version).is_some() {
+            return Ok(());
+        }
+        Err(CollectionError::NotServed {
+            collection: target.collection.clone(),
+            version: target.version.clone(),
+            model: target.model.clone(),
+        })
     }
 
     /// Embeds those of the chunks that the version has no vector of. Returns how many.

@@ -61,7 +61,7 @@ impl From<EmbedError> for Problem {
             EmbedError::Overloaded { retry_after_ms } => {
                 Problem::Later { reason, after_ms: retry_after_ms }
             }
-            EmbedError::Unavailable | EmbedError::TimedOut { .. } => {
+            EmbedError::Unavailable | EmbedError::Unloading | EmbedError::TimedOut { .. } => {
                 Problem::Later { reason, after_ms: 0 }
             }
             EmbedError::Input(_) | EmbedError::Unreadable { .. } | EmbedError::Refused(_) => {

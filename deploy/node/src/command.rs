@@ -8,7 +8,7 @@ use crate::cluster::command::ClusterAction;
 use crate::config::{self, ConfigSource, Settings};
 use crate::failure::Failure;
 use crate::tenant::TenantAction;
-use crate::{bench, cluster, doctor, ingest, logging, server, simulate, tenant, token};
+use crate::{bench, cluster, doctor, ingest, logging, plan, server, simulate, tenant, token};
 
 /// Headwater: the upstream platform for organisations that run language models.
 #[derive(Debug, Parser)]
@@ -51,6 +51,11 @@ enum Action {
     Bench {
         #[command(subcommand)]
         what: bench::BenchAction,
+    },
+    /// Size a fleet: replicas, storage and cost.
+    Plan {
+        #[command(subcommand)]
+        what: plan::PlanAction,
     },
     /// Make certificates, or look at the cluster.
     Cluster {
@@ -107,6 +112,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
             server::serve(settings)
         }
         Action::Bench { what } => bench::run(what, &settings, &source),
+        Action::Plan { what } => plan::run(what, &settings, &source),
         Action::Cluster { what } => cluster::command::run(what, &settings),
         Action::Tenant { what } => tenant::run(what, &settings),
         Action::Ingest(flags) => ingest::run(&flags, &settings),

@@ -1,7 +1,6 @@
 //! `headwater ingest`: sends a file of JSON lines to a running node and shows how far it is.
 
-#[expect(dead_code, reason = "the server builds it once it has a vector sink")]
-mod files;
+pub(crate) mod files;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, stdin};

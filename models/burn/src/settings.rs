@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use headwater_models::Pooling;
 
+use crate::LoadError;
+
 /// One model, its weights and the choices that override the folder's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BurnSettings {
@@ -13,7 +15,8 @@ pub struct BurnSettings {
     /// Folder with config.json, tokenizer.json and model.safetensors.
     pub folder: PathBuf,
     pub device: DeviceChoice,
-    /// Number format of the weights and of the arithmetic; the CPU computes in f32 only.
+    /// Number format of the dense layers; on CPU f32, bf16 where the chip multiplies it, or
+    /// auto. Sums, softmax and normalisation are f32 in any case.
     pub dtype: NumberFormat,
     /// Overrides the folder's pooling; must be given when the folder says nothing.
     pub pooling: Option<Pooling>,
@@ -46,6 +49,40 @@ impl BurnSettings {
             matryoshka_dimensions: Vec::new(),
         }
     }
+
+    /// These settings with a number format that the device computes in.
+    ///
+    /// # Errors
+    /// [`LoadError::Unsupported`] naming what is allowed on the device.
+    pub(crate) fn settled(&self) -> Result<Self, LoadError> {
+        let (possible, pays) = bf16_on_cpu();
+        let dtype = match (self.device, self.dtype) {
+            (DeviceChoice::Cpu, NumberFormat::F32) => Ok(NumberFormat::F32),
+            (DeviceChoice::Cpu, NumberFormat::Bf16) if possible => Ok(NumberFormat::Bf16),
+            (DeviceChoice::Cpu, NumberFormat::Auto) if pays => Ok(NumberFormat::Bf16),
+            (DeviceChoice::Cpu, NumberFormat::Auto) => Ok(NumberFormat::F32),
+            (DeviceChoice::Cpu, NumberFormat::Bf16) => Err(
+                "f32 or auto on this cpu, which lacks the instructions AMX-BF16 and AVX512-BF16",
+            ),
+            (DeviceChoice::Cpu, NumberFormat::F16) => Err("f32, bf16 or auto on cpu"),
+            (DeviceChoice::Cuda(_), NumberFormat::Auto) => Err("f32, f16 or bf16 on cuda"),
+            (DeviceChoice::Cuda(_), format) => Ok(format),
+        };
+        let dtype = dtype.map_err(|allowed| {
+            LoadError::unsupported("settings", "dtype", self.dtype.name(), allowed)
+        })?;
+        Ok(BurnSettings { dtype, ..self.clone() })
+    }
+}
+
+/// Whether products of bf16 are possible on this machine, and whether they are faster than
+/// those of f32.
+fn bf16_on_cpu() -> (bool, bool) {
+    #[cfg(feature = "cpu")]
+    return crate::Instructions::best()
+        .map_or((false, false), |instructions| (true, instructions.pays()));
+    #[cfg(not(feature = "cpu"))]
+    (false, false)
 }
 
 /// Where an encoder computes.
@@ -62,6 +99,9 @@ pub enum NumberFormat {
     F32,
     F16,
     Bf16,
+    /// On CPU, bf16 where that is faster and f32 elsewhere. Vectors of the two have
+    /// different fingerprints.
+    Auto,
 }
 
 /// A word that names no device or number format.
@@ -97,6 +137,7 @@ impl NumberFormat {
             NumberFormat::F32 => "f32",
             NumberFormat::F16 => "f16",
             NumberFormat::Bf16 => "bf16",
+            NumberFormat::Auto => "auto",
         }
     }
 }
@@ -105,13 +146,13 @@ impl FromStr for NumberFormat {
     type Err = UnknownChoice;
 
     fn from_str(text: &str) -> Result<Self, UnknownChoice> {
-        [NumberFormat::F32, NumberFormat::F16, NumberFormat::Bf16]
+        [NumberFormat::F32, NumberFormat::F16, NumberFormat::Bf16, NumberFormat::Auto]
             .into_iter()
             .find(|format| format.name() == text)
             .ok_or_else(|| UnknownChoice {
                 what: "number format",
                 found: text.to_owned(),
-                allowed: "\"f32\", \"f16\" or \"bf16\"",
+                allowed: "\"f32\", \"f16\", \"bf16\" or \"auto\"",
             })
     }
 }

@@ -16,6 +16,7 @@ const SEEDS: u64 = 500;
 enum Planted {
     Actors(Mutant),
     Cluster(headwater_cluster::mutants::Mutant),
+    Embedding(headwater_embedding::mutants::Mutant),
     Tenancy(headwater_tenancy::mutants::Mutant),
     Simulation(Defect),
 }
@@ -24,15 +25,18 @@ impl Planted {
     fn all() -> Vec<Planted> {
         let actors = Mutant::ALL.map(Planted::Actors);
         let cluster = headwater_cluster::mutants::Mutant::ALL.map(Planted::Cluster);
+        let embedding = headwater_embedding::mutants::Mutant::ALL.map(Planted::Embedding);
         let tenancy = headwater_tenancy::mutants::Mutant::ALL.map(Planted::Tenancy);
         let simulation = Defect::ALL.map(Planted::Simulation);
-        actors.into_iter().chain(cluster).chain(tenancy).chain(simulation).collect()
+        let shells = actors.into_iter().chain(cluster);
+        shells.chain(embedding).chain(tenancy).chain(simulation).collect()
     }
 
     fn name(self) -> String {
         match self {
             Planted::Actors(mutant) => format!("actors {mutant:?}"),
             Planted::Cluster(mutant) => format!("cluster {mutant:?}"),
+            Planted::Embedding(mutant) => format!("embedding {mutant:?}"),
             Planted::Tenancy(mutant) => format!("tenancy {mutant:?}"),
             Planted::Simulation(defect) => format!("simulation {defect:?}"),
         }
@@ -43,12 +47,14 @@ impl Planted {
         match self {
             Planted::Actors(mutant) => headwater_actors::mutants::plant(Some(mutant)),
             Planted::Cluster(mutant) => headwater_cluster::mutants::plant(Some(mutant)),
+            Planted::Embedding(mutant) => headwater_embedding::mutants::plant(Some(mutant)),
             Planted::Tenancy(mutant) => headwater_tenancy::mutants::plant(Some(mutant)),
             Planted::Simulation(defect) => return run_with(workload, defect, seed),
         }
         let outcome = run(workload, seed);
         headwater_actors::mutants::plant(None);
         headwater_cluster::mutants::plant(None);
+        headwater_embedding::mutants::plant(None);
         headwater_tenancy::mutants::plant(None);
         outcome
     }
@@ -57,6 +63,7 @@ impl Planted {
     fn workloads(self) -> &'static [Workload] {
         match self {
             Planted::Simulation(Defect::SnapshotReads) => &[Workload::Registers],
+            Planted::Embedding(_) => &[Workload::Metered],
             Planted::Simulation(_) => &[Workload::Metered, Workload::Registers],
             Planted::Actors(
                 Mutant::NoFence

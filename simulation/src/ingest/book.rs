@@ -131,12 +131,12 @@ impl Book {
             // A bad line's dead letter.
             Change { .. } => return,
         };
-        let allowed = match (before, after) {
-            (None | Some(Phase::Dead), Phase::Waits) => true,
-            (Some(Phase::Waits), Phase::Begun | Phase::Skipped) => true,
-            (Some(Phase::Begun), Phase::Begun | Phase::Done | Phase::Dead) => true,
-            _ => false,
-        };
+        let allowed = matches!(
+            (before, after),
+            (None | Some(Phase::Dead), Phase::Waits)
+                | (Some(Phase::Waits), Phase::Begun | Phase::Skipped)
+                | (Some(Phase::Begun), Phase::Begun | Phase::Done | Phase::Dead)
+        );
         let mut violations = Vec::new();
         if !allowed {
             let seen = format!("{name:?} goes from {before:?} to {after:?}");

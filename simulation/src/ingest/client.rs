@@ -145,17 +145,13 @@ impl Client {
                     self.book.go_on(&self.key.id);
                     certain &= handle.resume(&self.key).await.is_ok();
                 }
-                2 | 3 => {
-                    if handle.retry_dead(&self.key).await.is_ok() {
-                        world.count("dead letters looked for");
-                    }
+                2 | 3 if handle.retry_dead(&self.key).await.is_ok() => {
+                    world.count("dead letters looked for");
                 }
-                4 if may_cancel && world.percent(40) => {
-                    if handle.cancel(&self.key).await.is_ok() {
-                        world.count("job cancelled");
-                        self.book.stop(&self.key.id);
-                        return;
-                    }
+                4 if may_cancel && world.percent(40) && handle.cancel(&self.key).await.is_ok() => {
+                    world.count("job cancelled");
+                    self.book.stop(&self.key.id);
+                    return;
                 }
                 _ => {}
             }

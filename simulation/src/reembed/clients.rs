@@ -22,6 +22,7 @@ pub(crate) async fn work(cluster: Cluster, life: Life) {
                 Ok(()) => {
                     let put = order.content.is_some();
                     world.count(if put { "document put" } else { "document deleted" });
+                    world.note(format_args!("document {} is {:?}", order.document, order.content));
                     order.done();
                     break;
                 }
@@ -72,8 +73,9 @@ async fn bring_in(cluster: &Cluster, life: &Life, order: &Order) -> Outcome<()> 
 /// Searches now and then while the process lives.
 pub(crate) async fn search(cluster: Cluster, life: Life) {
     let world = cluster.world.clone();
+    let mut gone = 0;
     loop {
-        world.sleep(world.between(5, 400)).await;
+        world.sleep(world.between(10, 1_200)).await;
         let text = text(world.between(0, cluster.board.texts() - 1));
         let asked = if world.percent(20) { previous(&life).await } else { None };
         let pinned = asked.is_some();
@@ -83,6 +85,7 @@ pub(crate) async fn search(cluster: Cluster, life: Life) {
                 if pinned {
                     world.count("previous version searched");
                 }
+                world.note(format_args!("{} hits of {}", found.hits.len(), found.version));
                 check(&cluster, &found);
             }
             Err(_) => world.count("search refused"),
@@ -91,9 +94,11 @@ pub(crate) async fn search(cluster: Cluster, life: Life) {
         if mixed > 0 {
             world.violated("no_result_mixes_versions", format_args!("{mixed} hits were left out"));
         }
-        if life.collections.metrics().gone_hits() > 0 {
+        let hits = life.collections.metrics().gone_hits();
+        if hits > gone {
             world.count("a hit was gone");
         }
+        gone = hits;
     }
 }
 

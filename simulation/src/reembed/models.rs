@@ -77,7 +77,11 @@ impl Embedder for Models {
     }
 
     fn version(&self, fingerprint: &str) -> Option<ModelCard> {
-        self.served().find(|card| card.fingerprint == fingerprint).cloned()
+        let served = self.served().find(|card| card.fingerprint == fingerprint).cloned();
+        if served.is_none() {
+            self.world.count("model not served");
+        }
+        served
     }
 
     async fn pieces(&self, _: &str, _: String) -> Result<Vec<Piece>, EmbedError> {
@@ -94,7 +98,6 @@ impl Embedder for Models {
         let longest_ms = if pool == Pool::Ingest { 60 } else { 5 };
         self.world.sleep(self.world.between(0, longest_ms)).await;
         if self.version(fingerprint).is_none() {
-            self.world.count("model not served");
             return Err(EmbedError::Unavailable);
         }
         let fails = self.lock().fails;

@@ -77,11 +77,16 @@ impl Truth {
             return;
         };
         let Some(before) = self.lock().last.replace(now.clone()) else { return };
+        if now.versions.epoch != before.versions.epoch {
+            let live = now.versions.live();
+            let told: Vec<String> =
+                live.map(|(role, live)| format!("{} {}", role.name(), live.generation)).collect();
+            self.world.note(told.join(", "));
+        }
         let serving = &now.versions.serving;
         if serving.generation == before.versions.serving.generation {
             return;
         }
-        self.world.note(format_args!("version {} serves", serving.generation));
         let (role, _) = before
             .versions
             .live()

@@ -29,6 +29,10 @@ const CRATES: &[CrateRule] = &[
     rule("headwater-models-burn", Layer::Adapter, &[MODELS]),
     rule("headwater-storage-embedded", Layer::Adapter, &[STORAGE]),
     rule("headwater-storage-fdb", Layer::Adapter, &[STORAGE]),
+    // The embedded sink's outside system is the store itself: its records are rows there, in
+    // transactions, whatever the engine is. So it stands on two ports, and on no other adapter.
+    rule("headwater-vectors-embedded", Layer::Adapter, &[VECTORS, STORAGE]),
+    rule("headwater-vectors-qdrant", Layer::Adapter, &[VECTORS]),
     rule(ACTORS, Layer::Shell, &[CLUSTER, MODELS, STORAGE, VECTORS, EMBEDDING, TENANCY]),
     // The edge renders nouns of the embedding service and of the models port; it meets them
     // re-exported by the actors, so it needs no edge of its own to either.
@@ -63,6 +67,7 @@ const HEAVY: &[HeavyRule] = &[
     heavy("cubecl*", &["headwater-models-burn"], "burn's own back ends"),
     heavy("axum", &[EDGE, NODE], "the edge is a router; the node owns the socket and serves it"),
     heavy("redb", &["headwater-storage-embedded"], "the embedded engine's file format"),
+    heavy("usearch", &["headwater-vectors-embedded"], "compiles C++, and one adapter hides it"),
     heavy("foundationdb*", &["headwater-storage-fdb"], "links the client library"),
     heavy("quinn*", &[QUIC], "QUIC is one adapter of the cluster port"),
     heavy("rustls*", &[QUIC], "certificates between nodes; clients' TLS ends before the edge"),

@@ -100,7 +100,7 @@ pub(super) fn spec_of(
     collection: &Collection,
 ) -> Result<JobSpec, ApiError> {
     let model = match &request.model {
-        Some(name) => Some(find_model(edge, grant, name)?.card().name.clone()),
+        Some(name) => Some(find_model(edge, grant, name, None)?.card().name.clone()),
         None => None,
     };
     let named = |field: &str, given: &str, allowed: Vec<&str>| {

@@ -9,7 +9,7 @@ use super::world::{Answer, NESTED, PLAIN, Setup, World, request, token_for};
 const JOBS: &str = "/v1/ingest/jobs";
 
 async fn world() -> World {
-    let world = World::with(Setup { sink: true, ..Setup::default() }).await;
+    let world = World::with(Setup { ingest: true, ..Setup::default() }).await;
     let body = json!({"name": "notes", "model": PLAIN});
     assert_eq!(world.post("/v1/collections", &body).await.status, StatusCode::CREATED);
     world

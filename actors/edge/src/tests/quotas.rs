@@ -1,4 +1,4 @@
-//! Quotas of a node that is alone, over the memory store.
+//! Quotas of a node that is alone, over the memory store, and that store.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,7 +23,7 @@ use headwater_vectors::memory::MemorySink;
 use prometheus_client::registry::Registry;
 use uuid::Uuid;
 
-pub(super) async fn quotas(registry: &mut Registry) -> (TenancyHandle, ClusterHandle) {
+pub(super) async fn quotas(registry: &mut Registry) -> (TenancyHandle, ClusterHandle, Runtime) {
     let origin = Instant::now();
     let environment = Environment::new(
         move || origin.elapsed().as_millis() as u64,
@@ -61,23 +61,20 @@ pub(super) async fn quotas(registry: &mut Registry) -> (TenancyHandle, ClusterHa
     let handle = TenancyHandle::new(caller, members.clone(), TenancySettings::default(), metrics);
     runtime.spawn(leases.run());
     runtime.spawn(handle.clone().run());
-    (handle, ClusterHandle::new(members, retry, runtime))
+    (handle, ClusterHandle::new(members, retry, runtime.clone()), runtime)
 }
 
-/// Collections over a sink in memory, and ingest with two workers that look for work often.
+/// Ingest with two workers that look for work often.
 pub(super) fn bulk(
-    cluster: &ClusterHandle,
-    embedding: &EmbeddingFleet,
+    runtime: Runtime,
+    retry: Retry,
+    collections: &Collections,
+    sink: Arc<MemorySink>,
+    embedder: Arc<EmbeddingFleet>,
     registry: &mut Registry,
 ) -> IngestHandle {
-    let retry = cluster.store().clone();
-    let wall_ms = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-    let runtime = Runtime::tokio(retry.environment().clone(), move || wall_ms() as u64);
-    let (sink, embedder) = (Arc::new(MemorySink::default()), Arc::new(embedding.clone()));
-    let collections =
-        Collections::new(runtime.clone(), retry.clone(), sink.clone(), embedder.clone());
     let settings = IngestSettings { workers: 2, poll_ms: 5, line_bytes: 300, ..Default::default() };
-    let ingest = IngestHandle::new(runtime, retry, collections, settings);
+    let ingest = IngestHandle::new(runtime, retry, collections.clone(), settings);
     let metrics = IngestMetrics::register(registry);
     IngestWorkers::start(ingest.clone(), sink, embedder, None, metrics);
     ingest

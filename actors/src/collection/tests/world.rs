@@ -14,7 +14,8 @@ use headwater_vectors::memory::MemorySink;
 
 use crate::cluster::tests::world::environment;
 use crate::collection::{
-    ChunkId, ChunkText, Collection, CollectionSettings, Collections, Put, Target,
+    ChunkId, ChunkText, Collection, CollectionError, CollectionSettings, Collections, Found, Put,
+    SearchFor, Target,
 };
 use crate::embedding::{EmbedError, Embedder, Pool, Purpose};
 use crate::runtime::Runtime;
@@ -44,6 +45,11 @@ impl Models {
 
     pub(super) fn unload(&self, name: &str) {
         self.cards().remove(name);
+    }
+
+    /// How many texts this version embedded so far.
+    pub(super) fn embedded_by(&self, version: &str) -> usize {
+        self.embedded().iter().filter(|(by, _)| by == version).count()
     }
 
     /// Version and text of all that was embedded so far.
@@ -180,6 +186,14 @@ impl World {
     pub(super) async fn target(&self) -> Target {
         let targets = self.collections.targets(TENANT, NAME).await.expect("is there");
         targets.into_iter().next().expect("one is live")
+    }
+
+    /// A search by text in the serving version.
+    pub(super) async fn search(&self, text: &str, limit: usize) -> Result<Found, CollectionError> {
+        let target = self.collections.search_target(TENANT, NAME, None).await?;
+        let vector = self.collections.embed_query(&target, text).await?;
+        let wanted = SearchFor { vector, limit, filter: None, min_score: None, texts: true };
+        self.collections.search(&target, wanted).await
     }
 
     /// Source by chunk of all vectors in a space.

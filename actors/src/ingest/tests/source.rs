@@ -24,7 +24,7 @@ impl DocumentSource for Shelf {
             return Err(SourceError::Unavailable("not now".to_owned()));
         }
         let text = match place {
-            "one" => line("a", "First text.") + &line("b", "Second text.").trim_end(),
+            "one" => line("a", "First text.") + line("b", "Second text.").trim_end(),
             "two" => line("c", "Third text.") + "no JSON\n\n",
             _ => return Err(SourceError::Refused("there is no such place".to_owned())),
         };

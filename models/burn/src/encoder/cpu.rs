@@ -1,12 +1,15 @@
 //! The encoder on CPU: shards of a batch side by side, each on one thread.
 
 use burn_flex::Flex;
-use headwater_models::{EncodeError, Encoder, ModelCard, Sequence, TokenBatch, Vectors};
+use headwater_models::{
+    EncodeError, Encoder, ModelCard, OpenOptions, Pace, Sequence, TokenBatch, Vectors,
+};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{check, normalise};
-use crate::bert::Bert;
+use crate::Instructions;
+use crate::families::network::Network;
 use crate::kernels::fused::Fused;
 
 /// Tokens that go through the layers together. Their widest activations (4 · hidden each)
@@ -14,9 +17,12 @@ use crate::kernels::fused::Fused;
 const SHARD_TOKENS: usize = 512;
 
 pub(crate) struct CpuEncoder {
-    bert: Bert<Flex>,
+    network: Network<Flex>,
     card: ModelCard,
     threads: usize,
+    pace: Option<Pace>,
+    /// Instructions of dense layers in bf16.
+    instructions: Option<Instructions>,
     /// The encoder's own threads; `None` when it computes on the caller's alone.
     pool: Option<ThreadPool>,
 }
@@ -25,11 +31,12 @@ impl CpuEncoder {
     /// # Errors
     /// [`EncodeError::Device`] when the system gives no threads.
     pub(crate) fn new(
-        bert: Bert<Flex>,
+        network: Network<Flex>,
         card: ModelCard,
-        threads: usize,
+        options: &OpenOptions,
+        instructions: Option<Instructions>,
     ) -> Result<Self, EncodeError> {
-        let threads = threads.max(1);
+        let threads = options.threads.max(1);
         let pool = match threads {
             1 => None,
             _ => Some(
@@ -40,16 +47,18 @@ impl CpuEncoder {
                     .map_err(|error| EncodeError::Device(error.to_string()))?,
             ),
         };
-        Ok(CpuEncoder { bert, card, threads, pool })
+        let pace = options.pace.clone();
+        Ok(CpuEncoder { network, card, threads, pace, instructions, pool })
     }
 
     fn run(&self, shards: &[Vec<usize>], batch: &TokenBatch) -> Result<Vec<Vec<f32>>, String> {
-        // A lone shard has no neighbour to share the cores with.
-        let threads = if shards.len() == 1 { self.threads } else { 1 };
+        // Fewer shards than threads: the steps of each share what is left of these.
+        let threads = (self.threads / shards.len().max(1)).max(1);
+        let kernels = Fused::new(threads).paced(self.pace.clone()).on(self.instructions);
         let one = |shard: &Vec<usize>| {
-            let sequences: Vec<&[u32]> =
-                shard.iter().map(|index| batch.sequences[*index].ids()).collect();
-            self.bert.embed(&Fused { threads }, &sequences, self.card.pooling)
+            let sequences: Vec<&Sequence> =
+                shard.iter().map(|index| &batch.sequences[*index]).collect();
+            self.network.embed(&kernels, &sequences, self.card.pooling)
         };
         match &self.pool {
             Some(pool) => pool.install(|| shards.par_iter().map(one).collect()),

@@ -1,30 +1,119 @@
 //! Kernels for the CPU on the storage of burn-flex: packed rows, no copies of query, key
-//! and value, and loops that the compiler vectorises for the machine at hand.
+//! and value, loops that the compiler vectorises for the machine at hand, and bf16 where
+//! the weights are and the chip multiplies it.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use burn_flex::{Flex, FlexDevice, FlexTensor};
-use burn_tensor::{DType, Shape, Tensor, TensorPrimitive};
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use burn_flex::{Flex, FlexDevice, FlexTensor, Layout};
+use burn_tensor::{Bytes, DType, Shape, Tensor, TensorPrimitive};
+use headwater_models::Pace;
 
+use super::instructions::Instructions;
+use super::workers::Workers;
 use super::{Kernels, Linear, Norm};
 use crate::checkpoint::HostTensor;
 use crate::rows::Rows;
 
-mod arithmetic;
+pub(super) mod arithmetic;
+mod decoder;
+#[cfg_attr(not(target_arch = "x86_64"), path = "fused/absent.rs")]
+mod halves;
+mod matrix;
+mod single;
 
-/// Columns of a weight that are stored together. Rows of a whole weight lie a page apart,
-/// so that reading some columns of all rows misses the address cache at every step.
-const PANEL: usize = 64;
+use arithmetic::Scale;
+use halves::Chosen;
+use single::{Layer, PANEL, Then};
 
-/// Threads that one matrix product may use. More than one only while a single shard runs
-/// inside the encoder's own pool.
+/// Dense layers are loaded in f32.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fused {
-    pub(crate) threads: usize,
+pub(crate) struct F32;
+
+/// Dense layers are loaded in bf16.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bf16;
+
+/// How one encoder computes on the CPU. `Format` decides how dense layers are loaded; once
+/// they are there, every step follows the format of its layer.
+#[derive(Clone)]
+pub(crate) struct Fused<Format = F32> {
+    threads: usize,
+    pace: Option<Pace>,
+    /// Products of bf16, where they are possible.
+    halves: Option<Chosen>,
+    format: PhantomData<Format>,
 }
 
-impl Kernels<Flex> for Fused {
+impl Fused {
+    /// Steps share `threads` threads: more than one only inside the pool whose threads
+    /// these are.
+    pub(crate) fn new(threads: usize) -> Self {
+        let halves = Instructions::best().and_then(Chosen::new);
+        Fused { threads, pace: None, halves, format: PhantomData }
+    }
+
+    /// Waits in `pace` between steps.
+    pub(crate) fn paced(self, pace: Option<Pace>) -> Self {
+        Fused { pace, ..self }
+    }
+
+    /// Products of bf16 on other instructions than the best, where these are available.
+    pub(crate) fn on(self, instructions: Option<Instructions>) -> Self {
+        Fused { halves: instructions.and_then(Chosen::new).or(self.halves), ..self }
+    }
+}
+
+impl<Format> Fused<Format> {
+    fn workers(&self) -> Workers<'_> {
+        Workers { threads: self.threads, pace: self.pace.as_ref() }
+    }
+
+    /// The instructions for a layer in bf16.
+    fn halves(&self, layer: &Linear<Flex>) -> Option<Chosen> {
+        self.halves.filter(|_| layer.weight.dtype() == DType::BF16)
+    }
+
+    fn dense(&self, x: Tensor<Flex, 2>, layer: &Linear<Flex>, then: Then) -> Tensor<Flex, 2> {
+        let [rows, inputs] = x.dims();
+        let [_, outputs] = layer.bias.dims();
+        let x = storage(x);
+        let (weight, bias) = (raw(layer.weight.clone()), storage(layer.bias.clone()));
+        let answer = match self.halves(layer) {
+            Some(chosen) => {
+                let layer = halves::layer(&weight, values(&bias), inputs);
+                halves::linear(chosen, &self.workers(), values(&x), &layer, then)
+            }
+            None => {
+                let layer = Layer { panels: values(&weight), bias: values(&bias), inputs };
+                let mut answer = vec![0.0; rows * outputs];
+                single::linear(&self.workers(), values(&x), &layer, &mut answer, then);
+                answer
+            }
+        };
+        tensor(answer, [rows, outputs])
+    }
+}
+
+/// How dense layers are kept.
+pub(crate) trait Format: Sized + Send + Sync {
+    fn keep(weight: HostTensor) -> Tensor<Flex, 2>;
+}
+
+impl Format for F32 {
+    fn keep(weight: HostTensor) -> Tensor<Flex, 2> {
+        let HostTensor { shape, values } = Fused::<F32>::arrange(weight);
+        tensor(values, [shape[0], shape[1]])
+    }
+}
+
+impl Format for Bf16 {
+    fn keep(weight: HostTensor) -> Tensor<Flex, 2> {
+        halves::keep(&weight)
+    }
+}
+
+impl<F: Format> Kernels<Flex> for Fused<F> {
     type Plan = Vec<Range<usize>>;
 
     /// Panels of `PANEL` columns one below the other, the last one filled up with zeros.
@@ -42,6 +131,11 @@ impl Kernels<Flex> for Fused {
         HostTensor { shape: vec![panels * inputs, PANEL], values }
     }
 
+    fn dense(weight: HostTensor, bias: HostTensor, _device: &FlexDevice) -> Linear<Flex> {
+        let columns = bias.values.len();
+        Linear { weight: F::keep(weight), bias: tensor(bias.values, [1, columns]) }
+    }
+
     fn rows(&self, sequences: &[&[u32]]) -> Rows {
         Rows::packed(sequences)
     }
@@ -51,33 +145,11 @@ impl Kernels<Flex> for Fused {
     }
 
     fn linear(&self, x: Tensor<Flex, 2>, layer: &Linear<Flex>) -> Tensor<Flex, 2> {
-        let [rows, inputs] = x.dims();
-        let [_, outputs] = layer.bias.dims();
-        let (x, weight) = (storage(x), storage(layer.weight.clone()));
-        let bias = storage(layer.bias.clone());
-        let (x, weight, bias) = (values(&x), values(&weight), values(&bias));
-        let panels = outputs.div_ceil(PANEL);
-        let part = |panels: Range<usize>| {
-            let columns = panels.start * PANEL..outputs.min(panels.end * PANEL);
-            let weight = &weight[panels.start * inputs * PANEL..panels.end * inputs * PANEL];
-            product(x, inputs, weight, &bias[columns])
-        };
-        if self.threads == 1 {
-            return tensor(part(0..panels), [rows, outputs]);
-        }
-        let share = panels.div_ceil(self.threads);
-        let parts: Vec<Vec<f32>> = (0..panels.div_ceil(share))
-            .into_par_iter()
-            .map(|index| part(index * share..panels.min((index + 1) * share)))
-            .collect();
-        let mut answer = Vec::with_capacity(rows * outputs);
-        for row in 0..rows {
-            for part in &parts {
-                let width = part.len() / rows;
-                answer.extend_from_slice(&part[row * width..(row + 1) * width]);
-            }
-        }
-        tensor(answer, [rows, outputs])
+        self.dense(x, layer, Then::Nothing)
+    }
+
+    fn linear_gelu(&self, x: Tensor<Flex, 2>, layer: &Linear<Flex>) -> Tensor<Flex, 2> {
+        self.dense(x, layer, Then::Gelu)
     }
 
     fn gelu(&self, x: Tensor<Flex, 2>) -> Tensor<Flex, 2> {
@@ -95,17 +167,28 @@ impl Kernels<Flex> for Fused {
         let [rows, columns] = qkv.dims();
         let hidden = columns / 3;
         let qkv = storage(qkv);
-        let mut answer = vec![0.0; rows * hidden];
-        let longest = plan.iter().map(Range::len).max().unwrap_or(0);
-        let mut scores = vec![0.0; longest * longest];
-        for span in plan {
-            let parts = &values(&qkv)[span.start * columns..span.end * columns];
-            let answer = &mut answer[span.start * hidden..span.end * hidden];
-            for head in 0..heads {
-                attend(parts, answer, &mut scores[..span.len() * span.len()], hidden, heads, head);
-            }
-        }
+        let answer = single::attention(&self.workers(), values(&qkv), plan, hidden, heads);
         tensor(answer, [rows, hidden])
+    }
+
+    fn self_attention(
+        &self,
+        x: Tensor<Flex, 2>,
+        layer: &Linear<Flex>,
+        plan: &Vec<Range<usize>>,
+        heads: usize,
+    ) -> Tensor<Flex, 2> {
+        let Some(chosen) = self.halves(layer) else {
+            return self.attention(self.linear(x, layer), plan, heads);
+        };
+        let [rows, inputs] = x.dims();
+        let [_, columns] = layer.bias.dims();
+        let (x, bias) = (storage(x), storage(layer.bias.clone()));
+        let weight = raw(layer.weight.clone());
+        let layer = halves::layer(&weight, values(&bias), inputs);
+        let workers = self.workers();
+        let answer = halves::self_attention(chosen, &workers, values(&x), &layer, plan, heads);
+        tensor(answer, [rows, columns / 3])
     }
 
     fn add_norm(
@@ -116,149 +199,77 @@ impl Kernels<Flex> for Fused {
     ) -> Tensor<Flex, 2> {
         let (mut x, residual) = (storage(x), storage(residual));
         let (weight, bias) = (storage(norm.weight.clone()), storage(norm.bias.clone()));
-        arithmetic::add_norm(
-            x.storage_mut(),
-            values(&residual),
-            values(&weight),
-            values(&bias),
-            norm.epsilon as f32,
-        );
+        let scale = scale(&weight, &bias, norm);
+        arithmetic::add(x.storage_mut(), values(&residual));
+        scale.apply(x.storage_mut());
         wrap(x)
     }
-}
 
-/// `x · weight + bias` for the panels of `weight` that make up the columns of `bias`.
-fn product(x: &[f32], inputs: usize, weight: &[f32], bias: &[f32]) -> Vec<f32> {
-    let outputs = bias.len();
-    let mut answer = bias.repeat(x.len() / inputs);
-    let x = View::rows_of(x, inputs, 0..inputs);
-    for (panel, start) in weight.chunks_exact(inputs * PANEL).zip((0..outputs).step_by(PANEL)) {
-        let columns = start..outputs.min(start + PANEL);
-        let panel = View::rows_of(panel, PANEL, 0..columns.len());
-        multiply(&mut Block::rows_of(&mut answer, outputs, columns), 1.0, &x, &panel);
-    }
-    answer
-}
-
-/// One head of one sequence: `softmax(query · keyᵀ / √size) · value`, all of them read in
-/// place from `[tokens, 3 · hidden]` and written in place to `[tokens, hidden]`.
-fn attend(
-    parts: &[f32],
-    answer: &mut [f32],
-    scores: &mut [f32],
-    hidden: usize,
-    heads: usize,
-    head: usize,
-) {
-    let size = hidden / heads;
-    let columns = 3 * hidden;
-    let part = |index: usize| {
-        let start = index * hidden + head * size;
-        View::rows_of(parts, columns, start..start + size)
-    };
-    let tokens = answer.len() / hidden;
-    let mut block = Block::rows_of(scores, tokens, 0..tokens);
-    multiply(&mut block, 0.0, &part(0), &part(1).transposed());
-    arithmetic::softmax(scores, tokens, (size as f32).powf(-0.5));
-    multiply(
-        &mut Block::rows_of(answer, hidden, head * size..(head + 1) * size),
-        0.0,
-        &View::rows_of(scores, tokens, 0..tokens),
-        &part(2),
-    );
-}
-
-/// Some columns of a row-major matrix, or their transpose.
-#[derive(Clone, Copy)]
-struct View<'a> {
-    data: &'a [f32],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl<'a> View<'a> {
-    /// The `columns` of a matrix whose rows are `width` long.
-    fn rows_of(data: &'a [f32], width: usize, columns: Range<usize>) -> Self {
-        assert!(columns.end <= width && data.len().is_multiple_of(width), "a view inside its data");
-        View {
-            rows: data.len() / width,
-            columns: columns.len(),
-            row_stride: width,
-            column_stride: 1,
-            data: &data[columns.start..],
+    fn linear_add_norm(
+        &self,
+        x: Tensor<Flex, 2>,
+        layer: &Linear<Flex>,
+        residual: Tensor<Flex, 2>,
+        norm: &Norm<Flex>,
+    ) -> Tensor<Flex, 2> {
+        let [_, inputs] = x.dims();
+        let (x, mut states) = (storage(x), storage(residual));
+        let (weight, bias) = (storage(norm.weight.clone()), storage(norm.bias.clone()));
+        let scale = scale(&weight, &bias, norm);
+        let (weight, bias) = (raw(layer.weight.clone()), storage(layer.bias.clone()));
+        let workers = self.workers();
+        if let Some(chosen) = self.halves(layer) {
+            let layer = halves::layer(&weight, values(&bias), inputs);
+            let states = states.storage_mut();
+            halves::add_norm(chosen, &workers, values(&x), &layer, states, &scale);
+        } else {
+            let layer = Layer { panels: values(&weight), bias: values(&bias), inputs };
+            single::add(&workers, values(&x), &layer, states.storage_mut());
+            scale.apply(states.storage_mut());
         }
+        wrap(states)
     }
 
-    fn transposed(self) -> Self {
-        View {
-            rows: self.columns,
-            columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-            data: self.data,
-        }
-    }
-}
-
-/// Some columns of a row-major matrix to write to.
-struct Block<'a> {
-    data: &'a mut [f32],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-}
-
-impl<'a> Block<'a> {
-    fn rows_of(data: &'a mut [f32], width: usize, columns: Range<usize>) -> Self {
-        assert!(
-            columns.end <= width && data.len().is_multiple_of(width),
-            "a block inside its data"
-        );
-        Block {
-            rows: data.len() / width,
-            columns: columns.len(),
-            row_stride: width,
-            data: &mut data[columns.start..],
-        }
+    fn feed_forward(
+        &self,
+        x: Tensor<Flex, 2>,
+        wide: &Linear<Flex>,
+        narrow: &Linear<Flex>,
+        norm: &Norm<Flex>,
+    ) -> Tensor<Flex, 2> {
+        let (Some(chosen), Some(_)) = (self.halves(wide), self.halves(narrow)) else {
+            let inner = self.linear_gelu(x.clone(), wide);
+            return self.linear_add_norm(inner, narrow, x, norm);
+        };
+        let [_, inputs] = x.dims();
+        let [_, inner] = wide.bias.dims();
+        let mut states = storage(x);
+        let (weight, bias) = (storage(norm.weight.clone()), storage(norm.bias.clone()));
+        let scale = scale(&weight, &bias, norm);
+        let (wide_bias, narrow_bias) = (storage(wide.bias.clone()), storage(narrow.bias.clone()));
+        let (wide, narrow) = (raw(wide.weight.clone()), raw(narrow.weight.clone()));
+        let layers = [
+            halves::layer(&wide, values(&wide_bias), inputs),
+            halves::layer(&narrow, values(&narrow_bias), inner),
+        ];
+        let workers = self.workers();
+        halves::feed_forward(chosen, &workers, states.storage_mut(), &layers, &scale);
+        wrap(states)
     }
 }
 
-/// `into = keep · into + left · right`.
-fn multiply(into: &mut Block<'_>, keep: f32, left: &View<'_>, right: &View<'_>) {
-    assert_eq!((into.rows, into.columns), (left.rows, right.columns), "shape of the product");
-    assert_eq!(left.columns, right.rows, "inner length of the product");
-    // SAFETY: views and blocks lie inside their slices by construction (`rows_of`), the
-    // shapes agree, and `into` is borrowed alone, so it overlaps neither operand.
-    unsafe {
-        gemm::gemm(
-            into.rows,
-            into.columns,
-            left.columns,
-            into.data.as_mut_ptr(),
-            1,
-            into.row_stride as isize,
-            keep != 0.0,
-            left.data.as_ptr(),
-            left.column_stride as isize,
-            left.row_stride as isize,
-            right.data.as_ptr(),
-            right.column_stride as isize,
-            right.row_stride as isize,
-            keep,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
+/// A normalisation on the host's storage.
+fn scale<'a>(weight: &'a FlexTensor, bias: &'a FlexTensor, norm: &Norm<Flex>) -> Scale<'a> {
+    Scale { weight: values(weight), bias: values(bias), epsilon: norm.epsilon as f32 }
+}
+
+fn raw(tensor: Tensor<Flex, 2>) -> FlexTensor {
+    tensor.into_primitive().tensor()
 }
 
 /// The contiguous storage of a tensor, without a copy when it is one already.
 fn storage(tensor: Tensor<Flex, 2>) -> FlexTensor {
-    let tensor = tensor.into_primitive().tensor();
+    let tensor = raw(tensor);
     if tensor.as_slice::<f32>().is_some_and(|slice| slice.len() == tensor.storage::<f32>().len()) {
         tensor
     } else {
@@ -275,6 +286,6 @@ fn wrap(tensor: FlexTensor) -> Tensor<Flex, 2> {
 }
 
 fn tensor(values: Vec<f32>, shape: [usize; 2]) -> Tensor<Flex, 2> {
-    let layout = burn_flex::Layout::contiguous(Shape::from(shape));
-    wrap(FlexTensor::new(burn_tensor::Bytes::from_elems(values), layout, DType::F32))
+    let layout = Layout::contiguous(Shape::from(shape));
+    wrap(FlexTensor::new(Bytes::from_elems(values), layout, DType::F32))
 }

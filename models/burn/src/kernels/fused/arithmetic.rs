@@ -7,23 +7,37 @@ use pulp::{Arch, Simd, WithSimd};
 const LANES: usize = 32;
 
 /// `x · Φ(x)` in place.
-pub(super) fn gelu(values: &mut [f32]) {
+pub(in crate::kernels) fn gelu(values: &mut [f32]) {
     struct Gelu<'a>(&'a mut [f32]);
     impl WithSimd for Gelu<'_> {
         type Output = ();
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, _simd: S) {
-            for value in self.0 {
-                *value = gelu_of(*value);
-            }
+            gelu_row(self.0);
         }
     }
     Arch::new().dispatch(Gelu(values));
 }
 
+/// [`gelu`] inside a loop that is dispatched as a whole.
+#[inline(always)]
+pub(super) fn gelu_row(row: &mut [f32]) {
+    for value in row {
+        *value = gelu_of(*value);
+    }
+}
+
+/// [`add`] inside a loop that is dispatched as a whole.
+#[inline(always)]
+pub(super) fn add_row(row: &mut [f32], other: &[f32]) {
+    for (value, other) in row.iter_mut().zip(other) {
+        *value += other;
+    }
+}
+
 /// `softmax(scale · row)` in place for each row of `width` numbers.
-pub(super) fn softmax(values: &mut [f32], width: usize, scale: f32) {
+pub(in crate::kernels) fn softmax(values: &mut [f32], width: usize, scale: f32) {
     struct Softmax<'a>(&'a mut [f32], usize, f32);
     impl WithSimd for Softmax<'_> {
         type Output = ();
@@ -38,36 +52,49 @@ pub(super) fn softmax(values: &mut [f32], width: usize, scale: f32) {
     Arch::new().dispatch(Softmax(values, width, scale));
 }
 
-/// `values = norm(values + residual) · weight + bias` for each row as long as `weight`.
-pub(super) fn add_norm(
-    values: &mut [f32],
-    residual: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    epsilon: f32,
-) {
-    struct AddNorm<'a>(&'a mut [f32], &'a [f32], &'a [f32], &'a [f32], f32);
-    impl WithSimd for AddNorm<'_> {
+/// `values += other`, both as long.
+pub(in crate::kernels) fn add(values: &mut [f32], other: &[f32]) {
+    struct Add<'a>(&'a mut [f32], &'a [f32]);
+    impl WithSimd for Add<'_> {
         type Output = ();
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, _simd: S) {
-            let AddNorm(values, residual, weight, bias, epsilon) = self;
-            let width = weight.len();
-            for (row, residual) in values.chunks_exact_mut(width).zip(residual.chunks_exact(width))
-            {
-                norm_row(row, residual, weight, bias, epsilon);
-            }
+            add_row(self.0, self.1);
         }
     }
-    Arch::new().dispatch(AddNorm(values, residual, weight, bias, epsilon));
+    Arch::new().dispatch(Add(values, other));
+}
+
+/// Layer normalisation (arXiv:1607.06450) of rows as long as `weight` and `bias`.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels) struct Scale<'a> {
+    pub(in crate::kernels) weight: &'a [f32],
+    pub(in crate::kernels) bias: &'a [f32],
+    pub(in crate::kernels) epsilon: f32,
+}
+
+impl Scale<'_> {
+    /// Every row of `values`, in place.
+    pub(in crate::kernels) fn apply(&self, values: &mut [f32]) {
+        struct Apply<'a>(&'a mut [f32], Scale<'a>);
+        impl WithSimd for Apply<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, _simd: S) {
+                let Scale { weight, bias, epsilon } = self.1;
+                for row in self.0.chunks_exact_mut(weight.len()) {
+                    norm_row(row, weight, bias, epsilon);
+                }
+            }
+        }
+        Arch::new().dispatch(Apply(values, *self));
+    }
 }
 
 #[inline(always)]
-fn norm_row(row: &mut [f32], residual: &[f32], weight: &[f32], bias: &[f32], epsilon: f32) {
-    for (value, other) in row.iter_mut().zip(residual) {
-        *value += other;
-    }
+fn norm_row(row: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
     let count = row.len() as f32;
     let mean = fold(row, 0.0, |sum, value| sum + value, |a, b| a + b) / count;
     let squares =

@@ -1,6 +1,6 @@
 //! Arithmetic against the same formulas in f64.
 
-use super::{add_norm, exp, gelu, softmax};
+use super::{Scale, add, exp, gelu, softmax};
 
 #[test]
 fn gelu_is_the_exact_one() {
@@ -53,7 +53,7 @@ fn softmax_rows_sum_to_one_for_every_width() {
 }
 
 #[test]
-fn add_norm_follows_its_formula_for_every_width() {
+fn the_normalised_sum_follows_its_formula_for_every_width() {
     for width in [1, 3, 32, 48, 100] {
         let row = |phase: f32| -> Vec<f32> {
             (0..2 * width).map(|i| (i as f32 * 0.9 + phase).sin() * 3.0).collect()
@@ -61,7 +61,8 @@ fn add_norm_follows_its_formula_for_every_width() {
         let (mut values, residual) = (row(0.0), row(1.0));
         let (weight, bias) = (&row(2.0)[..width], &row(3.0)[..width]);
         let before = values.clone();
-        add_norm(&mut values, &residual, weight, bias, 1e-5);
+        add(&mut values, &residual);
+        Scale { weight, bias, epsilon: 1e-5 }.apply(&mut values);
         for start in [0, width] {
             let sums: Vec<f64> = (start..start + width)
                 .map(|i| f64::from(before[i]) + f64::from(residual[i]))
