@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use headwater_actors::embedding::{
     BatchSettings, CacheSettings, EmbedCall, EmbeddingMetrics, EmbeddingSettings, InputLimits,
-    Inputs, Model, ModelHandle, Pool, Purpose, ServedModel, start,
+    Inputs, Model, ModelHandle, ModelPools, NodePools, Pool, Purpose, ServedModel, start,
 };
 use headwater_models::double::DoubleModel;
 use prometheus_client::registry::Registry;
@@ -53,7 +53,7 @@ fn baseline(model: &DoubleModel) -> Measured {
     measured("baseline: tokens, then a map behind a lock", TEXTS * ROUNDS, began)
 }
 
-async fn serve(dimensions: usize, bytes: u64) -> ModelHandle {
+async fn serve(dimensions: usize, bytes: u64) -> Arc<ModelHandle> {
     let model = DoubleModel::new("double", dimensions, 64);
     let served = ServedModel {
         model: Arc::new(model),
@@ -61,17 +61,19 @@ async fn serve(dimensions: usize, bytes: u64) -> ModelHandle {
         replicas: 1,
         threads: 1,
         batch: BatchSettings::default(),
+        pools: ModelPools::default(),
     };
     let settings = EmbeddingSettings {
         queue_tokens: 1 << 20,
         request_timeout_ms: 60_000,
         limits: InputLimits { texts: 4096, tokens: 1 << 20 },
         cache: CacheSettings { bytes, ..CacheSettings::default() },
+        pools: NodePools::default(),
     };
     let metrics = EmbeddingMetrics::register(&mut Registry::default());
     let handle = start(vec![served], &settings, &metrics).await.expect("starts");
     handle.loaded().await;
-    handle.model("double").expect("served").clone()
+    handle.model("double").expect("served")
 }
 
 async fn embed(model: &ModelHandle, texts: Vec<String>) -> usize {

@@ -2,8 +2,10 @@
 
 pub mod caller;
 pub mod cluster;
+pub mod collection;
 pub mod embedding;
 pub mod environment;
+pub mod ingest;
 pub mod mutants;
 pub mod runtime;
 pub mod tenancy;

@@ -13,14 +13,53 @@ pub enum Mutant {
     LeaverKeepsShare,
     /// An owner's transaction proves who it is, and not in which epoch.
     EpochNotCompared,
+    /// An ingest worker works on after its hold has ended, and its writes do not prove the hold.
+    NoFence,
+    /// A later write of a document does not supersede an earlier one that waits.
+    EarlierWriteRuns,
+    /// Two writes of one document run at a time.
+    DocumentNotLocked,
+    /// A document's counts are added beside the transaction that ends it.
+    CountsApart,
+    /// A document ends before its vectors are written.
+    EndsBeforeVectors,
+    /// A document ends before its chunks are in the store.
+    EndsBeforeChunks,
+    /// Each attempt counts a document's duplicates.
+    AttemptsCountDuplicates,
+    /// What a document's new version dropped stays in the sink.
+    RemovedVectorsStay,
+    /// A document goes on although a request for it may still arrive at the sink.
+    LateRequestsForgotten,
+    /// A build switches before all chunks are copied and checked.
+    SwitchUnchecked,
+    /// A build's switch proves neither its lease nor that it is still that build.
+    SwitchUnfenced,
+    /// Documents are written into the serving version alone.
+    OnlyServingWritten,
+    /// Queries are embedded with the version being built and looked up in the serving one.
+    QueryOfNewModel,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 4] = [
+    pub const ALL: [Mutant; 17] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
         Mutant::EpochNotCompared,
+        Mutant::NoFence,
+        Mutant::EarlierWriteRuns,
+        Mutant::DocumentNotLocked,
+        Mutant::CountsApart,
+        Mutant::EndsBeforeVectors,
+        Mutant::EndsBeforeChunks,
+        Mutant::AttemptsCountDuplicates,
+        Mutant::RemovedVectorsStay,
+        Mutant::LateRequestsForgotten,
+        Mutant::SwitchUnchecked,
+        Mutant::SwitchUnfenced,
+        Mutant::OnlyServingWritten,
+        Mutant::QueryOfNewModel,
     ];
 }
 

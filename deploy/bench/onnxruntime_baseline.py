@@ -3,16 +3,20 @@
     python onnxruntime_baseline.py --model FOLDER --threads 2 --serve 9100
     python onnxruntime_baseline.py --model FOLDER --threads 1 --check TEXTS.json VECTORS.f32
     python onnxruntime_baseline.py --model FOLDER --threads 1 --measure 1x16 32x32 32x128
+    python onnxruntime_baseline.py --model FOLDER --export FOLDER2
 
 FOLDER holds config.json, tokenizer.json and model.safetensors of a BERT encoder with mean
 pooling and vectors of length 1. The graph is built here, in fp32 with the exact GELU, in
 the shapes that onnxruntime's optimiser knows how to fuse. Each request is one run of the
 model, padded to its longest text; nothing is batched over requests, nothing is cached.
+--export writes a folder that Text Embeddings Inference reads, with the same graph up to the last
+layer under the names it expects, and prints where onnxruntime's library is.
 """
 
 import argparse
 import json
 import pathlib
+import shutil
 import socket
 import statistics
 import time
@@ -105,40 +109,77 @@ class Bert:
         out = self.linear(wide, f"{name}.output.dense")
         return self.norm(graph.add("Add", out, x), f"{name}.output.LayerNorm")
 
-    def embeddings(self):
+    def embeddings(self, ids):
         graph = self.graph
         words = graph.constant(self.weight("embeddings.word_embeddings.weight"))
         table = self.weight("embeddings.position_embeddings.weight")
         table = table + self.weight("embeddings.token_type_embeddings.weight")[0]
-        rows = graph.add("Gather", graph.constant(table), "positions")
-        total = graph.add("Add", graph.add("Gather", words, "ids"), rows)
+        # The first rows of the table, as many as a text has tokens.
+        length = graph.add("Shape", ids, start=1, end=2)
+        first, axis = graph.numbers(0), graph.numbers(0)
+        rows = graph.add("Slice", graph.constant(table), first, length, axis)
+        total = graph.add("Add", graph.add("Gather", words, ids), rows)
         return self.norm(total, "embeddings.LayerNorm")
 
-    def model(self):
+    def layers(self, mask, ids):
+        """The last layer's rows, [batch, length, size], for a mask of 0 and 1."""
         graph = self.graph
-        wide = graph.add("Unsqueeze", "mask", graph.numbers(1))
+        wide = graph.add("Unsqueeze", mask, graph.numbers(1))
         wide = graph.add("Unsqueeze", wide, graph.numbers(2))
         wide = graph.add("Cast", wide, to=TensorProto.FLOAT)
         padding = graph.add("Sub", graph.scalar(1.0), wide)
         mask = graph.add("Mul", padding, graph.scalar(-10000.0))
-        x = self.embeddings()
+        x = self.embeddings(ids)
         for index in range(self.config["num_hidden_layers"]):
             x = self.layer(x, f"encoder.layer.{index}", mask)
+        return x
+
+    def hidden_model(self):
+        """With the inputs and outputs that Text Embeddings Inference knows."""
+        graph = self.graph
+        rows = self.layers("attention_mask", "input_ids")
+        graph.nodes.append(helper.make_node("Identity", [rows], ["last_hidden_state"], "out"))
+        shape = ["batch", "length"]
+        inputs = ["input_ids", "attention_mask"]
+        return self.finished(inputs, "last_hidden_state", [*shape, self.width()])
+
+    def width(self):
+        return self.config["hidden_size"]
+
+    def model(self):
+        graph = self.graph
+        x = self.layers("mask", "ids")
         real = graph.add("Cast", "mask", to=TensorProto.FLOAT)
         column = graph.add("Unsqueeze", real, graph.numbers(2))
         total = graph.add("ReduceSum", graph.add("Mul", x, column), graph.numbers(1), keepdims=0)
         mean = graph.add("Div", total, graph.add("ReduceSum", real, graph.numbers(1), keepdims=1))
         length = graph.add("ReduceL2", mean, axes=[1], keepdims=1)
         graph.nodes.append(helper.make_node("Div", [mean, length], ["vectors"], "vectors"))
-        info = helper.make_tensor_value_info
-        shape = ["batch", "length"]
-        inputs = [info(name, TensorProto.INT64, shape) for name in ("ids", "positions", "mask")]
-        outputs = [info("vectors", TensorProto.FLOAT, ["batch", self.config["hidden_size"]])]
+        return self.finished(["ids", "mask"], "vectors", ["batch", self.width()])
+
+    def finished(self, inputs, output, shape):
+        info, graph = helper.make_tensor_value_info, self.graph
+        inputs = [info(name, TensorProto.INT64, ["batch", "length"]) for name in inputs]
+        outputs = [info(output, TensorProto.FLOAT, shape)]
         body = helper.make_graph(graph.nodes, "bert", inputs, outputs, graph.weights)
         opset = helper.make_opsetid("", OPSET)
         model = helper.make_model(body, opset_imports=[opset], ir_version=IR_VERSION)
         onnx.checker.check_model(model)
         return model
+
+
+def export(folder, target):
+    """Writes the folder for Text Embeddings Inference and prints onnxruntime's library."""
+    folder, target = pathlib.Path(folder), pathlib.Path(target)
+    target.mkdir(parents=True, exist_ok=True)
+    for file in folder.iterdir():
+        if file.suffix in (".json", ".txt"):
+            shutil.copy(file, target / file.name)
+    config = json.loads((folder / "config.json").read_text())
+    model = Bert(config, load_file(folder / "model.safetensors")).hidden_model()
+    (target / "model.onnx").write_bytes(model.SerializeToString())
+    capi = pathlib.Path(onnxruntime.__file__).parent / "capi"
+    print(next(iter(sorted(capi.glob("libonnxruntime.so*"))), ""))
 
 
 class Encoder:
@@ -159,9 +200,7 @@ class Encoder:
         self.tokenizer.enable_padding()
 
     def run(self, ids, mask):
-        positions = numpy.broadcast_to(numpy.arange(ids.shape[1], dtype=numpy.int64), ids.shape)
-        inputs = {"ids": ids, "positions": positions, "mask": mask}
-        return self.session.run(["vectors"], inputs)[0]
+        return self.session.run(["vectors"], {"ids": ids, "mask": mask})[0]
 
     def encode(self, texts):
         """Vectors of the texts, and how many tokens these were."""
@@ -248,9 +287,12 @@ def main():
     work = parser.add_mutually_exclusive_group(required=True)
     work.add_argument("--serve", type=int, metavar="PORT", help="listen on 127.0.0.1")
     work.add_argument("--check", nargs=2, metavar=("TEXTS", "VECTORS"))
+    work.add_argument("--export", metavar="FOLDER", help="for Text Embeddings Inference")
     work.add_argument("--measure", nargs="+", metavar="BATCHxTOKENS")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each measurement")
     arguments = parser.parse_args()
+    if arguments.export:
+        return export(arguments.model, arguments.export)
     encoder = Encoder(arguments.model, arguments.threads)
     if arguments.check:
         check(encoder, *arguments.check)

@@ -9,6 +9,9 @@ pub enum Pooling {
     Mean,
     /// The state of the last real token, as decoder models do.
     LastToken,
+    /// The greatest `log(1 + max(logit, 0))` of each word over all tokens, as SPLADE does; the
+    /// vector is then as long as the vocabulary.
+    Splade,
 }
 
 impl Pooling {
@@ -18,6 +21,7 @@ impl Pooling {
             Pooling::Cls => "cls",
             Pooling::Mean => "mean",
             Pooling::LastToken => "last_token",
+            Pooling::Splade => "splade",
         }
     }
 }
@@ -28,7 +32,8 @@ pub enum Task {
     /// One dense vector of `dimensions` numbers.
     #[default]
     Embed,
-    /// One score for a pair of texts, as a vector of 1 number: the higher, the more relevant.
+    /// One score for a pair of texts, as a vector of 1 number: the higher, the more relevant. It
+    /// is the raw logit; whoever wants a number between 0 and 1 applies the sigmoid.
     Rerank,
     /// One weight for each word of the vocabulary, most of them 0, as a vector of
     /// `vocabulary` numbers (SPLADE).

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::{
-    EncodeError, Encoder, Model, ModelCard, OpenOptions, Pace, Piece, Pooling, Task, TokenBatch,
-    TokenIds, TokenizeError, Vectors,
+    EncodeError, Encoder, Model, ModelCard, OpenOptions, Pace, Piece, Pixels, Pooling, Sequence,
+    Task, TokenBatch, TokenIds, TokenizeError, Vectors,
 };
 
 const VOCABULARY: u32 = 30_000;
@@ -56,9 +56,17 @@ impl DoubleModel {
         DoubleModel { card, faults: Arc::default(), opened: Arc::default(), pace: None }
     }
 
-    /// The same model with another card, for example one with prefixes.
+    /// The same model with another card, for example one with prefixes. One that ranks answers
+    /// with one number, in ±1; one that makes sparse vectors with the count of each word.
     pub fn with_card(mut self, change: impl FnOnce(&mut ModelCard)) -> Self {
         change(&mut self.card);
+        match self.card.task {
+            Task::Embed => {}
+            Task::Rerank => (self.card.dimensions, self.card.normalise) = (1, false),
+            Task::Sparse => {
+                (self.card.dimensions, self.card.normalise) = (self.card.vocabulary, false);
+            }
+        }
         self
     }
 
@@ -79,6 +87,26 @@ impl DoubleModel {
         ids.extend(words.into_iter().take(room));
         ids.push(LAST_SPECIAL);
         TokenIds { ids, second: None, whole_length }
+    }
+}
+
+impl DoubleModel {
+    fn vector(&self, input: &Sequence) -> Vec<f32> {
+        let dimensions = self.card.dimensions;
+        match (self.card.task, input) {
+            (Task::Sparse, input) => {
+                let mut counts = vec![0.0; dimensions];
+                for id in input.ids().iter().filter(|id| **id >= FIRST_WORD) {
+                    counts[*id as usize] += 1.0;
+                }
+                counts
+            }
+            (_, Sequence::Tokens { ids, .. }) => digest(ids, dimensions, self.card.normalise),
+            (_, Sequence::Image(pixels)) => {
+                let ids: Vec<u32> = pixels.values.iter().map(|value| value.to_bits()).collect();
+                digest(&ids, dimensions, self.card.normalise)
+            }
+        }
     }
 }
 
@@ -117,6 +145,47 @@ impl Model for DoubleModel {
         Ok(pieces)
     }
 
+    fn tokenize_pair(
+        &self,
+        first: &str,
+        second: &str,
+        limit: Option<usize>,
+    ) -> Result<TokenIds, TokenizeError> {
+        if self.card.task != Task::Rerank {
+            return Err(TokenizeError::Refused("this model reads no pairs of texts".to_owned()));
+        }
+        let words = |text: &str| text.split_whitespace().map(word_id).collect::<Vec<u32>>();
+        let (mut first, mut second) = (words(first), words(second));
+        let whole_length = first.len() + second.len() + 3;
+        let room = limit.unwrap_or(usize::MAX).saturating_sub(3);
+        while first.len() + second.len() > room {
+            if first.len() > second.len() {
+                first.pop()
+            } else {
+                second.pop()
+            };
+        }
+        let mut ids = vec![FIRST_SPECIAL];
+        ids.append(&mut first);
+        ids.push(LAST_SPECIAL);
+        let start = ids.len();
+        ids.append(&mut second);
+        ids.push(LAST_SPECIAL);
+        Ok(TokenIds { ids, second: Some(start), whole_length })
+    }
+
+    /// Bytes that begin as a PNG file does are an image whose pixels are a digest of them.
+    fn read_image(&self, bytes: &[u8]) -> Result<Pixels, TokenizeError> {
+        if !self.card.images {
+            return Err(TokenizeError::Refused("this model reads no images".to_owned()));
+        }
+        if !bytes.starts_with(b"\x89PNG") {
+            return Err(TokenizeError::Refused("send PNG".to_owned()));
+        }
+        let ids: Vec<u32> = bytes.iter().map(|byte| u32::from(*byte)).collect();
+        Ok(Pixels { tokens: 5, height: 2, width: 2, values: digest(&ids, 12, true) })
+    }
+
     fn open(&self, options: &OpenOptions) -> Result<Box<dyn Encoder>, EncodeError> {
         *self.opened.lock().unwrap_or_else(|held| held.into_inner()) += 1;
         Ok(Box::new(DoubleModel { pace: options.pace.clone(), ..self.clone() }))
@@ -136,12 +205,15 @@ impl Encoder for DoubleModel {
             pace();
         }
         let limit = self.card.max_tokens;
-        if batch.sequences.iter().any(|text| text.tokens() == 0 || text.tokens() > limit) {
+        let wrong = |input: &Sequence| match input {
+            Sequence::Tokens { ids, .. } => ids.is_empty() || ids.len() > limit,
+            Sequence::Image(_) => !self.card.images,
+        };
+        if batch.sequences.iter().any(wrong) {
             return Err(EncodeError::Input(format!("sequences hold 1 to {limit} tokens")));
         }
         let dimensions = self.card.dimensions;
-        let values =
-            batch.sequences.iter().flat_map(|text| digest(text.ids(), dimensions)).collect();
+        let values = batch.sequences.iter().flat_map(|input| self.vector(input)).collect();
         Ok(Vectors { dimensions, values })
     }
 }
@@ -157,7 +229,7 @@ fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
     })
 }
 
-fn digest(ids: &[u32], dimensions: usize) -> Vec<f32> {
+fn digest(ids: &[u32], dimensions: usize, normalise: bool) -> Vec<f32> {
     let seed = fnv(ids.iter().flat_map(|id| id.to_le_bytes()));
     let raw: Vec<f32> = (0..dimensions)
         .map(|index| {
@@ -165,6 +237,9 @@ fn digest(ids: &[u32], dimensions: usize) -> Vec<f32> {
             (bits >> 40) as f32 / (1u64 << 23) as f32 - 1.0
         })
         .collect();
+    if !normalise {
+        return raw;
+    }
     let length = raw.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
     raw.into_iter().map(|value| value / length).collect()
 }

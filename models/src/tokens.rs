@@ -83,11 +83,11 @@ pub struct Piece {
     pub stop: usize,
 }
 
-/// A text or a list of ids that the model's vocabulary cannot read.
+/// A text, a list of ids or an image that the model cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenizeError {
     #[error("token id {id} is outside the vocabulary of {vocabulary} ids")]
     UnknownId { id: u32, vocabulary: usize },
-    #[error("the tokenizer refused the text: {0}")]
+    #[error("it cannot be read: {0}")]
     Refused(String),
 }

@@ -7,11 +7,13 @@
 
 mod faults;
 mod gossip;
+mod ingest;
 pub mod lockstep;
 mod metered;
 mod network;
 mod outcome;
 mod quota;
+mod reembed;
 mod register;
 mod shared_store;
 #[cfg(test)]

@@ -7,13 +7,14 @@
 mod charge;
 mod checks;
 mod client;
+mod lending;
 mod node;
 mod replica;
 pub(crate) mod store;
 
 use std::sync::Arc;
 
-use headwater_embedding::BatchSettings;
+use headwater_embedding::{BatchSettings, Pool, PoolPlan};
 use headwater_models::double::DoubleModel;
 use headwater_storage::memory::MemoryStore;
 use headwater_storage::retry::{OperationId, Retry, RetryPolicy};
@@ -76,6 +77,9 @@ pub(crate) const SOMETIMES: &[&str] = &[
     "commit unknown, lost",
     "store down",
     "batch of many",
+    "ingest on its own replica",
+    "ingest on a borrowed replica",
+    "ingest kept from a reserved replica",
 ];
 
 /// One request, the same at every try.
@@ -84,6 +88,7 @@ pub(crate) struct Order {
     pub(crate) id: OperationId,
     pub(crate) client: u64,
     pub(crate) tenant: u64,
+    pub(crate) pool: Pool,
     pub(crate) texts: Vec<Vec<u32>>,
 }
 
@@ -112,15 +117,15 @@ pub(crate) enum Request {
 pub(crate) struct Options {
     pub(crate) clients: u64,
     pub(crate) requests_per_client: u64,
-    pub(crate) replicas: usize,
+    /// Of each pool's queue.
     pub(crate) queue_tokens: u64,
-    pub(crate) batch: BatchSettings,
+    pub(crate) plan: PoolPlan,
     pub(crate) defect: Option<Defect>,
 }
 
 impl Options {
     fn draw(world: &World, defect: Option<Defect>) -> Self {
-        let batch = BatchSettings {
+        let batch = || BatchSettings {
             batch_tokens: world.between(64, 512) as usize,
             batch_rows: world.between(1, 16) as usize,
             batch_wait_ms: world.between(0, 20),
@@ -129,26 +134,36 @@ impl Options {
             batch_timeout_ms: world.between(500, 5_000),
             restart_pause_ms: world.between(10, 200),
         };
+        let replicas = world.between(1, 4) as usize;
+        let plan = PoolPlan {
+            query: batch(),
+            ingest: batch(),
+            replicas,
+            ingest_replicas: world.between(0, 2) as usize,
+            // As many as there are, too: then ingest still gets one.
+            reserved: world.between(0, replicas as u64) as usize,
+        };
         Options {
             clients: world.between(2, 10),
             requests_per_client: world.between(3, 15),
-            replicas: world.between(1, 4) as usize,
             // Room for the longest request at least, else that one could never come in.
             queue_tokens: world.between(MOST_TEXTS * TEXT_TOKENS, 2_000),
-            batch,
+            plan,
             defect,
         }
     }
 
     fn describe(&self, faults: &Faults) -> String {
-        let Options { clients, requests_per_client, replicas, queue_tokens, batch, .. } = self;
+        let Options { clients, requests_per_client, queue_tokens, plan, .. } = self;
+        let PoolPlan { query, replicas, ingest_replicas, reserved, .. } = plan;
         format!(
-            "{clients} clients × {requests_per_client} requests, {replicas} replicas, queue \
-             {queue_tokens}, batch {} tokens {} rows wait {} ms padding {} %; faults: {}",
-            batch.batch_tokens,
-            batch.batch_rows,
-            batch.batch_wait_ms,
-            batch.padding_percent,
+            "{clients} clients × {requests_per_client} requests, {replicas} replicas \
+             ({reserved} reserved) and {ingest_replicas} of ingest, queue {queue_tokens}, batch \
+             {} tokens {} rows wait {} ms padding {} %; faults: {}",
+            query.batch_tokens,
+            query.batch_rows,
+            query.batch_wait_ms,
+            query.padding_percent,
             faults.describe(),
         )
     }

@@ -53,12 +53,22 @@ fn registers_are_good_and_repeat_themselves() {
 }
 
 #[test]
+fn reembeddings_are_good_and_repeat_themselves() {
+    check(Workload::Reembed, 1_000..1_060);
+}
+
+#[test]
 fn views_that_spread_as_rumours_agree_in_the_end() {
     for seed in 1_000..1_060 {
         let verdict = verify(Workload::Gossip, seed);
         assert_eq!(verdict.outcome.violations, Vec::<String>::new(), "seed {seed}");
         assert_eq!(verdict.diverged_at, None, "seed {seed}");
     }
+}
+
+#[test]
+fn ingests_are_good_and_repeat_themselves() {
+    check(Workload::Ingest, 1_000..1_060);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::outcome::Outcome;
 use crate::quota::{self, Kind};
-use crate::{gossip, metered, register};
+use crate::{gossip, ingest, metered, reembed, register};
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,10 +21,14 @@ pub enum Workload {
     Registers,
     /// Views of the members that spread as rumours, up to a thousand nodes: the plan, tried out.
     Gossip,
+    /// Bulk ingest: workers, store and sink that fail, exactly one vector a chunk and version.
+    Ingest,
+    /// Documents that change while versions of the model are built, switched and rolled back.
+    Reembed,
 }
 
 impl Workload {
-    pub const ALL: [Workload; 7] = [
+    pub const ALL: [Workload; 9] = [
         Workload::Metered,
         Workload::QuotaStorm,
         Workload::LeaseThrash,
@@ -32,6 +36,8 @@ impl Workload {
         Workload::SplitBrain,
         Workload::Registers,
         Workload::Gossip,
+        Workload::Ingest,
+        Workload::Reembed,
     ];
 
     /// The name in commands and reports.
@@ -44,6 +50,8 @@ impl Workload {
             Workload::SplitBrain => "split-brain",
             Workload::Registers => "registers",
             Workload::Gossip => "gossip",
+            Workload::Ingest => "ingest",
+            Workload::Reembed => "reembed",
         }
     }
 
@@ -62,6 +70,8 @@ impl Workload {
             Workload::SplitBrain => quota::sometimes(Kind::SplitBrain),
             Workload::Registers => register::SOMETIMES,
             Workload::Gossip => gossip::SOMETIMES,
+            Workload::Ingest => ingest::SOMETIMES,
+            Workload::Reembed => reembed::SOMETIMES,
         }
     }
 
@@ -74,6 +84,8 @@ impl Workload {
             Workload::SplitBrain => quota::run(Kind::SplitBrain, seed),
             Workload::Registers => register::run(seed, None),
             Workload::Gossip => gossip::run(seed),
+            Workload::Ingest => ingest::run(seed),
+            Workload::Reembed => reembed::run(seed),
         }
     }
 }

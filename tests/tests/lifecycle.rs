@@ -35,8 +35,10 @@ fn expect_end(output: &Output, code: i32, mentions: &[&str]) {
 }
 
 fn embed_body(texts: usize, words: usize) -> Vec<u8> {
-    let text = "word ".repeat(words);
-    json!({"model": MODEL, "input": vec![text; texts]}).to_string().into_bytes()
+    // All different, or one would be computed for all.
+    let text = |number: usize| format!("{number} {}", "word ".repeat(words - 1));
+    let texts: Vec<String> = (0..texts).map(text).collect();
+    json!({"model": MODEL, "input": texts}).to_string().into_bytes()
 }
 
 fn assert_retry(answer: &Answer, code: &str) {

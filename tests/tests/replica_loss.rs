@@ -44,6 +44,8 @@ fn settings(data_dir: &str) -> Settings {
         models_setting(&weights().unwrap(), &format!(", replicas={REPLICAS}, threads=1")),
         "server.listen=127.0.0.1:0".to_owned(),
         format!("data_dir={data_dir}"),
+        // The texts come again and again, and each time a replica shall compute them.
+        "embedding.cache_bytes=0".to_owned(),
     ];
     load(&ConfigSource { flags, ..ConfigSource::default() }).unwrap()
 }

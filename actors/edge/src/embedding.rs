@@ -1,13 +1,16 @@
-//! The embedding routes in OpenAI's shape and in TEI's.
+//! The routes of encoders: vectors in OpenAI's shape and in TEI's, ranks, sparse vectors.
 
 mod input;
+pub(crate) mod manage;
 pub(crate) mod openai;
+pub(crate) mod rerank;
+pub(crate) mod sparse;
 pub(crate) mod tei;
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use headwater_actors::embedding::{
-    EmbedCall, Embedded, FleetModel, OutputFormat, Purpose, quantise, shorten,
+    EmbedCall, Embedded, FleetModel, NotOffered, OutputFormat, Purpose, Task,
 };
 use headwater_actors::tenancy::Amounts;
 use serde_json::Value;
@@ -18,26 +21,36 @@ use crate::router::Edge;
 
 /// The model of this name, if it is served and the caller may use it. A name that the
 /// token does not allow is refused before it is looked up, so that a tenant cannot probe
-/// for names. An alias is allowed by its own name or by its model's.
-fn find_model(edge: &Edge, grant: &Grant, name: &str) -> Result<FleetModel, ApiError> {
-    let found = edge.embedding.model(name);
+/// for names. An alias is allowed by its own name or by its model's. Which of an alias's targets
+/// it is hangs on the caller's key, and on the tenant without one.
+pub(crate) fn find_model(
+    edge: &Edge,
+    grant: &Grant,
+    name: &str,
+    key: Option<&str>,
+) -> Result<FleetModel, ApiError> {
+    let found = edge.embedding.find(name, key.unwrap_or(&grant.tenant));
     let allowed =
-        grant.allows(name) || found.as_ref().is_some_and(|model| grant.allows(&model.card().name));
+        grant.allows(name) || found.as_ref().is_ok_and(|model| grant.allows(&model.card().name));
     if !allowed {
         return Err(ApiError::model_not_allowed(name));
     }
-    found.ok_or_else(|| {
-        let cards = edge.embedding.cards();
-        let names = cards.iter().map(|card| card.name.as_str());
-        let known: Vec<&str> = names.filter(|name| grant.allows(name)).collect();
-        ApiError::unknown_model(name, &known)
+    found.map_err(|why| match why {
+        NotOffered::Unknown(_) => {
+            let cards = edge.embedding.cards();
+            let names = cards.iter().map(|card| card.name.as_str());
+            let known: Vec<&str> = names.filter(|name| grant.allows(name)).collect();
+            ApiError::unknown_model(name, &known)
+        }
+        NotOffered::Loading(_) => ApiError::model_loading(&why.to_string()),
+        NotOffered::Draining(_) => ApiError::model_unloading(&why.to_string()),
     })
 }
 
 /// Embeds within the tenant's quota: reserves an upper bound, and charges what was read. A
 /// request that fails costs nothing; one whose client leaves costs the bound, or else leaving
 /// early would be a way around every limit.
-async fn embed(
+pub(crate) async fn embed(
     edge: &Edge,
     grant: &Grant,
     model: &FleetModel,
@@ -64,10 +77,69 @@ async fn embed(
 /// The node that made the vectors, when it was another one.
 const SERVED_BY: HeaderName = HeaderName::from_static("x-headwater-served-by");
 
-fn name_server(response: &mut Response, node: Option<&str>) {
+pub(crate) fn name_server(response: &mut Response, node: Option<&str>) {
     if let Some(Ok(node)) = node.map(HeaderValue::from_str) {
         response.headers_mut().insert(SERVED_BY, node);
     }
+}
+
+/// How many of the inputs had their vectors in the cache: `hits/inputs`.
+const CACHE: HeaderName = HeaderName::from_static("x-headwater-cache");
+
+fn name_cached(response: &mut Response, cached: usize, inputs: usize) {
+    if let Ok(value) = HeaderValue::from_str(&format!("{cached}/{inputs}")) {
+        response.headers_mut().insert(CACHE, value);
+    }
+}
+
+/// Places of the inputs that were cut, as a JSON list, where the body has no room for it.
+const TRUNCATED: HeaderName = HeaderName::from_static("x-headwater-truncated");
+
+fn name_truncated(response: &mut Response, truncated: &[usize]) {
+    if truncated.is_empty() {
+        return;
+    }
+    if let Ok(value) = HeaderValue::from_str(&places(truncated).to_string()) {
+        response.headers_mut().insert(TRUNCATED, value);
+    }
+}
+
+/// This node's first model, or the cluster's first by name where this node has none.
+fn default_model(edge: &Edge) -> String {
+    if !edge.settings.default_model.is_empty() {
+        return edge.settings.default_model.clone();
+    }
+    edge.embedding.cards().first().map_or_else(String::new, |card| card.name.clone())
+}
+
+/// Refuses a model whose answers are of another kind than the route's.
+fn check_task(model: &FleetModel, wanted: Task) -> Result<(), ApiError> {
+    let card = model.card();
+    if card.task == wanted {
+        return Ok(());
+    }
+    let route = |task| match task {
+        Task::Embed => "/v1/embeddings or /embed",
+        Task::Rerank => "/v1/rerank or /rerank",
+        Task::Sparse => "/embed_sparse",
+    };
+    let message = format!(
+        "the model '{}' is for {}; ask it at {}, or choose a model for {} here",
+        card.name,
+        card.task.name(),
+        route(card.task),
+        wanted.name(),
+    );
+    Err(ApiError::invalid("model", "wrong_task", message))
+}
+
+/// Long texts lose their end and never their beginning.
+fn check_direction(direction: Option<&str>) -> Result<(), ApiError> {
+    let Some(direction) = direction.filter(|side| !side.eq_ignore_ascii_case("right")) else {
+        return Ok(());
+    };
+    let message = format!("truncation_direction is '{direction}'; only Right is offered");
+    Err(ApiError::invalid("truncation_direction", "invalid_field", message))
 }
 
 /// The length of the vectors to return.
@@ -108,17 +180,6 @@ fn check_format(name: Option<&str>) -> Result<OutputFormat, ApiError> {
         let message = format!("encoding_format is '{name}'; allowed are {allowed}");
         ApiError::invalid("encoding_format", "invalid_field", message)
     })
-}
-
-/// One vector cut to length and brought into its format.
-fn render(
-    mut vector: Vec<f32>,
-    dimensions: usize,
-    format: OutputFormat,
-    normalise: bool,
-) -> headwater_actors::embedding::Quantised {
-    shorten(&mut vector, dimensions, normalise);
-    quantise(vector, format)
 }
 
 /// A list of places as JSON, for answers that name the texts they cut.

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use headwater_actors::embedding::{EmbedError, InputProblem};
+use headwater_actors::embedding::{ChangeError, EmbedError, InputProblem};
 use headwater_actors::tenancy::{Amounts, Refusal, TenancyError};
 use serde_json::json;
 
@@ -29,20 +29,25 @@ pub(crate) struct ApiError {
     retry_after_s: Option<u64>,
 }
 
-const INVALID: &str = "invalid_request_error";
-const UNAVAILABLE: &str = "service_unavailable";
+pub(crate) const INVALID: &str = "invalid_request_error";
+pub(crate) const UNAVAILABLE: &str = "service_unavailable";
 
 impl ApiError {
-    fn new(status: StatusCode, kind: &'static str, code: &'static str, message: String) -> Self {
+    pub(crate) fn new(
+        status: StatusCode,
+        kind: &'static str,
+        code: &'static str,
+        message: String,
+    ) -> Self {
         ApiError { status, kind, code, param: None, message, retry_after_s: None }
     }
 
-    fn at(mut self, param: impl Into<String>) -> Self {
+    pub(crate) fn at(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
         self
     }
 
-    fn retry(mut self, after_ms: u64) -> Self {
+    pub(crate) fn retry(mut self, after_ms: u64) -> Self {
         self.retry_after_s = Some(after_ms.div_ceil(1000).max(1));
         self
     }
@@ -104,6 +109,38 @@ impl ApiError {
         let known = known.join(", ");
         let message = format!("the model '{model}' is not served here; served are: {known}");
         ApiError::new(StatusCode::NOT_FOUND, INVALID, "model_not_found", message).at("model")
+    }
+
+    /// A model that serves nobody yet.
+    pub(crate) fn model_loading(message: &str) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        ApiError::new(status, UNAVAILABLE, "model_loading", message.to_owned())
+            .at("model")
+            .retry(1000)
+    }
+
+    /// A model that serves nobody any more.
+    pub(crate) fn model_unloading(message: &str) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        ApiError::new(status, UNAVAILABLE, "model_unloading", message.to_owned()).at("model")
+    }
+
+    /// Why models or aliases cannot be changed as asked.
+    pub(crate) fn from_change(error: ChangeError, param: &str) -> Self {
+        let message = error.to_string();
+        let (status, kind, code) = match error {
+            ChangeError::Alias(_) => (StatusCode::BAD_REQUEST, INVALID, "invalid_targets"),
+            ChangeError::UnknownModel(_) => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
+            ChangeError::UnknownAlias(_) => (StatusCode::NOT_FOUND, INVALID, "alias_not_found"),
+            ChangeError::NameTaken(_) => (StatusCode::CONFLICT, INVALID, "name_taken"),
+            ChangeError::NotServing { .. } => (StatusCode::CONFLICT, INVALID, "not_serving"),
+            ChangeError::IsTarget { .. } => (StatusCode::CONFLICT, INVALID, "is_target"),
+            ChangeError::NeverWarm { .. } | ChangeError::NotOpened(..) => {
+                (StatusCode::BAD_GATEWAY, UNAVAILABLE, "model_not_loaded")
+            }
+            ChangeError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "stopped"),
+        };
+        ApiError::new(status, kind, code, message).at(param)
     }
 
     pub(crate) fn draining() -> Self {
@@ -200,6 +237,7 @@ impl ApiError {
             EmbedError::Unavailable => {
                 ApiError::new(unavailable, UNAVAILABLE, "replica_lost", message).retry(1000)
             }
+            EmbedError::Unloading => ApiError::model_unloading(&message),
             EmbedError::TimedOut { .. } => {
                 let status = StatusCode::GATEWAY_TIMEOUT;
                 ApiError::new(status, UNAVAILABLE, "timeout", message).retry(1000)
@@ -248,7 +286,7 @@ impl ApiError {
             "unreadable_input" => "Tokenizer",
             "overloaded" | "draining" => "Overloaded",
             "replica_lost" | "timeout" | "refused_input" => "Backend",
-            "not_ready" => "Unhealthy",
+            "not_ready" | "model_loading" | "model_unloading" => "Unhealthy",
             _ => "Validation",
         }
     }

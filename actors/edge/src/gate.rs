@@ -72,7 +72,10 @@ impl Drop for Pass {
 
 /// The error shape that a path's clients expect.
 pub(crate) fn shape_of(path: &str) -> Shape {
-    if matches!(path, "/embed" | "/tokenize") { Shape::Tei } else { Shape::OpenAi }
+    match path {
+        "/embed" | "/embed_sparse" | "/rerank" | "/tokenize" => Shape::Tei,
+        _ => Shape::OpenAi,
+    }
 }
 
 /// The outermost layer: drain, request id, metrics, log line.

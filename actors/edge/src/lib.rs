@@ -3,12 +3,15 @@
 
 mod body;
 mod cluster;
+mod collection;
 mod embedding;
 mod error;
 mod gate;
 mod identity;
+mod ingest;
 mod metrics;
 mod router;
+mod search;
 mod status;
 mod tenancy;
 

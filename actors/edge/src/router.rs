@@ -6,9 +6,11 @@ use axum::Router;
 use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use headwater_actors::cluster::ClusterHandle;
+use headwater_actors::collection::Collections;
 use headwater_actors::embedding::EmbeddingFleet;
+use headwater_actors::ingest::IngestHandle;
 use headwater_actors::tenancy::TenancyHandle;
 use prometheus_client::registry::Registry;
 
@@ -16,7 +18,7 @@ use crate::error::{ApiError, Shape};
 use crate::gate::{self, Gate};
 use crate::identity::Authority;
 use crate::metrics::EdgeMetrics;
-use crate::{cluster, embedding, status, tenancy};
+use crate::{cluster, collection, embedding, ingest, search, status, tenancy};
 
 /// What the edge enforces by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,10 @@ pub struct Edge {
     pub embedding: EmbeddingFleet,
     pub tenancy: TenancyHandle,
     pub cluster: ClusterHandle,
+    /// None on a node without a vector sink.
+    pub collections: Option<Collections>,
+    /// None without a vector sink, too.
+    pub ingest: Option<IngestHandle>,
     pub metrics: EdgeMetrics,
     pub registry: Arc<Mutex<Registry>>,
 }
@@ -51,9 +57,26 @@ pub fn router(edge: Edge) -> Router {
         .route("/metrics", only("GET", get(status::metrics)));
     let guarded = Router::new()
         .route("/v1/embeddings", only("POST", post(embedding::openai::embeddings)))
-        .route("/v1/models", only("GET", get(embedding::openai::models)))
-        .route("/v1/models/{*model}", only("GET", get(embedding::openai::model)))
+        .route(
+            "/v1/models",
+            only("GET and POST", get(embedding::openai::models).post(embedding::manage::load)),
+        )
+        .route(
+            "/v1/models/{*model}",
+            only("GET and DELETE", get(embedding::openai::model).delete(embedding::manage::unload)),
+        )
+        .route("/v1/aliases", only("GET", get(embedding::manage::aliases)))
+        .route(
+            "/v1/aliases/{*alias}",
+            only(
+                "PUT and DELETE",
+                put(embedding::manage::set_alias).delete(embedding::manage::remove_alias),
+            ),
+        )
         .route("/embed", only("POST", post(embedding::tei::embed)))
+        .route("/embed_sparse", only("POST", post(embedding::sparse::embed_sparse)))
+        .route("/rerank", only("POST", post(embedding::rerank::tei)))
+        .route("/v1/rerank", only("POST", post(embedding::rerank::rerank)))
         .route("/tokenize", only("POST", post(embedding::tei::tokenize)))
         .route("/v1/cluster", only("GET", get(cluster::status)))
         .route(
@@ -61,9 +84,42 @@ pub fn router(edge: Edge) -> Router {
             only("GET and PUT", get(tenancy::limits).put(tenancy::set_limits)),
         )
         .route("/v1/tenants/{tenant}/usage", only("GET", get(tenancy::usage)))
+        .route("/v1/search", only("POST", post(search::search)))
+        .merge(collection_routes())
+        .merge(ingest_routes())
         .fallback(unknown_route)
         .layer(from_fn_with_state(edge.clone(), gate::authenticate));
     open.merge(guarded).layer(from_fn_with_state(edge.clone(), gate::pass)).with_state(edge)
+}
+
+fn collection_routes() -> Router<Edge> {
+    let one = get(collection::get).delete(collection::delete);
+    let versions = get(collection::versions).post(collection::build);
+    let document = get(collection::document).delete(collection::delete_document);
+    Router::new()
+        .route(
+            "/v1/collections",
+            only("GET and POST", get(collection::list).post(collection::create)),
+        )
+        .route("/v1/collections/{name}", only("GET and DELETE", one))
+        .route("/v1/collections/{name}/versions", only("GET and POST", versions))
+        .route(
+            "/v1/collections/{name}/versions/{version}/{action}",
+            only("POST", post(collection::change_build)),
+        )
+        .route("/v1/collections/{name}/rollback", only("POST", post(collection::roll_back)))
+        .route("/v1/collections/{name}/retire", only("POST", post(collection::retire)))
+        .route("/v1/collections/{name}/documents/{*document}", only("GET and DELETE", document))
+}
+
+fn ingest_routes() -> Router<Edge> {
+    let jobs = get(ingest::list).post(ingest::create);
+    Router::new()
+        .route("/v1/ingest/jobs", only("GET and POST", jobs))
+        .route("/v1/ingest/jobs/{id}", only("GET", get(ingest::get)))
+        .route("/v1/ingest/jobs/{id}/documents", only("POST", post(ingest::documents)))
+        .route("/v1/ingest/jobs/{id}/dead-letters", only("GET", get(ingest::dead_letters)))
+        .route("/v1/ingest/jobs/{id}/{action}", only("POST", post(ingest::act)))
 }
 
 /// A known path with another method is told which one to use.

@@ -1,11 +1,19 @@
 //! The whole router over the double: requests in, statuses and bodies out.
 
 mod body;
+mod collections;
 mod embeddings;
+mod formats;
 mod identity;
+mod images;
+mod ingest;
 mod invalid;
+mod manage;
 mod quotas;
+mod ranks;
 mod secrets;
+mod signals;
+mod sparse;
 mod status;
 mod strain;
 mod tei;

@@ -1,5 +1,7 @@
 //! The nouns that the dispatcher and its shell exchange.
 
+use crate::pool::Pool;
+
 /// One client call, numbered by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
@@ -32,14 +34,16 @@ pub enum Failure {
 /// What the shell shall do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Hand these items to the replica.
-    Run { replica: ReplicaIndex, batch: BatchId, items: Vec<ItemId> },
+    /// Hand these items, all of one pool, to the replica.
+    Run { replica: ReplicaIndex, batch: BatchId, pool: Pool, items: Vec<ItemId> },
     /// All vectors of the request are there: answer it.
     Complete { request: RequestId },
     /// Answer the request with this failure and forget it.
     Fail { request: RequestId, failure: Failure },
     /// Start the replica in this slot after a pause.
     Start { replica: ReplicaIndex, after_ms: u64 },
+    /// End the replica in this slot: it has no work and is not wanted any more.
+    Stop { replica: ReplicaIndex },
     /// Give up the replica: its batch is overdue.
     Kill { replica: ReplicaIndex },
     /// Call `wake` at this time, in ms on the caller's clock.

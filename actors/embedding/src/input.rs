@@ -70,8 +70,16 @@ pub fn check_length(
         }
         total = total.saturating_add((*length).min(allowed_tokens));
     }
-    if total > limits.tokens {
-        return Err(InputProblem::TooManyTokens { given: total, allowed: limits.tokens });
+    check_total(total, limits)
+}
+
+/// Checks the tokens of all inputs together.
+///
+/// # Errors
+/// [`InputProblem::TooManyTokens`].
+pub fn check_total(given: usize, limits: &InputLimits) -> Result<(), InputProblem> {
+    if given > limits.tokens {
+        return Err(InputProblem::TooManyTokens { given, allowed: limits.tokens });
     }
     Ok(())
 }

@@ -13,6 +13,14 @@ pub enum Pool {
 impl Pool {
     pub const ALL: [Pool; 2] = [Pool::Query, Pool::Ingest];
 
+    /// The place in [`Pool::ALL`], for one row of something by pool.
+    pub fn index(self) -> usize {
+        match self {
+            Pool::Query => 0,
+            Pool::Ingest => 1,
+        }
+    }
+
     /// The name in metrics and answers.
     pub fn name(self) -> &'static str {
         match self {

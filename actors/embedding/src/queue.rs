@@ -4,6 +4,7 @@
 //! closest to it in length, as far as the token budget reaches, so that little of a batch
 //! is padding.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{BatchSettings, ItemId};
@@ -35,6 +36,8 @@ pub struct Queue {
     /// Items whose batch came to nothing. They run apart from other requests, so that one
     /// poisonous text does not take its neighbours down with it.
     suspects: BTreeMap<(u64, ItemId), Item>,
+    /// How many items came at each time.
+    arrivals: BTreeMap<u64, usize>,
     tokens: usize,
 }
 
@@ -53,7 +56,12 @@ impl Queue {
         self.tokens
     }
 
-    /// When the longest waiting item came, in ms.
+    /// When the item came that has waited longest of all, in ms. It need not be the next one.
+    pub fn oldest_arrival_ms(&self) -> Option<u64> {
+        self.arrivals.first_key_value().map(|(arrived_ms, _)| *arrived_ms)
+    }
+
+    /// When the item that leads the next batch came, in ms.
     pub fn oldest_ms(&self) -> Option<u64> {
         // The first in line need not be the oldest by arrival: the tail of a long request
         // stands behind what came after it. It waits for its turn, not for a fuller batch.
@@ -65,6 +73,7 @@ impl Queue {
 
     pub fn push(&mut self, item: Item) {
         self.tokens += item.tokens;
+        *self.arrivals.entry(item.arrived_ms).or_default() += 1;
         self.by_request.insert(item.id, item.order_ms);
         if item.suspect {
             self.suspects.insert((item.order_ms, item.id), item);
@@ -94,6 +103,12 @@ impl Queue {
             None => self.suspects.remove(&key)?,
         };
         self.by_request.remove(&item.id);
+        if let Entry::Occupied(mut together) = self.arrivals.entry(item.arrived_ms) {
+            *together.get_mut() -= 1;
+            if *together.get() == 0 {
+                together.remove();
+            }
+        }
         self.tokens -= item.tokens;
         Some(item)
     }

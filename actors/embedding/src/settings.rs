@@ -1,4 +1,6 @@
-//! The numbers that shape batches and bound requests.
+//! The numbers that shape batches, divide replicas between the pools and bound requests.
+
+use crate::pool::Pool;
 
 /// How items become batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,14 @@ pub struct BatchSettings {
     pub restart_pause_ms: u64,
 }
 
+impl BatchSettings {
+    /// Small batches for bulk work, so that a query that comes waits for little of it; and time
+    /// to finish one, since it stands still while queries run.
+    pub fn for_ingest() -> Self {
+        BatchSettings { batch_tokens: 512, batch_timeout_ms: 600_000, ..Self::default() }
+    }
+}
+
 impl Default for BatchSettings {
     fn default() -> Self {
         BatchSettings {
@@ -33,6 +43,41 @@ impl Default for BatchSettings {
             batch_timeout_ms: 60_000,
             restart_pause_ms: 100,
         }
+    }
+}
+
+/// How the two pools of one model share its replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolPlan {
+    pub query: BatchSettings,
+    pub ingest: BatchSettings,
+    /// Replicas of the query pool.
+    pub replicas: usize,
+    /// Replicas of the ingest pool alone. With 0 ingest borrows those of the query pool, one
+    /// batch at a time, while no query waits.
+    pub ingest_replicas: usize,
+    /// So many loaded replicas of the query pool are never lent to ingest. At most `replicas` - 1
+    /// counts, or else borrowed ingest would never run.
+    pub reserved: usize,
+}
+
+impl PoolPlan {
+    /// Both pools with the same batches on the replicas of the query pool, none reserved.
+    pub fn shared(batch: BatchSettings, replicas: usize) -> Self {
+        PoolPlan { query: batch.clone(), ingest: batch, replicas, ingest_replicas: 0, reserved: 0 }
+    }
+
+    /// How the items of this pool become batches.
+    pub fn batch(&self, pool: Pool) -> &BatchSettings {
+        match pool {
+            Pool::Query => &self.query,
+            Pool::Ingest => &self.ingest,
+        }
+    }
+
+    /// Whether ingest borrows the replicas of the query pool.
+    pub fn lends(&self) -> bool {
+        self.ingest_replicas == 0
     }
 }
 

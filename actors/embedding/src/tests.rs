@@ -6,4 +6,6 @@ mod input;
 mod invariants;
 mod output;
 mod queue;
+mod route;
 mod rules;
+mod scale;

@@ -101,11 +101,17 @@ impl Members {
 
     /// The other nodes within reach that offer this, the least loaded first.
     pub fn offering(&self, offer: &str) -> Vec<NodeId> {
+        self.offering_below(offer, u32::MAX)
+    }
+
+    /// Those of them whose load is at most this share of their capacity, in percent.
+    pub fn offering_below(&self, offer: &str, load_percent: u32) -> Vec<NodeId> {
         let state = self.shared.lock();
         let able = state.view.iter().filter(|member| {
             member.state == MemberState::Alive
                 && state.links.contains_key(&member.node)
                 && member.offers.contains(offer)
+                && member.load / member.capacity.max(1) <= load_percent
         });
         let share = |member: &Member| member.load.saturating_mul(100) / member.capacity.max(1);
         let mut able: Vec<(u32, NodeId)> =

@@ -8,6 +8,7 @@
 
 mod flights;
 mod metrics;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -18,6 +19,7 @@ use headwater_models::{ModelCard, Sequence};
 use tokio::sync::Semaphore;
 
 pub(super) use metrics::{CacheMetrics, ModelCacheMetrics};
+pub use stored::StoredVectors;
 
 use super::handle::EmbedError;
 use flights::{Claim, Flights};
@@ -35,18 +37,20 @@ pub struct CacheSettings {
     pub bytes: u64,
     /// Other limits for single models, by name.
     pub by_model: BTreeMap<String, u64>,
+    /// A second level in the store, asked for what is not in memory.
+    pub stored: Option<StoredVectors>,
 }
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        CacheSettings { bytes: 4 << 30, by_model: BTreeMap::new() }
+        CacheSettings { bytes: 4 << 30, by_model: BTreeMap::new(), stored: None }
     }
 }
 
 impl CacheSettings {
     /// No cache.
     pub fn off() -> Self {
-        CacheSettings { bytes: 0, by_model: BTreeMap::new() }
+        CacheSettings { bytes: 0, by_model: BTreeMap::new(), stored: None }
     }
 
     fn limit(&self, model: &str) -> u64 {
@@ -95,9 +99,12 @@ pub(super) struct VectorCache {
 
 struct Shared {
     model: String,
+    fingerprint: String,
+    dimensions: usize,
     keys: KeySpace,
     entries: Entries,
     limit_bytes: u64,
+    stored: Option<StoredVectors>,
     flights: Flights,
     /// Tokens that may still wait for the work of others: a wait takes no permit of the queue,
     /// and none may be without a bound.
@@ -138,9 +145,12 @@ impl VectorCache {
             .build_with_hasher(BuildHasherDefault::default());
         let shared = Shared {
             model: card.name.clone(),
+            fingerprint: card.fingerprint.clone(),
+            dimensions: card.dimensions,
             keys: KeySpace::of(&card.fingerprint),
             entries,
             limit_bytes,
+            stored: settings.stored.clone(),
             flights: Flights::default(),
             waiting: Semaphore::new(waiting_tokens.min(Semaphore::MAX_PERMITS)),
             fullness: Mutex::default(),
@@ -171,6 +181,14 @@ impl VectorCache {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.metrics.limit(0);
+        self.metrics.bytes(0);
+        self.metrics.nearly_full(false);
+    }
+}
+
 impl Shared {
     async fn serve<F, Work>(
         self: &Arc<Self>,
@@ -188,7 +206,7 @@ impl Shared {
             slots.entry(*key).or_insert_with(|| Slot { index, vector: self.entries.get(key) });
         }
         let found = |key: &&CacheKey| slots.get(key).is_some_and(|slot| slot.vector.is_some());
-        let cached = keys.iter().filter(found).count();
+        let mut cached = keys.iter().filter(found).count();
         self.metrics.hits(cached);
         let mut counted = false;
         loop {
@@ -214,9 +232,8 @@ impl Shared {
                 waiting.map_err(|_| EmbedError::Overloaded { retry_after_ms: RETRY_MS })?;
             let mut ready = found;
             if !lead.keys().is_empty() {
-                let missing: Vec<Sequence> =
-                    lead.keys().iter().filter_map(input).cloned().collect();
-                let vectors = compute(missing).await?;
+                let (stored, vectors) = self.fill(lead.keys(), input, &compute).await?;
+                cached += stored;
                 ready.extend(lead.finish(vectors, &self.entries)?);
                 self.show();
             }
@@ -230,6 +247,35 @@ impl Shared {
         let vector = |key| slots.get(key).and_then(|slot| slot.vector.as_deref());
         let vectors = keys.iter().filter_map(vector).map(<[f32]>::to_vec).collect();
         Ok(Served { vectors, cached })
+    }
+
+    /// The vectors of these inputs, and how many of them the store had; the rest is computed.
+    async fn fill<'a, F, Work>(
+        &self,
+        keys: &[CacheKey],
+        input: impl Fn(&CacheKey) -> Option<&'a Sequence>,
+        compute: &F,
+    ) -> Result<(usize, Vec<Vec<f32>>), EmbedError>
+    where
+        F: Fn(Vec<Sequence>) -> Work,
+        Work: Future<Output = Result<Vec<Vec<f32>>, EmbedError>>,
+    {
+        let Some(stored) = &self.stored else {
+            return Ok((0, compute(keys.iter().filter_map(input).cloned().collect()).await?));
+        };
+        let mut vectors = stored.get(&self.fingerprint, keys, self.dimensions).await;
+        let absent = || keys.iter().zip(&vectors).filter(|(_, vector)| vector.is_none());
+        let absent: Vec<CacheKey> = absent().map(|(key, _)| *key).collect();
+        let found = keys.len() - absent.len();
+        self.metrics.stored(found);
+        if !absent.is_empty() {
+            let computed = compute(absent.iter().filter_map(input).cloned().collect()).await?;
+            stored.put(&self.fingerprint, absent.into_iter().zip(computed.clone()).collect());
+            let empty = vectors.iter_mut().filter(|vector| vector.is_none());
+            empty.zip(computed).for_each(|(place, vector)| *place = Some(vector));
+        }
+        // One that was not computed is missing, which the caller sees by the number.
+        Ok((found, vectors.into_iter().flatten().collect()))
     }
 
     async fn keys_of(

@@ -49,7 +49,7 @@ impl Embedder for EmbeddingFleet {
 
     async fn pieces(&self, fingerprint: &str, text: String) -> Result<Vec<Piece>, EmbedError> {
         let model = self.of_version(fingerprint).ok_or(EmbedError::Unavailable)?;
-        let mut pieces = model.pieces(vec![text], false).await?;
+        let mut pieces = model.pieces(vec![text], false, Pool::Ingest).await?;
         Ok(pieces.pop().unwrap_or_default())
     }
 

@@ -4,44 +4,157 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_cluster::NodeId;
+use headwater_embedding::{Alias, Pool, Target};
 use headwater_models::{ModelCard, Piece};
 
-use super::handle::{EmbedCall, EmbedError, Embedded, EmbeddingHandle, ModelHandle};
+use super::calibrations::{Calibrations, Learnt};
+use super::handle::{EmbedCall, EmbedError, Embedded, ModelHandle};
+use super::loader::ModelLoader;
+use super::models::EmbeddingHandle;
 use super::remote::{RemoteEmbedding, RemoteModel};
+use super::table::{ChangeError, NotOffered, Phase};
+
+/// Ingest goes to another node while that one's load is at most this, in percent.
+const IDLE_PERCENT: u32 = 25;
+/// When ingest that found no idle node may ask again, in ms.
+const BUSY_RETRY_MS: u64 = 1_000;
+
+/// More tokens than an image has in the models of today: patches of 14 pixels in a square of 448,
+/// and one. Only the model knows how many, once it has read the image.
+const IMAGE_TOKENS: u64 = 32 * 32 + 1;
 
 /// All models that this node's edge serves; cheap to clone.
 #[derive(Clone)]
 pub struct EmbeddingFleet {
     local: EmbeddingHandle,
     remote: Option<RemoteEmbedding>,
+    loader: Option<ModelLoader>,
+    calibrations: Option<Calibrations>,
+}
+
+/// How a model of the fleet stands on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelStatus {
+    /// None when only other nodes serve it.
+    pub phase: Option<Phase>,
+    /// Loaded replicas and wanted ones, by [`Pool::index`].
+    pub replicas: [(usize, usize); 2],
 }
 
 impl EmbeddingFleet {
     /// This node's models alone.
     pub fn local(local: EmbeddingHandle) -> EmbeddingFleet {
-        EmbeddingFleet { local, remote: None }
+        EmbeddingFleet { local, remote: None, loader: None, calibrations: None }
     }
 
     /// This node's models and those that others offer.
     pub fn with_remote(local: EmbeddingHandle, remote: RemoteEmbedding) -> EmbeddingFleet {
-        EmbeddingFleet { local, remote: Some(remote) }
+        EmbeddingFleet { local, remote: Some(remote), loader: None, calibrations: None }
     }
 
-    /// The model of this name or alias, wherever it runs.
-    pub fn model(&self, name: &str) -> Option<FleetModel> {
-        let local = self.local.model(name).cloned();
-        let wanted = local.as_ref().map_or(name, |local| local.card().name.as_str());
-        let remote = self.remote.as_ref().and_then(|remote| remote.model(wanted));
-        // Vectors of another fingerprint are another model's.
-        let same = |remote: &RemoteModel| {
-            local.as_ref().is_none_or(|local| local.card().fingerprint == remote.card().fingerprint)
-        };
-        let remote = remote.filter(same);
-        match (local, remote) {
-            (Some(local), remote) => Some(FleetModel::Here(Box::new(local), remote)),
-            (None, Some(remote)) => Some(FleetModel::Elsewhere(remote)),
-            (None, None) => None,
+    /// The same fleet, which learns how the vectors of each version spread.
+    pub fn with_calibrations(self, calibrations: Calibrations) -> EmbeddingFleet {
+        EmbeddingFleet { calibrations: Some(calibrations), ..self }
+    }
+
+    /// Shows vectors of one length that are about to be served to the calibration of their
+    /// version.
+    pub fn observe(&self, card: &ModelCard, vectors: &[Vec<f32>]) {
+        if let Some(calibrations) = &self.calibrations {
+            calibrations.observe(&card.fingerprint, vectors);
         }
+    }
+
+    /// The ranges that bytes of this version and length are scaled by; none before they are
+    /// learnt, and for a fleet that does not learn.
+    pub async fn calibration(&self, card: &ModelCard, dimensions: usize) -> Option<Arc<Learnt>> {
+        self.calibrations.as_ref()?.find(&card.fingerprint, dimensions).await
+    }
+
+    /// The same fleet, which can load the models that this loader knows.
+    pub fn with_loader(self, loader: ModelLoader) -> EmbeddingFleet {
+        EmbeddingFleet { loader: Some(loader), ..self }
+    }
+
+    /// The model of this name or alias, wherever it runs; of an alias the target with the largest
+    /// share.
+    pub fn model(&self, name: &str) -> Option<FleetModel> {
+        self.named(self.local.table().resolve(name, None)).ok()
+    }
+
+    /// The model of this name or alias for the caller with this key, wherever it runs. One caller
+    /// stays with one target of an alias.
+    ///
+    /// # Errors
+    /// See [`NotOffered`]; the name in it is the model's own.
+    pub fn find(&self, name: &str, key: &str) -> Result<FleetModel, NotOffered> {
+        self.named(self.local.table().resolve(name, Some(key)))
+    }
+
+    fn named(&self, name: &str) -> Result<FleetModel, NotOffered> {
+        let local = self.local.table().offered(name);
+        let remote = self.remote.as_ref().and_then(|remote| remote.model(name));
+        match (local, remote) {
+            (Ok(local), remote) => {
+                // Vectors of another fingerprint are another model's.
+                let same =
+                    |other: &RemoteModel| local.card().fingerprint == other.card().fingerprint;
+                let remote = remote.filter(same);
+                Ok(FleetModel::Here(local, remote))
+            }
+            (Err(_), Some(remote)) => Ok(FleetModel::Elsewhere(remote)),
+            (Err(why), None) => Err(why),
+        }
+    }
+
+    /// Every alias of this node, by name.
+    pub fn aliases(&self) -> Vec<(String, Alias)> {
+        self.local.aliases()
+    }
+
+    /// As [`EmbeddingHandle::set_alias`]; targets may be models of other nodes, too.
+    ///
+    /// # Errors
+    /// See [`ChangeError`].
+    pub async fn set_alias(&self, name: &str, targets: Vec<Target>) -> Result<(), ChangeError> {
+        let remote = self.remote.as_ref().map(RemoteEmbedding::cards).unwrap_or_default();
+        let elsewhere = remote.iter().map(|card| card.name.clone()).collect();
+        self.local.set_alias_among(name, targets, elsewhere).await
+    }
+
+    /// # Errors
+    /// [`ChangeError::UnknownAlias`].
+    pub async fn remove_alias(&self, name: &str) -> Result<(), ChangeError> {
+        self.local.remove_alias(name).await
+    }
+
+    /// Loads a model that the node's settings name, and returns when it serves.
+    ///
+    /// # Errors
+    /// [`ChangeError::UnknownModel`] when they do not name it; see also [`EmbeddingHandle::load`].
+    pub async fn load(&self, name: &str) -> Result<(), ChangeError> {
+        let unknown = || ChangeError::UnknownModel(name.to_owned());
+        self.loader.as_ref().ok_or_else(unknown)?.load(&self.local, name).await
+    }
+
+    /// As [`EmbeddingHandle::unload`].
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn unload(&self, name: &str) -> Result<(), ChangeError> {
+        self.local.unload(name).await
+    }
+
+    /// How this model stands on this node.
+    pub fn status(&self, name: &str) -> ModelStatus {
+        let table = self.local.table();
+        let Some(model) = table.models.get(name) else {
+            let fetched = self.loader.as_ref().is_some_and(|loader| loader.is_loading(name));
+            let phase = fetched.then_some(Phase::Loading);
+            return ModelStatus { phase, replicas: [(0, 0); 2] };
+        };
+        let of = |pool| (model.live_replicas_of(pool), model.replicas_of(pool));
+        ModelStatus { phase: Some(model.phase()), replicas: Pool::ALL.map(of) }
     }
 
     /// The model of this fingerprint, under whatever name.
@@ -56,7 +169,8 @@ impl EmbeddingFleet {
         let remote = self.remote.as_ref().map(RemoteEmbedding::cards).unwrap_or_default();
         let mut cards: BTreeMap<String, Arc<ModelCard>> =
             remote.into_iter().map(|card| (card.name.clone(), card)).collect();
-        let local = self.local.models().map(ModelHandle::card);
+        let local = self.local.models();
+        let local = local.iter().map(|model| model.card());
         cards.extend(local.map(|card| (card.name.clone(), Arc::new(card.clone()))));
         cards.into_values().collect()
     }
@@ -71,7 +185,7 @@ impl EmbeddingFleet {
 #[derive(Clone)]
 pub enum FleetModel {
     /// Served by this node, and perhaps by others.
-    Here(Box<ModelHandle>, Option<RemoteModel>),
+    Here(Arc<ModelHandle>, Option<RemoteModel>),
     Elsewhere(RemoteModel),
 }
 
@@ -84,6 +198,7 @@ impl FleetModel {
     }
 
     /// Embeds here while a replica is loaded and has room, else on the least loaded other node.
+    /// Ingest goes to idle nodes only.
     ///
     /// # Errors
     /// See [`EmbedError`]; when no node has room, this node's own reason.
@@ -91,18 +206,17 @@ impl FleetModel {
         let (local, remote) = match self {
             FleetModel::Here(local, Some(remote)) => (local, remote),
             FleetModel::Here(local, None) => return local.embed(call).await,
-            FleetModel::Elsewhere(remote) => return embed_on(remote, &remote.nodes(), call).await,
+            FleetModel::Elsewhere(remote) => return embed_on(remote, call).await,
         };
-        let nodes = remote.nodes();
-        if nodes.is_empty() {
+        if remote.nodes().is_empty() {
             return local.embed(call).await;
         }
         if local.live_replicas() == 0 {
-            return embed_on(remote, &nodes, call).await;
+            return embed_on(remote, call).await;
         }
         match local.embed(call.clone()).await {
             Err(EmbedError::Overloaded { retry_after_ms }) => {
-                let elsewhere = embed_on(remote, &nodes, call).await;
+                let elsewhere = embed_on(remote, call).await;
                 match elsewhere {
                     Err(EmbedError::Overloaded { .. } | EmbedError::Unavailable) => {
                         Err(EmbedError::Overloaded { retry_after_ms })
@@ -110,7 +224,7 @@ impl FleetModel {
                     other => other,
                 }
             }
-            Err(EmbedError::Unavailable) => embed_on(remote, &nodes, call).await,
+            Err(EmbedError::Unavailable | EmbedError::Unloading) => embed_on(remote, call).await,
             outcome => outcome,
         }
     }
@@ -123,9 +237,10 @@ impl FleetModel {
         &self,
         texts: Vec<String>,
         special: bool,
+        pool: Pool,
     ) -> Result<Vec<Vec<Piece>>, EmbedError> {
         match self {
-            FleetModel::Here(local, _) => local.pieces(texts, special).await,
+            FleetModel::Here(local, _) => local.pieces(texts, special, pool).await,
             FleetModel::Elsewhere(_) => Err(EmbedError::Unavailable),
         }
     }
@@ -145,20 +260,33 @@ impl FleetModel {
                 texts.iter().map(|text| bound(prefix + text.len())).sum()
             }
             super::Inputs::Tokens(lists) => lists.iter().map(|ids| bound(ids.len())).sum(),
+            super::Inputs::Pairs(pairs) => {
+                let prefixes = self.card().query_prefix.len() + self.card().passage_prefix.len();
+                // A pair has up to four special tokens.
+                let length = |pair: &(String, String)| prefixes + pair.0.len() + pair.1.len() + 2;
+                pairs.iter().map(|pair| bound(length(pair))).sum()
+            }
+            super::Inputs::Images(images) => images.len() as u64 * IMAGE_TOKENS,
         }
     }
 }
 
 /// Tries one node after the other while they are lost or have no room; vectors are the same
 /// wherever they are made, so a second try does no harm.
-async fn embed_on(
-    remote: &RemoteModel,
-    nodes: &[NodeId],
-    call: EmbedCall,
-) -> Result<Embedded, EmbedError> {
-    let mut last = EmbedError::Unavailable;
+async fn embed_on(remote: &RemoteModel, call: EmbedCall) -> Result<Embedded, EmbedError> {
+    let nodes: Vec<NodeId> = match call.pool {
+        Pool::Query => remote.nodes(),
+        Pool::Ingest => remote.idle_nodes(IDLE_PERCENT),
+    };
+    let mut last = match call.pool {
+        Pool::Ingest if !remote.nodes().is_empty() => {
+            EmbedError::Overloaded { retry_after_ms: BUSY_RETRY_MS }
+        }
+        _ => EmbedError::Unavailable,
+    };
     for node in nodes {
-        match remote.embed(node, &call).await {
+        match remote.embed(&node, &call).await {
+            Err(EmbedError::Unloading) => {}
             Err(error @ (EmbedError::Unavailable | EmbedError::Overloaded { .. })) => {
                 last = error;
             }

@@ -1,27 +1,25 @@
 //! The way into the embedding service: checks, a permit, one call with a timeout.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use headwater_embedding::{
-    Failure, InputProblem, Pool, ReplicaIndex, RequestId, check_count, check_ids, check_length,
-    check_text,
-};
-use headwater_models::{Model, ModelCard, Piece, Sequence, TokenIds, TokenizeError};
+use headwater_embedding::{Failure, InputProblem, Pool, ReplicaIndex, RequestId, check_count};
+use headwater_models::{Model, ModelCard, Piece, Sequence, TokenizeError};
 use ractor::ActorRef;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tokio::time::{Duration, sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
+use tokio::time::{Duration, timeout};
 
+use super::background::Background;
 use super::cache::{Served, VectorCache};
 use super::messages::{ModelMessage, Work};
-use super::metrics::ModelMetrics;
-use super::supervisor::EmbeddingSettings;
+use super::metrics::{ModelMetrics, PoolMetrics};
+use super::precedence::Precedence;
+use super::read::{DECODERS, Read, check_read, read};
+use super::start::EmbeddingSettings;
+use super::table::Phase;
 
 /// Texts above this many bytes are tokenised off the async threads.
 const INLINE_BYTES: usize = 4096;
-/// How often the start of a node looks whether its replicas are loaded.
-const LOADED_POLL: Duration = Duration::from_millis(5);
 /// Longest pause that a client is told to make, in ms.
 const LONGEST_RETRY_MS: u64 = 60_000;
 
@@ -35,12 +33,16 @@ pub enum Purpose {
     Passage,
 }
 
-/// The texts of one request.
+/// The inputs of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inputs {
     Texts(Vec<String>),
     /// Ids of the model's own vocabulary, without special tokens.
     Tokens(Vec<Vec<u32>>),
+    /// A query and a passage each, for a cross-encoder and for no other model.
+    Pairs(Vec<(String, String)>),
+    /// The bytes of image files.
+    Images(Vec<Vec<u8>>),
 }
 
 /// One request.
@@ -84,6 +86,9 @@ pub enum EmbedError {
     /// A replica was lost under the request: try again.
     #[error("the model's replica was lost; try again")]
     Unavailable,
+    /// The model is being unloaded: use another one.
+    #[error("the model is being unloaded; use another one")]
+    Unloading,
     /// No answer in time: try again, or later.
     #[error("no answer within {timeout_ms} ms; try again with fewer texts")]
     TimedOut { timeout_ms: u64 },
@@ -92,63 +97,17 @@ pub enum EmbedError {
     Refused(String),
 }
 
-/// All served models; cheap to clone.
-#[derive(Clone)]
-pub struct EmbeddingHandle {
-    models: Arc<BTreeMap<String, ModelHandle>>,
-    aliases: Arc<BTreeMap<String, String>>,
-}
-
-impl EmbeddingHandle {
-    pub(super) fn new(
-        models: BTreeMap<String, ModelHandle>,
-        aliases: BTreeMap<String, String>,
-    ) -> Self {
-        EmbeddingHandle { models: Arc::new(models), aliases: Arc::new(aliases) }
-    }
-
-    /// The model of this name or alias.
-    pub fn model(&self, name: &str) -> Option<&ModelHandle> {
-        let name = self.aliases.get(name).map_or(name, String::as_str);
-        self.models.get(name)
-    }
-
-    /// Every model, by name.
-    pub fn models(&self) -> impl Iterator<Item = &ModelHandle> {
-        self.models.values()
-    }
-
-    /// Whether every model has at least one loaded replica.
-    pub fn ready(&self) -> bool {
-        self.models.values().all(|model| model.live_replicas() > 0)
-    }
-
-    /// How much of the queues is taken, in percent; 0 without models.
-    pub fn busy_percent(&self) -> u32 {
-        let share = |model: &ModelHandle| {
-            let queue = model.settings.queue_tokens.max(1);
-            let taken = queue.saturating_sub(model.permits.available_permits());
-            (taken * 100 / queue) as u32
-        };
-        self.models.values().map(share).max().unwrap_or(0)
-    }
-
-    /// Waits until every model has at least one loaded replica.
-    pub async fn loaded(&self) {
-        while !self.ready() {
-            sleep(LOADED_POLL).await;
-        }
-    }
-}
-
-/// One served model; cheap to clone.
-#[derive(Clone)]
+/// One served model.
 pub struct ModelHandle {
     pub(super) model: Arc<dyn Model>,
-    pub(super) replicas: usize,
-    /// Tokens that may still be queued.
-    pub(super) permits: Arc<Semaphore>,
+    /// Tokens that may still be queued, by [`Pool::index`].
+    pub(super) permits: [Arc<Semaphore>; 2],
     pub(super) actor: watch::Receiver<Option<ActorRef<ModelMessage>>>,
+    pub(super) phase: Arc<watch::Sender<Phase>>,
+    /// Whether the node is not ready before the model is.
+    pub(super) with_the_node: bool,
+    pub(super) precedence: Precedence,
+    pub(super) background: Background,
     pub(super) settings: EmbeddingSettings,
     pub(super) metrics: ModelMetrics,
     pub(super) cache: VectorCache,
@@ -159,14 +118,46 @@ impl ModelHandle {
         self.model.card()
     }
 
-    /// Number of replicas that are loaded now.
-    pub fn live_replicas(&self) -> usize {
-        self.metrics.live_replicas()
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
     }
 
-    /// Number of replicas that should be loaded.
+    /// Number of a pool's replicas that are loaded now.
+    pub fn live_replicas_of(&self, pool: Pool) -> usize {
+        self.metrics.of(pool).live_replicas()
+    }
+
+    /// Number of a pool's replicas that should be loaded.
+    pub fn replicas_of(&self, pool: Pool) -> usize {
+        self.metrics.of(pool).wanted_replicas()
+    }
+
+    /// Number of the query pool's replicas that are loaded now.
+    pub fn live_replicas(&self) -> usize {
+        self.live_replicas_of(Pool::Query)
+    }
+
+    /// Number of the query pool's replicas that should be loaded.
     pub fn replicas(&self) -> usize {
-        self.replicas
+        self.replicas_of(Pool::Query)
+    }
+
+    pub(super) fn permits(&self, pool: Pool) -> &Arc<Semaphore> {
+        &self.permits[pool.index()]
+    }
+
+    /// No new work is admitted from now on.
+    pub(super) fn close(&self) {
+        self.phase.send_replace(Phase::Draining);
+        for permits in &self.permits {
+            permits.close();
+        }
+    }
+
+    /// Whether nothing is admitted that has not ended.
+    pub(super) fn is_empty(&self) -> bool {
+        let all = self.settings.queue_tokens;
+        self.permits.iter().all(|permits| permits.available_permits() == all)
     }
 
     /// Ends a replica as if it had died; it is started again at once. For operators and
@@ -187,6 +178,7 @@ impl ModelHandle {
         &self,
         texts: Vec<String>,
         special: bool,
+        pool: Pool,
     ) -> Result<Vec<Vec<Piece>>, EmbedError> {
         check_count(texts.len(), &self.settings.limits).map_err(EmbedError::Input)?;
         let model = Arc::clone(&self.model);
@@ -198,7 +190,7 @@ impl ModelHandle {
             };
             texts.into_iter().enumerate().map(pieces).collect()
         };
-        off_thread(bytes, read).await?
+        self.off_thread(bytes, pool, read).await?
     }
 
     /// Embeds the texts of one request.
@@ -208,8 +200,11 @@ impl ModelHandle {
     /// of the queue.
     pub async fn embed(&self, call: EmbedCall) -> Result<Embedded, EmbedError> {
         // Counts what is written here when it is dropped, be it with this future.
-        let mut count = Count { metrics: &self.metrics, outcome: "left" };
-        let timeout_ms = self.settings.request_timeout_ms;
+        let mut count = Count { metrics: self.metrics.of(call.pool), outcome: "left" };
+        let (_inside, timeout_ms) = match call.pool {
+            Pool::Query => (Some(self.precedence.enter()), self.settings.request_timeout_ms),
+            Pool::Ingest => (None, self.settings.pools.ingest_timeout_ms),
+        };
         let answer = timeout(Duration::from_millis(timeout_ms), self.try_embed(call))
             .await
             .unwrap_or(Err(EmbedError::TimedOut { timeout_ms }));
@@ -218,6 +213,7 @@ impl ModelHandle {
             Err(EmbedError::Input(_) | EmbedError::Unreadable { .. }) => "invalid",
             Err(EmbedError::Overloaded { .. }) => "overloaded",
             Err(EmbedError::Unavailable) => "replica_lost",
+            Err(EmbedError::Unloading) => "unloading",
             Err(EmbedError::TimedOut { .. }) => "timeout",
             Err(EmbedError::Refused(_)) => "refused",
         };
@@ -227,56 +223,76 @@ impl ModelHandle {
     async fn try_embed(&self, call: EmbedCall) -> Result<Embedded, EmbedError> {
         let pool = call.pool;
         let read = self.read(call).await?;
-        let tokens: Vec<usize> = read.iter().map(|text| text.ids.len()).collect();
-        let truncated = places(&read, TokenIds::truncated);
-        let sequence = |text: TokenIds| Sequence::Tokens { ids: text.ids, second: text.second };
-        let texts = read.into_iter().map(sequence).collect();
-        let compute = |texts| self.compute(texts);
+        let tokens: Vec<usize> = read.iter().map(|input| input.sequence.tokens()).collect();
+        let truncated = places(&read, Read::truncated);
+        let texts = read.into_iter().map(|input| input.sequence).collect();
+        let compute = |texts| self.compute(pool, texts);
         let Served { vectors, cached } = self.cache.serve(pool, texts, compute).await?;
         Ok(Embedded { vectors, tokens, truncated, served_by: None, cached })
     }
 
     /// Vectors that no cache has.
-    async fn compute(&self, texts: Vec<Sequence>) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let permit = self.admit(texts.iter().map(Sequence::tokens).sum())?;
-        self.call(texts, permit).await
+    async fn compute(&self, pool: Pool, texts: Vec<Sequence>) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let permit = self.admit(pool, texts.iter().map(Sequence::tokens).sum())?;
+        self.call(pool, texts, permit).await
     }
 
-    async fn read(&self, call: EmbedCall) -> Result<Vec<TokenIds>, EmbedError> {
-        let EmbedCall { inputs, purpose, truncate, pool: _ } = call;
+    async fn read(&self, call: EmbedCall) -> Result<Vec<Read>, EmbedError> {
+        let EmbedCall { inputs, purpose, truncate, pool } = call;
         let limits = &self.settings.limits;
-        let (count, bytes) = match &inputs {
-            Inputs::Texts(texts) => (texts.len(), texts.iter().map(String::len).sum()),
-            Inputs::Tokens(lists) => (lists.len(), lists.iter().map(Vec::len).sum()),
+        check_count(inputs.count(), limits).map_err(EmbedError::Input)?;
+        inputs.check(self.card())?;
+        let decoder = match inputs {
+            Inputs::Images(_) => DECODERS.acquire().await.ok(),
+            _ => None,
         };
-        check_count(count, limits).map_err(EmbedError::Input)?;
-        if let Inputs::Texts(texts) = &inputs {
-            for (index, text) in texts.iter().enumerate() {
-                check_text(index, text).map_err(EmbedError::Input)?;
-            }
-        }
         let model = Arc::clone(&self.model);
-        let read = off_thread(bytes, move || tokenize(&*model, inputs, purpose)).await??;
-        let lengths: Vec<usize> = read.iter().map(|text| text.whole_length).collect();
-        // A model without special tokens reads an empty text as nothing at all.
-        for (index, text) in read.iter().enumerate() {
-            check_ids(index, &text.ids).map_err(EmbedError::Input)?;
-        }
-        check_length(&lengths, truncate, self.card(), limits).map_err(EmbedError::Input)?;
+        let bytes = inputs.bytes();
+        let work = move || {
+            // Held until the work is done, even when the caller has left.
+            let _decoder = decoder;
+            read(&*model, inputs, purpose)
+        };
+        let read = self.off_thread(bytes, pool, work).await??;
+        check_read(&read, truncate, self.card(), limits).map_err(EmbedError::Input)?;
         Ok(read)
     }
 
-    fn admit(&self, tokens: usize) -> Result<OwnedSemaphorePermit, EmbedError> {
+    fn admit(&self, pool: Pool, tokens: usize) -> Result<OwnedSemaphorePermit, EmbedError> {
         let wanted = u32::try_from(tokens).unwrap_or(u32::MAX);
-        Arc::clone(&self.permits).try_acquire_many_owned(wanted).map_err(|_| {
-            let waiting = self.settings.queue_tokens - self.permits.available_permits();
-            let wait_ms = self.metrics.estimated_wait_ms(waiting / self.replicas.max(1));
+        let permits = self.permits(pool);
+        Arc::clone(permits).try_acquire_many_owned(wanted).map_err(|refusal| {
+            if refusal == TryAcquireError::Closed {
+                return EmbedError::Unloading;
+            }
+            let waiting = self.settings.queue_tokens - permits.available_permits();
+            // Ingest that borrows has no replicas of its own to divide the wait by.
+            let replicas = self.replicas_of(pool).max(1);
+            let wait_ms = self.metrics.of(pool).estimated_wait_ms(waiting / replicas);
             EmbedError::Overloaded { retry_after_ms: wait_ms.clamp(1000, LONGEST_RETRY_MS) }
         })
     }
 
+    /// Runs the work here when it is small and on another thread when it is not; bulk work
+    /// always where it is in nobody's way.
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        pool: Pool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, EmbedError> {
+        if pool == Pool::Ingest {
+            return self.background.run(work).await.ok_or(EmbedError::Unavailable);
+        }
+        if bytes <= INLINE_BYTES {
+            return Ok(work());
+        }
+        tokio::task::spawn_blocking(work).await.map_err(|_| EmbedError::Unavailable)
+    }
+
     async fn call(
         &self,
+        pool: Pool,
         texts: Vec<Sequence>,
         permit: OwnedSemaphorePermit,
     ) -> Result<Vec<Vec<f32>>, EmbedError> {
@@ -291,7 +307,7 @@ impl ModelHandle {
         let Some(actor) = actor else { return Err(EmbedError::Unavailable) };
         let (reply, answer) = oneshot::channel();
         actor
-            .cast(ModelMessage::Embed(Work { request, texts, reply, permit }))
+            .cast(ModelMessage::Embed(Work { request, pool, texts, reply, permit }))
             .map_err(|_| EmbedError::Unavailable)?;
         let mut leave = LeaveQueue { actor, request, answered: false };
         // A dropped reply means that the model actor failed with the request inside.
@@ -306,7 +322,7 @@ impl ModelHandle {
 }
 
 struct Count<'a> {
-    metrics: &'a ModelMetrics,
+    metrics: &'a PoolMetrics,
     outcome: &'static str,
 }
 
@@ -333,54 +349,4 @@ impl Drop for LeaveQueue {
 
 fn places<T>(items: &[T], wanted: impl Fn(&T) -> bool) -> Vec<usize> {
     items.iter().enumerate().filter(|(_, item)| wanted(item)).map(|(place, _)| place).collect()
-}
-
-/// Runs the work here when it is small and on a blocking thread when it is not.
-async fn off_thread<T: Send + 'static>(
-    bytes: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, EmbedError> {
-    if bytes <= INLINE_BYTES {
-        return Ok(work());
-    }
-    tokio::task::spawn_blocking(work).await.map_err(|_| EmbedError::Unavailable)
-}
-
-/// Token ids of every text, cut to the model's limit; `whole_length` tells what was cut.
-fn tokenize(
-    model: &dyn Model,
-    inputs: Inputs,
-    purpose: Purpose,
-) -> Result<Vec<TokenIds>, EmbedError> {
-    let card = model.card();
-    let limit = Some(card.max_tokens);
-    let prefix = match purpose {
-        Purpose::Plain => "",
-        Purpose::Query => &card.query_prefix,
-        Purpose::Passage => &card.passage_prefix,
-    };
-    let read = |index: usize, result: Result<TokenIds, TokenizeError>| {
-        result.map_err(|error| EmbedError::Unreadable { index, error })
-    };
-    match inputs {
-        Inputs::Texts(texts) => texts
-            .iter()
-            .enumerate()
-            .map(|(index, text)| {
-                let tokens = match prefix {
-                    "" => model.tokenize(text, limit),
-                    prefix => model.tokenize(&format!("{prefix}{text}"), limit),
-                };
-                read(index, tokens)
-            })
-            .collect(),
-        Inputs::Tokens(lists) => lists
-            .iter()
-            .enumerate()
-            .map(|(index, ids)| {
-                check_ids(index, ids).map_err(EmbedError::Input)?;
-                read(index, model.adopt(ids, limit))
-            })
-            .collect(),
-    }
 }

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use headwater_cluster::{ByteStream, NodeId, StreamBroken};
+use headwater_embedding::Pool;
 use headwater_models::ModelCard;
 use tokio::sync::watch;
 
-use super::handle::{EmbedCall, EmbedError, Embedded, EmbeddingHandle};
+use super::handle::{EmbedCall, EmbedError, Embedded};
+use super::models::EmbeddingHandle;
+use super::table::{NotOffered, Phase};
 use super::wire::{
     decode_call, decode_cards, decode_outcome, encode_call, encode_cards, encode_outcome,
 };
@@ -32,6 +35,7 @@ pub struct RemoteEmbedding {
     /// By name.
     cards: Arc<RwLock<BTreeMap<String, Arc<ModelCard>>>>,
     timeout_ms: u64,
+    ingest_timeout_ms: u64,
 }
 
 /// One model of other nodes.
@@ -42,9 +46,16 @@ pub struct RemoteModel {
 }
 
 impl RemoteEmbedding {
-    /// `timeout_ms` bounds one request on another node.
-    pub fn new(caller: Caller, members: Members, timeout_ms: u64) -> RemoteEmbedding {
-        RemoteEmbedding { caller, members, cards: Arc::new(RwLock::default()), timeout_ms }
+    /// `timeout_ms` bounds one query on another node and `ingest_timeout_ms` one request of
+    /// ingest.
+    pub fn new(
+        caller: Caller,
+        members: Members,
+        timeout_ms: u64,
+        ingest_timeout_ms: u64,
+    ) -> RemoteEmbedding {
+        let cards = Arc::new(RwLock::default());
+        RemoteEmbedding { caller, members, cards, timeout_ms, ingest_timeout_ms }
     }
 
     pub(super) fn model(&self, name: &str) -> Option<RemoteModel> {
@@ -102,13 +113,21 @@ impl RemoteModel {
         self.fleet.members.offering(&offer_of(&self.card))
     }
 
+    /// Those of them whose load is at most this, in percent.
+    pub(super) fn idle_nodes(&self, load_percent: u32) -> Vec<NodeId> {
+        self.fleet.members.offering_below(&offer_of(&self.card), load_percent)
+    }
+
     pub(super) async fn embed(
         &self,
         node: &NodeId,
         call: &EmbedCall,
     ) -> Result<Embedded, EmbedError> {
-        let RemoteEmbedding { caller, timeout_ms, .. } = &self.fleet;
-        let timeout_ms = *timeout_ms;
+        let RemoteEmbedding { caller, timeout_ms, ingest_timeout_ms, .. } = &self.fleet;
+        let timeout_ms = match call.pool {
+            Pool::Query => *timeout_ms,
+            Pool::Ingest => *ingest_timeout_ms,
+        };
         let exchange = exchange(caller, node, &self.card.name, call);
         let bytes = caller.runtime().within(timeout_ms, exchange).await;
         let bytes = bytes.ok_or(EmbedError::TimedOut { timeout_ms })?;
@@ -195,7 +214,9 @@ impl Drop for Running {
 pub async fn serve_embedding(caller: Caller, models: EmbeddingHandle, served: ServedElsewhere) {
     let listed = models.clone();
     caller.serve(Service::Embedding, move |_, _| {
-        let cards = encode_cards(listed.models().map(|model| model.card())).unwrap_or_default();
+        let served = listed.models();
+        let offered = served.iter().filter(|model| model.phase() == Phase::Serving);
+        let cards = encode_cards(offered.map(|model| model.card())).unwrap_or_default();
         async move { cards }
     });
     while let Some((node, stream)) = caller.transport().accept().await {
@@ -219,9 +240,11 @@ async fn serve_one(
             let Ok((model, call)) = decode_call(&request) else {
                 return Err(EmbedError::Refused("the request cannot be read".to_owned()));
             };
-            match models.model(&model) {
-                Some(model) => model.embed(call).await,
-                None => Err(EmbedError::Unavailable),
+            // The other node chose among an alias's targets already: this is a model's own name.
+            match models.table().offered(&model) {
+                Ok(model) => model.embed(call).await,
+                Err(NotOffered::Draining(_)) => Err(EmbedError::Unloading),
+                Err(_) => Err(EmbedError::Unavailable),
             }
         };
         tokio::select! {

@@ -4,16 +4,22 @@
 //! model actor supervises it and starts another.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use headwater_embedding::ReplicaIndex;
-use headwater_models::{EncodeError, Encoder, Model, OpenOptions, TokenBatch, Vectors};
+use headwater_embedding::{Pool, ReplicaIndex};
+use headwater_models::{EncodeError, Encoder, Model, OpenOptions, Pace, TokenBatch, Vectors};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::background::lower_priority;
 use super::messages::{ModelMessage, RunBatch};
+
+/// Lengths of the texts that warm an encoder up, in tokens: allocations and kernels differ by
+/// length.
+const WARM_TOKENS: [usize; 3] = [16, 128, 512];
 
 struct Job {
     tokens: TokenBatch,
@@ -25,8 +31,14 @@ pub(super) struct ReplicaActor;
 pub(super) struct ReplicaArguments {
     pub(super) replica: ReplicaIndex,
     pub(super) model: Arc<dyn Model>,
+    /// The pool that the replica belongs to; ingest's runs at the lowest priority.
+    pub(super) home: Pool,
     /// CPU threads for one batch.
     pub(super) threads: usize,
+    /// Where work of less urgency than queries waits.
+    pub(super) pace: Pace,
+    /// Whether the first start makes way for queries, too: those of other models.
+    pub(super) start_paced: bool,
     pub(super) owner: ActorRef<ModelMessage>,
 }
 
@@ -49,14 +61,24 @@ impl Actor for ReplicaActor {
         _myself: ActorRef<RunBatch>,
         arguments: ReplicaArguments,
     ) -> Result<ReplicaState, ActorProcessingErr> {
-        let ReplicaArguments { replica, model, threads, owner } = arguments;
+        let ReplicaArguments { replica, model, home, threads, pace, start_paced, owner } =
+            arguments;
         let (jobs, inbox) = mpsc::channel();
         let (report, loaded) = oneshot::channel();
         let dimensions = model.card().dimensions;
         let name = format!("{}-{}", model.card().name, replica.0);
-        thread::Builder::new()
-            .name(name)
-            .spawn(move || device_thread(&*model, threads, report, inbox))?;
+        thread::Builder::new().name(name).spawn(move || {
+            let warming = Arc::new(AtomicBool::new(true));
+            let pace = match home {
+                Pool::Ingest => {
+                    lower_priority();
+                    Some(pace)
+                }
+                Pool::Query if start_paced => Some(while_warming(pace, Arc::clone(&warming))),
+                Pool::Query => None,
+            };
+            device_thread(&*model, &OpenOptions { threads, pace }, &warming, report, inbox);
+        })?;
         Ok(ReplicaState { replica, owner, dimensions, jobs, loaded: Some(loaded) })
     }
 
@@ -81,7 +103,7 @@ impl Actor for ReplicaActor {
         message: RunBatch,
         state: &mut ReplicaState,
     ) -> Result<(), ActorProcessingErr> {
-        let RunBatch { batch, tokens } = message;
+        let RunBatch { batch, pool, tokens } = message;
         let started = Instant::now();
         let rows = tokens.sequences.len();
         let (reply, answer) = oneshot::channel();
@@ -96,7 +118,8 @@ impl Actor for ReplicaActor {
         };
         let replica = state.replica;
         let encode_seconds = started.elapsed().as_secs_f64();
-        let finished = ModelMessage::BatchFinished { replica, batch, outcome, encode_seconds };
+        let finished =
+            ModelMessage::BatchFinished { replica, batch, pool, outcome, encode_seconds };
         state.owner.cast(finished)?;
         Ok(())
     }
@@ -111,11 +134,13 @@ fn has_shape(vectors: &Vectors, rows: usize, dimensions: usize) -> bool {
 /// is broken. A dropped reply tells the actor of a panic.
 fn device_thread(
     model: &dyn Model,
-    threads: usize,
+    options: &OpenOptions,
+    warming: &AtomicBool,
     report: oneshot::Sender<Result<(), EncodeError>>,
     jobs: mpsc::Receiver<Job>,
 ) {
-    let opened = catch_unwind(AssertUnwindSafe(|| warm_encoder(model, threads)));
+    let opened = catch_unwind(AssertUnwindSafe(|| warm_encoder(model, options)));
+    warming.store(false, Ordering::Relaxed);
     let mut encoder = match opened {
         Ok(Ok(encoder)) => {
             let _ = report.send(Ok(()));
@@ -139,13 +164,29 @@ fn device_thread(
     }
 }
 
-/// The first batch of a fresh encoder is slow (allocations, kernel choice); the emptiest
-/// text pays for it before any client does.
-fn warm_encoder(model: &dyn Model, threads: usize) -> Result<Box<dyn Encoder>, EncodeError> {
-    let mut encoder = model.open(&OpenOptions::threads(threads))?;
+/// A pace that lasts until the encoder is warm.
+fn while_warming(pace: Pace, warming: Arc<AtomicBool>) -> Pace {
+    Arc::new(move || {
+        if warming.load(Ordering::Relaxed) {
+            pace();
+        }
+    })
+}
+
+/// The first batches of a fresh encoder are slow (allocations, kernel choice); the emptiest text
+/// and some longer ones pay for it before any client does.
+fn warm_encoder(model: &dyn Model, options: &OpenOptions) -> Result<Box<dyn Encoder>, EncodeError> {
+    let mut encoder = model.open(options)?;
     let empty = model.adopt(&[], None).map_err(|error| EncodeError::Input(error.to_string()))?;
     if !empty.ids.is_empty() {
         encoder.encode(&TokenBatch::of([empty.ids]))?;
+    }
+    let most = model.card().max_tokens;
+    for tokens in WARM_TOKENS.into_iter().filter(|tokens| *tokens <= most) {
+        // A model that reads no plain texts has nothing to be warmed with.
+        if let Ok(text) = model.tokenize(&"warm ".repeat(tokens), Some(tokens)) {
+            encoder.encode(&TokenBatch::of([text.ids]))?;
+        }
     }
     Ok(encoder)
 }

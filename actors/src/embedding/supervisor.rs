@@ -1,103 +1,44 @@
-//! Starts one model actor per served model, and starts it again should it fail.
+//! Starts one model actor per served model, starts it again should it fail, and is the only one
+//! that changes the table of names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use headwater_embedding::{BatchSettings, InputLimits};
-use headwater_models::Model;
-use ractor::{Actor, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use tokio::sync::{Semaphore, watch};
+use headwater_embedding::{Alias, PoolPlan};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::Duration;
 
 use super::actor::{ModelActor, ModelArguments};
-use super::cache::{CacheSettings, VectorCache};
-use super::handle::{EmbeddingHandle, ModelHandle};
+use super::background::Background;
+use super::cache::VectorCache;
+use super::handle::ModelHandle;
 use super::messages::ModelMessage;
 use super::metrics::EmbeddingMetrics;
+use super::precedence::Precedence;
+use super::start::{EmbeddingSettings, ServedModel};
+use super::table::{ChangeError, Phase, Table};
 use crate::environment::Clock;
 
 /// Pause before a failed model actor is started again. It holds no weights, so a short one.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the service needs to know beside its models.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EmbeddingSettings {
-    /// Most tokens that may wait or run for one model; beyond it requests are refused
-    /// as overloaded. A request with more tokens than this could never be admitted, so
-    /// `limits.tokens` counts as at most this.
-    pub queue_tokens: usize,
-    /// Longest time from a request's arrival to its answer, in ms.
-    pub request_timeout_ms: u64,
-    pub limits: InputLimits,
-    pub cache: CacheSettings,
+/// What all models of a node share.
+pub(super) struct Shared {
+    pub(super) settings: EmbeddingSettings,
+    pub(super) metrics: EmbeddingMetrics,
+    pub(super) precedence: Precedence,
+    pub(super) background: Background,
+    pub(super) clock: Clock,
 }
 
-/// A model with its share of the machine.
-#[derive(Clone)]
-pub struct ServedModel {
-    pub model: Arc<dyn Model>,
-    /// Other names that clients may use.
-    pub aliases: Vec<String>,
-    /// Number of replicas, each on a device thread of its own.
-    pub replicas: usize,
-    /// CPU threads that one replica uses for a batch.
-    pub threads: usize,
-    pub batch: BatchSettings,
-}
+pub(super) struct Supervisor;
 
-/// Starts the service's actors and returns the handle to them. Dropping every handle does
-/// not stop them; the node's end does.
-///
-/// # Errors
-/// Only when the supervisor itself cannot be spawned.
-pub async fn start(
-    models: Vec<ServedModel>,
-    settings: &EmbeddingSettings,
-    metrics: &EmbeddingMetrics,
-) -> Result<EmbeddingHandle, SpawnErr> {
-    let clock = Clock::start();
-    let mut settings = settings.clone();
-    settings.queue_tokens = settings.queue_tokens.min(Semaphore::MAX_PERMITS);
-    settings.limits.tokens = settings.limits.tokens.min(settings.queue_tokens);
-    let mut children = Vec::new();
-    let mut handles = BTreeMap::new();
-    let mut aliases = BTreeMap::new();
-    for served in models {
-        let name = served.model.card().name.clone();
-        let (slot, actor) = watch::channel(None);
-        let metrics = metrics.for_model(&name);
-        let arguments = ModelArguments {
-            model: Arc::clone(&served.model),
-            replicas: served.replicas,
-            threads: served.threads,
-            batch: served.batch,
-            metrics: metrics.clone(),
-            clock,
-        };
-        children.push(Child { arguments, slot, actor: None });
-        let cache = VectorCache::new(
-            served.model.card(),
-            &settings.cache,
-            settings.queue_tokens,
-            metrics.cache(),
-        );
-        let handle = ModelHandle {
-            cache,
-            model: served.model,
-            replicas: served.replicas,
-            permits: Arc::new(Semaphore::new(settings.queue_tokens)),
-            actor,
-            settings: settings.clone(),
-            metrics,
-        };
-        aliases.extend(served.aliases.into_iter().map(|alias| (alias, name.clone())));
-        handles.insert(name, handle);
-    }
-    Actor::spawn(None, Supervisor, children).await?;
-    Ok(EmbeddingHandle::new(handles, aliases))
+pub(super) struct SupervisorState {
+    shared: Shared,
+    children: BTreeMap<String, Child>,
+    table: watch::Sender<Arc<Table>>,
 }
-
-struct Supervisor;
 
 struct Child {
     arguments: ModelArguments,
@@ -106,43 +47,69 @@ struct Child {
     actor: Option<ActorRef<ModelMessage>>,
 }
 
-/// Start the model actor at this place.
-struct StartModel(usize);
+type Changed<T> = oneshot::Sender<Result<T, ChangeError>>;
 
-impl ractor::Message for StartModel {}
+/// To the supervisor. Each change is answered when the table has it.
+pub(super) enum SupervisorMessage {
+    /// Start the model actor of this name.
+    Start(String),
+    Load(Box<ServedModel>, Changed<Arc<ModelHandle>>),
+    /// Refuse new work for the model.
+    Drain(String, Changed<Arc<ModelHandle>>),
+    /// End the model, which was drained before.
+    Remove(String, Changed<()>),
+    SetAlias {
+        name: String,
+        alias: Alias,
+        /// Models of other nodes, which targets may be, too.
+        elsewhere: Vec<String>,
+        done: Changed<()>,
+    },
+    RemoveAlias(String, Changed<()>),
+}
+
+impl ractor::Message for SupervisorMessage {}
 
 impl Actor for Supervisor {
-    type Msg = StartModel;
-    type State = Vec<Child>;
-    type Arguments = Vec<Child>;
+    type Msg = SupervisorMessage;
+    type State = SupervisorState;
+    type Arguments = (Shared, watch::Sender<Arc<Table>>, Vec<ServedModel>);
 
     async fn pre_start(
         &self,
-        myself: ActorRef<StartModel>,
-        children: Vec<Child>,
-    ) -> Result<Vec<Child>, ActorProcessingErr> {
-        for place in 0..children.len() {
-            myself.cast(StartModel(place))?;
+        myself: ActorRef<SupervisorMessage>,
+        (shared, table, models): Self::Arguments,
+    ) -> Result<SupervisorState, ActorProcessingErr> {
+        let mut state = SupervisorState { shared, children: BTreeMap::new(), table };
+        for served in models {
+            state.load(&myself, served, true)?;
         }
-        Ok(children)
+        Ok(state)
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<StartModel>,
-        StartModel(place): StartModel,
-        children: &mut Vec<Child>,
+        myself: ActorRef<SupervisorMessage>,
+        message: SupervisorMessage,
+        state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
-        let Some(child) = children.get_mut(place) else { return Ok(()) };
-        let arguments = child.arguments.clone();
-        match Actor::spawn_linked(None, ModelActor, arguments, myself.get_cell()).await {
-            Ok((actor, _task)) => {
-                child.actor = Some(actor.clone());
-                child.slot.send_replace(Some(actor));
+        // Whoever asked may be gone; the change stands all the same.
+        match message {
+            SupervisorMessage::Start(name) => state.start(&myself, name).await,
+            SupervisorMessage::Load(served, done) => {
+                let _ = done.send(state.load(&myself, *served, false));
             }
-            Err(error) => {
-                tracing::error!(%error, "a model actor did not start");
-                myself.send_after(RESTART_PAUSE, move || StartModel(place));
+            SupervisorMessage::Drain(name, done) => {
+                let _ = done.send(state.drain(&name));
+            }
+            SupervisorMessage::Remove(name, done) => {
+                let _ = done.send(state.remove(&name));
+            }
+            SupervisorMessage::SetAlias { name, alias, elsewhere, done } => {
+                let _ = done.send(state.set_alias(name, alias, &elsewhere));
+            }
+            SupervisorMessage::RemoveAlias(name, done) => {
+                let _ = done.send(state.remove_alias(&name));
             }
         }
         Ok(())
@@ -150,9 +117,9 @@ impl Actor for Supervisor {
 
     async fn handle_supervisor_evt(
         &self,
-        myself: ActorRef<StartModel>,
+        myself: ActorRef<SupervisorMessage>,
         event: SupervisionEvent,
-        children: &mut Vec<Child>,
+        state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         let (cell, why) = match event {
             SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string()),
@@ -162,15 +129,170 @@ impl Actor for Supervisor {
         let is_lost = |child: &Child| {
             child.actor.as_ref().is_some_and(|actor| actor.get_id() == cell.get_id())
         };
-        if let Some(place) = children.iter().position(is_lost) {
-            let model = &children[place].arguments.model.card().name;
+        // One that was removed is not known any more and stays away.
+        let lost = state.children.iter_mut().find(|(_, child)| is_lost(child));
+        if let Some((model, child)) = lost {
             tracing::error!(model, why, "a model actor failed and is started again");
-            children[place].actor = None;
-            children[place].slot.send_replace(None);
-            // Its replicas and its queue went with it.
-            children[place].arguments.metrics.queue(0, 0, 0);
-            myself.send_after(RESTART_PAUSE, move || StartModel(place));
+            child.actor = None;
+            child.slot.send_replace(None);
+            // Its replicas and its queues went with it.
+            for pool in headwater_embedding::Pool::ALL {
+                let metrics = child.arguments.metrics.of(pool);
+                metrics.queue(0, 0);
+                metrics.replicas(0, metrics.wanted_replicas());
+            }
+            let model = model.clone();
+            myself.send_after(RESTART_PAUSE, move || SupervisorMessage::Start(model));
         }
         Ok(())
+    }
+}
+
+impl SupervisorState {
+    async fn start(&mut self, myself: &ActorRef<SupervisorMessage>, name: String) {
+        let Some(child) = self.children.get_mut(&name) else { return };
+        let arguments = child.arguments.clone();
+        match Actor::spawn_linked(None, ModelActor, arguments, myself.get_cell()).await {
+            Ok((actor, _task)) => {
+                child.actor = Some(actor.clone());
+                child.slot.send_replace(Some(actor));
+            }
+            Err(error) => {
+                tracing::error!(%error, "a model actor did not start");
+                myself.send_after(RESTART_PAUSE, move || SupervisorMessage::Start(name));
+            }
+        }
+    }
+
+    fn load(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        served: ServedModel,
+        with_the_node: bool,
+    ) -> Result<Arc<ModelHandle>, ChangeError> {
+        let mut table = Table::clone(&self.table.borrow());
+        let name = served.model.card().name.clone();
+        let taken = [&name].into_iter().chain(&served.aliases).find(|name| table.has(name));
+        if let Some(taken) = taken {
+            return Err(ChangeError::NameTaken(taken.clone()));
+        }
+        table.aliases.extend(served.aliases.iter().map(|alias| (alias.clone(), Alias::of(&name))));
+        let (child, handle) = self.shared.child(served, with_the_node);
+        let handle = Arc::new(handle);
+        table.models.insert(name.clone(), Arc::clone(&handle));
+        self.children.insert(name.clone(), child);
+        self.table.send_replace(Arc::new(table));
+        myself.cast(SupervisorMessage::Start(name)).map_err(|_| ChangeError::Stopped)?;
+        Ok(handle)
+    }
+
+    fn drain(&mut self, name: &str) -> Result<Arc<ModelHandle>, ChangeError> {
+        let table = self.table.borrow();
+        let handle = table.models.get(name).cloned();
+        let handle = handle.ok_or_else(|| ChangeError::UnknownModel(name.to_owned()))?;
+        let aliases = table.aliases_of(name);
+        if !aliases.is_empty() {
+            return Err(ChangeError::IsTarget { model: name.to_owned(), aliases });
+        }
+        tracing::info!(model = name, "a model is being unloaded");
+        handle.close();
+        Ok(handle)
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), ChangeError> {
+        let mut table = Table::clone(&self.table.borrow());
+        table.models.remove(name);
+        self.table.send_replace(Arc::new(table));
+        let child = self.children.remove(name);
+        let child = child.ok_or_else(|| ChangeError::UnknownModel(name.to_owned()))?;
+        if let Some(actor) = child.actor {
+            actor.stop(None);
+        }
+        child.arguments.metrics.forget();
+        tracing::info!(model = name, "a model was unloaded");
+        Ok(())
+    }
+
+    fn set_alias(
+        &mut self,
+        name: String,
+        alias: Alias,
+        elsewhere: &[String],
+    ) -> Result<(), ChangeError> {
+        let mut table = Table::clone(&self.table.borrow());
+        if table.models.contains_key(&name) || elsewhere.contains(&name) {
+            return Err(ChangeError::NameTaken(name));
+        }
+        table.check_targets(&alias, elsewhere)?;
+        tracing::info!(alias = name, targets = ?alias.targets(), "an alias was set");
+        table.aliases.insert(name, alias);
+        self.table.send_replace(Arc::new(table));
+        Ok(())
+    }
+
+    fn remove_alias(&mut self, name: &str) -> Result<(), ChangeError> {
+        let mut table = Table::clone(&self.table.borrow());
+        if table.aliases.remove(name).is_none() {
+            return Err(ChangeError::UnknownAlias(name.to_owned()));
+        }
+        tracing::info!(alias = name, "an alias was removed");
+        self.table.send_replace(Arc::new(table));
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// A model's actor to be and the handle to it.
+    fn child(&self, served: ServedModel, with_the_node: bool) -> (Child, ModelHandle) {
+        let (slot, actor) = watch::channel(None);
+        let phase = Arc::new(watch::Sender::new(Phase::Loading));
+        let metrics = self.metrics.for_model(&served.model.card().name);
+        let ServedModel { model, replicas, threads, batch, pools, .. } = served;
+        let plan = PoolPlan {
+            query: batch,
+            ingest: pools.ingest_batch,
+            replicas: replicas.max(1),
+            ingest_replicas: pools.ingest_replicas,
+            reserved: pools.reserved,
+        };
+        let fixed = headwater_embedding::ScaleSettings::fixed;
+        let arguments = ModelArguments {
+            model: Arc::clone(&model),
+            threads: [threads, pools.ingest_threads.unwrap_or(threads)],
+            scale: [
+                pools.query_scale.unwrap_or_else(|| fixed(plan.replicas)),
+                pools.ingest_scale.unwrap_or_else(|| fixed(plan.ingest_replicas)),
+            ],
+            control_step: Duration::from_millis(self.settings.pools.control_step_ms.max(1)),
+            phase: Arc::clone(&phase),
+            precedence: self.precedence.clone(),
+            metrics: metrics.clone(),
+            clock: self.clock,
+            plan,
+        };
+        for pool in headwater_embedding::Pool::ALL {
+            let wanted = [arguments.plan.replicas, arguments.plan.ingest_replicas][pool.index()];
+            metrics.of(pool).replicas(0, wanted);
+        }
+        let permits = [(); 2].map(|()| Arc::new(Semaphore::new(self.settings.queue_tokens)));
+        let cache = VectorCache::new(
+            model.card(),
+            &self.settings.cache,
+            self.settings.queue_tokens,
+            metrics.cache(),
+        );
+        let handle = ModelHandle {
+            cache,
+            model,
+            permits,
+            actor,
+            phase,
+            with_the_node,
+            precedence: self.precedence.clone(),
+            background: self.background.clone(),
+            settings: self.settings.clone(),
+            metrics,
+        };
+        (Child { arguments, slot, actor: None }, handle)
     }
 }

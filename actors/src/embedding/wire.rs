@@ -13,6 +13,8 @@ const MESSAGE: u8 = 1;
 enum InputsRecord {
     Texts(Vec<String>),
     Tokens(Vec<Vec<u32>>),
+    Pairs(Vec<(String, String)>),
+    Images(Vec<Vec<u8>>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -28,6 +30,8 @@ pub(super) fn encode_call(model: &str, call: &EmbedCall) -> Result<Vec<u8>, Stor
     let inputs = match &call.inputs {
         Inputs::Texts(texts) => InputsRecord::Texts(texts.clone()),
         Inputs::Tokens(lists) => InputsRecord::Tokens(lists.clone()),
+        Inputs::Pairs(pairs) => InputsRecord::Pairs(pairs.clone()),
+        Inputs::Images(images) => InputsRecord::Images(images.clone()),
     };
     let purpose = match call.purpose {
         Purpose::Plain => 0,
@@ -44,6 +48,8 @@ pub(super) fn decode_call(bytes: &[u8]) -> Result<(String, EmbedCall), StoreErro
     let inputs = match record.inputs {
         InputsRecord::Texts(texts) => Inputs::Texts(texts),
         InputsRecord::Tokens(lists) => Inputs::Tokens(lists),
+        InputsRecord::Pairs(pairs) => Inputs::Pairs(pairs),
+        InputsRecord::Images(images) => Inputs::Images(images),
     };
     let purpose = match record.purpose {
         1 => Purpose::Query,
@@ -98,6 +104,7 @@ enum OutcomeRecord {
         timeout_ms: u64,
     },
     Refused(String),
+    Unloading,
 }
 
 pub(super) fn encode_outcome(
@@ -143,6 +150,7 @@ pub(super) fn encode_outcome(
             OutcomeRecord::Overloaded { retry_after_ms: *retry_after_ms }
         }
         Err(EmbedError::Unavailable) => OutcomeRecord::Unavailable,
+        Err(EmbedError::Unloading) => OutcomeRecord::Unloading,
         Err(EmbedError::TimedOut { timeout_ms }) => {
             OutcomeRecord::TimedOut { timeout_ms: *timeout_ms }
         }
@@ -197,6 +205,7 @@ pub(super) fn decode_outcome(bytes: &[u8]) -> Result<Result<Embedded, EmbedError
             Err(EmbedError::Overloaded { retry_after_ms })
         }
         OutcomeRecord::Unavailable => Err(EmbedError::Unavailable),
+        OutcomeRecord::Unloading => Err(EmbedError::Unloading),
         OutcomeRecord::TimedOut { timeout_ms } => Err(EmbedError::TimedOut { timeout_ms }),
         OutcomeRecord::Refused(why) => Err(EmbedError::Refused(why)),
     })
@@ -239,6 +248,7 @@ pub(super) fn encode_cards<'a>(
             Pooling::Cls => 0,
             Pooling::Mean => 1,
             Pooling::LastToken => 2,
+            Pooling::Splade => 3,
         },
         normalise: card.normalise,
         query_prefix: card.query_prefix.clone(),
@@ -267,7 +277,8 @@ pub(super) fn decode_cards(bytes: &[u8]) -> Result<Vec<ModelCard>, StoreError> {
         pooling: match record.pooling {
             0 => Pooling::Cls,
             1 => Pooling::Mean,
-            _ => Pooling::LastToken,
+            2 => Pooling::LastToken,
+            _ => Pooling::Splade,
         },
         normalise: record.normalise,
         query_prefix: record.query_prefix,
@@ -276,3 +287,6 @@ pub(super) fn decode_cards(bytes: &[u8]) -> Result<Vec<ModelCard>, StoreError> {
     };
     Ok(records.into_iter().map(card).collect())
 }
+
+#[cfg(test)]
+mod tests;

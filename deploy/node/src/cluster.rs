@@ -54,6 +54,7 @@ struct Links {
 pub(crate) struct Services {
     pub(crate) tenancy: TenancyHandle,
     pub(crate) cluster: ClusterHandle,
+    pub(crate) leases: Leases,
     owners: Owners,
 }
 
@@ -170,11 +171,11 @@ impl Place {
             },
             TenancyMetrics::register(registry),
         );
-        runtime.spawn(leases.run());
+        runtime.spawn(leases.clone().run());
         runtime.spawn(owners.clone().run());
         runtime.spawn(handle.clone().run());
         let cluster = ClusterHandle::new(self.members.clone(), hasty(store, 2_000), runtime);
-        Ok(Services { tenancy: handle, cluster, owners })
+        Ok(Services { tenancy: handle, cluster, leases, owners })
     }
 
     /// Tells the others again and again what this node has and how busy it is.

@@ -8,7 +8,7 @@ use crate::cluster::command::ClusterAction;
 use crate::config::{self, ConfigSource, Settings};
 use crate::failure::Failure;
 use crate::tenant::TenantAction;
-use crate::{bench, cluster, doctor, logging, server, simulate, tenant, token};
+use crate::{bench, cluster, doctor, ingest, logging, plan, server, simulate, tenant, token};
 
 /// Headwater: the upstream platform for organisations that run language models.
 #[derive(Debug, Parser)]
@@ -52,6 +52,11 @@ enum Action {
         #[command(subcommand)]
         what: bench::BenchAction,
     },
+    /// Size a fleet: replicas, storage and cost.
+    Plan {
+        #[command(subcommand)]
+        what: plan::PlanAction,
+    },
     /// Make certificates, or look at the cluster.
     Cluster {
         #[command(subcommand)]
@@ -62,6 +67,8 @@ enum Action {
         #[command(subcommand)]
         what: TenantAction,
     },
+    /// Send documents to a running node, which embeds them into a collection.
+    Ingest(ingest::IngestFlags),
     /// Make a tenant's token, or the node's key.
     Token(token::TokenFlags),
     /// Look at the settings.
@@ -105,8 +112,10 @@ pub fn run(command: Command) -> Result<(), Failure> {
             server::serve(settings)
         }
         Action::Bench { what } => bench::run(what, &settings, &source),
+        Action::Plan { what } => plan::run(what, &settings, &source),
         Action::Cluster { what } => cluster::command::run(what, &settings),
         Action::Tenant { what } => tenant::run(what, &settings),
+        Action::Ingest(flags) => ingest::run(&flags, &settings),
         Action::Token(flags) => token::run(&flags, &settings),
         Action::Config { what: ConfigAction::Check } => check(&source, &settings),
         Action::Doctor => doctor::run(&settings),

@@ -5,6 +5,7 @@ mod cluster;
 mod embedding;
 mod overlay;
 mod places;
+mod retrieval;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,8 @@ pub use cluster::{ClusterSettings, TenancySection};
 pub use embedding::{EmbeddingSection, ModelSettings, SourceSettings};
 pub use overlay::{ConfigSource, load};
 pub use places::data_dir;
+pub(crate) use retrieval::HOLD_LATE_MS;
+pub use retrieval::{IngestSection, VectorEngine, VectorsSection};
 
 /// Everything that can be set. Each section and key may be left out.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -31,6 +34,8 @@ pub struct Settings {
     pub tenancy: TenancySection,
     pub log: LogSettings,
     pub embedding: EmbeddingSection,
+    pub vectors: VectorsSection,
+    pub ingest: IngestSection,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -174,6 +179,7 @@ impl Settings {
             }
         }
         self.check_cluster()?;
-        self.check_embedding()
+        self.check_embedding()?;
+        self.check_retrieval()
     }
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use headwater_actors::embedding::{BatchSettings, ServedModel};
+use headwater_actors::embedding::{
+    BatchSettings, ModelLoader, ModelPools, Opening, ScaleSettings, ServedModel,
+};
 use headwater_models::{Model, Pooling};
 use headwater_models_burn::weights::{self, WeightsSource};
 use headwater_models_burn::{BurnSettings, DeviceChoice, NumberFormat};
@@ -12,38 +14,84 @@ use crate::config::{ModelSettings, Settings, SourceSettings, data_dir};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
-/// Fetches what is missing and opens every model, in the settings' order.
+/// Fetches what is missing and opens every model that shall be there from the start, in the
+/// settings' order.
 ///
 /// # Errors
 /// Kind `Unavailable` when weights do not come or do not load, `Settings` for words that
 /// name no device, number format or pooling.
 pub(crate) async fn load(settings: &Settings) -> Result<Vec<ServedModel>, Failure> {
     let mut served = Vec::new();
-    for model in &settings.embedding.models {
-        let folder = weights_folder(settings, model).await?;
-        let burn = burn_settings(model, folder)?;
-        let opened = tokio::task::spawn_blocking(move || headwater_models_burn::open(&burn));
-        let opened = opened.await.map_err(Failure::broken)?;
-        let opened = opened.map_err(|error| about(model, error))?;
-        let card = opened.card();
-        tracing::info!(
-            model = card.name,
-            dimensions = card.dimensions,
-            max_tokens = card.max_tokens,
-            fingerprint = card.fingerprint,
-            replicas = model.replica_count(),
-            threads = model.thread_count(),
-            "model read"
-        );
-        served.push(ServedModel {
-            model: Arc::new(opened),
-            aliases: model.aliases.clone(),
-            replicas: model.replica_count(),
-            threads: model.thread_count(),
-            batch: batch_settings(settings),
-        });
+    for model in settings.embedding.models.iter().filter(|model| model.autoload) {
+        served.push(open(settings, model).await?);
     }
     Ok(served)
+}
+
+/// Opens the models that the settings name, when an operator asks for them.
+pub(crate) fn loader(settings: &Settings) -> ModelLoader {
+    let settings = Arc::new(settings.clone());
+    ModelLoader::new(move |name| {
+        let (settings, name) = (Arc::clone(&settings), name.to_owned());
+        let place = settings.embedding.models.iter().position(|model| model.name == name)?;
+        let opening: Opening = Box::pin(async move {
+            let opened = open(&settings, &settings.embedding.models[place]).await;
+            opened.map_err(|failure| failure.to_string())
+        });
+        Some(opening)
+    })
+}
+
+async fn open(settings: &Settings, model: &ModelSettings) -> Result<ServedModel, Failure> {
+    let folder = weights_folder(settings, model).await?;
+    let burn = burn_settings(model, folder)?;
+    let opened = tokio::task::spawn_blocking(move || headwater_models_burn::open(&burn));
+    let opened = opened.await.map_err(Failure::broken)?;
+    let opened = opened.map_err(|error| about(model, error))?;
+    let card = opened.card();
+    tracing::info!(
+        model = card.name,
+        dimensions = card.dimensions,
+        max_tokens = card.max_tokens,
+        fingerprint = card.fingerprint,
+        arithmetic = card.arithmetic,
+        replicas = model.replica_count(),
+        threads = model.thread_count(),
+        "model read"
+    );
+    Ok(ServedModel {
+        model: Arc::new(opened),
+        aliases: model.aliases.clone(),
+        replicas: model.replica_count(),
+        threads: model.thread_count(),
+        batch: batch_settings(settings),
+        pools: pools(settings, model),
+    })
+}
+
+/// How the model's two pools share this node.
+fn pools(settings: &Settings, model: &ModelSettings) -> ModelPools {
+    let section = &settings.embedding;
+    let on_gpu = model.device.as_deref().is_some_and(|device| device != "cpu");
+    let own = if on_gpu { 0 } else { model.replica_count() };
+    let (min_replicas, max_replicas) = model.replica_bounds();
+    let follows = min_replicas < max_replicas;
+    ModelPools {
+        ingest_replicas: model.ingest_replicas.unwrap_or(own),
+        ingest_batch: BatchSettings {
+            batch_tokens: section.ingest_batch_tokens,
+            batch_rows: section.batch_rows,
+            padding_percent: section.padding_percent,
+            ..BatchSettings::for_ingest()
+        },
+        reserved: model.reserved_replicas,
+        query_scale: follows.then(|| ScaleSettings {
+            min_replicas,
+            max_replicas,
+            ..ScaleSettings::default()
+        }),
+        ..ModelPools::default()
+    }
 }
 
 /// The folder with a model's files, fetched if need be, with progress shown.
@@ -113,10 +161,10 @@ fn burn_settings(model: &ModelSettings, folder: PathBuf) -> Result<BurnSettings,
 
 fn pooling(model: &ModelSettings) -> Result<Option<Pooling>, String> {
     let Some(name) = &model.pooling else { return Ok(None) };
-    let known = [Pooling::Cls, Pooling::Mean, Pooling::LastToken];
+    let known = [Pooling::Cls, Pooling::Mean, Pooling::LastToken, Pooling::Splade];
     let found = known.into_iter().find(|pooling| pooling.name() == name);
     found.map(Some).ok_or_else(|| {
-        format!("unknown pooling {name:?}; write \"cls\", \"mean\" or \"last_token\"")
+        format!("unknown pooling {name:?}; write \"cls\", \"mean\", \"last_token\" or \"splade\"")
     })
 }
 

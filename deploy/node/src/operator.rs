@@ -39,12 +39,28 @@ pub(crate) fn ask(
     path: &str,
     body: Option<&Value>,
 ) -> Result<Value, Failure> {
+    let body = body.map(ToString::to_string).unwrap_or_default();
+    send(flags, settings, method, path, "application/json", body.into_bytes())
+}
+
+/// As [`ask`], with a body of any kind.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn send(
+    flags: &OperatorFlags,
+    settings: &Settings,
+    method: &str,
+    path: &str,
+    content_type: &str,
+    body: Vec<u8>,
+) -> Result<Value, Failure> {
     let address = flags.at.clone().unwrap_or_else(|| settings.server.listen.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Failure::broken)?;
-    let asking = exchange(&address, flags.token.as_deref(), method, path, body);
+    let asking = exchange(&address, flags.token.as_deref(), method, path, content_type, body);
     runtime.block_on(async {
         tokio::time::timeout(PATIENCE, asking).await.map_err(|_| {
             Failure::unavailable(format!("{address} did not answer within {PATIENCE:?}"))
@@ -57,7 +73,8 @@ async fn exchange(
     token: Option<&str>,
     method: &str,
     path: &str,
-    body: Option<&Value>,
+    content_type: &str,
+    body: Vec<u8>,
 ) -> Result<Value, Failure> {
     let unreachable = |error: &dyn std::fmt::Display| {
         Failure::unavailable(format!(
@@ -75,11 +92,10 @@ async fn exchange(
         .method(method)
         .uri(path)
         .header(header::HOST, address)
-        .header(header::CONTENT_TYPE, "application/json");
+        .header(header::CONTENT_TYPE, content_type);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    let body = body.map(ToString::to_string).unwrap_or_default();
     let request = request.body(Full::new(Bytes::from(body))).map_err(Failure::broken)?;
     let response = sender.send_request(request).await.map_err(|error| unreachable(&error))?;
     let status = response.status();

@@ -9,9 +9,11 @@ use axum::Router;
 use axum::extract::Request;
 use axum::serve::ListenerExt;
 use headwater_actors::embedding::{
-    self, EmbeddingFleet, EmbeddingHandle, EmbeddingMetrics, EmbeddingSettings, RemoteEmbedding,
-    ServedElsewhere, offer_of, serve_embedding,
+    self, CacheSettings, CalibrationSettings, Calibrations, EmbeddingFleet, EmbeddingHandle,
+    EmbeddingMetrics, EmbeddingSettings, NodePools, RemoteEmbedding, ServedElsewhere,
+    StoredVectors, offer_of, serve_embedding,
 };
+use headwater_actors::ingest::IngestWorkers;
 use headwater_edge::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, router, starting};
 use headwater_storage::retry::Retry;
 use prometheus_client::registry::Registry;
@@ -22,9 +24,10 @@ use tokio::task::JoinHandle;
 use tower::{ServiceExt, service_fn};
 
 use crate::cluster::{Place, Services};
-use crate::config::Settings;
+use crate::config::{EmbeddingSection, Settings};
 use crate::failure::{Failure, FailureKind};
-use crate::{models, store, token};
+use crate::retrieval::Retrieval;
+use crate::{models, retrieval, store, token};
 
 /// How long the last answers get to leave the sockets after the drain, in ms.
 const FLUSH_MS: u64 = 2000;
@@ -40,6 +43,7 @@ pub struct Node {
     place: Place,
     services: Services,
     served: ServedElsewhere,
+    workers: IngestWorkers,
     gate: Gate,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
@@ -116,7 +120,13 @@ impl Node {
         let services = place.start_services(&settings, &store, &mut registry).await?;
         let embedding = start_embedding(&settings, &store, &mut registry).await?;
         let served = ServedElsewhere::default();
-        let fleet = join_fleet(&settings, &place, &embedding, &served);
+        let calibrations = Calibrations::new(store.clone(), CalibrationSettings::default());
+        let fleet = join_fleet(&settings, &place, &embedding, &served)
+            .with_loader(models::loader(&settings))
+            .with_calibrations(calibrations);
+        let runtime = place.caller.runtime();
+        let Retrieval { collections, ingest, workers } =
+            retrieval::start(&settings, runtime, &store, &services.leases, &fleet, &mut registry)?;
         let edge = Edge {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),
@@ -124,6 +134,8 @@ impl Node {
             embedding: fleet,
             tenancy: services.tenancy.clone(),
             cluster: services.cluster.clone(),
+            collections: Some(collections),
+            ingest: Some(ingest),
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };
@@ -139,6 +151,7 @@ impl Node {
             place,
             services,
             served,
+            workers,
             gate,
             stop,
             server,
@@ -163,7 +176,11 @@ impl Node {
     pub async fn drain(self) -> Result<(), Failure> {
         self.gate.drain();
         self.place.start_leaving();
-        let all_done = async { tokio::join!(self.gate.empty(), self.served.ended()) };
+        let ingest_ms = self.drain_timeout.as_millis() as u64;
+        let all_done = async {
+            // Workers that do not end in time leave their documents to other nodes.
+            tokio::join!(self.gate.empty(), self.served.ended(), self.workers.drain(ingest_ms))
+        };
         let emptied = tokio::time::timeout(self.drain_timeout, all_done).await;
         let left = self.gate.inside();
         self.place.leave(&self.services, LEAVE_MS).await;
@@ -233,9 +250,23 @@ async fn start_embedding(
             texts: section.request_texts,
             tokens: section.request_tokens,
         },
+        cache: cache_settings(section, store),
+        pools: NodePools {
+            ingest_timeout_ms: section.ingest_timeout_ms,
+            ingest_pause_ms: section.ingest_pause_ms,
+            ..NodePools::default()
+        },
     };
     let metrics = EmbeddingMetrics::register(registry);
     embedding::start(served, &service, &metrics).await.map_err(Failure::broken)
+}
+
+fn cache_settings(section: &EmbeddingSection, store: &Retry) -> CacheSettings {
+    let own =
+        section.models.iter().filter_map(|model| Some((model.name.clone(), model.cache_bytes?)));
+    let stored_bytes = section.cache_stored_bytes;
+    let stored = (stored_bytes > 0).then(|| StoredVectors::new(store.clone(), stored_bytes));
+    CacheSettings { bytes: section.cache_bytes, by_model: own.collect(), stored }
 }
 
 /// This node's models and, in a cluster, those of the others.
@@ -250,7 +281,8 @@ fn join_fleet(
     }
     let (caller, members) = (place.caller.clone(), place.members.clone());
     let timeout_ms = settings.embedding.request_timeout_ms;
-    let remote = RemoteEmbedding::new(caller.clone(), members, timeout_ms);
+    let ingest_timeout_ms = settings.embedding.ingest_timeout_ms;
+    let remote = RemoteEmbedding::new(caller.clone(), members, timeout_ms, ingest_timeout_ms);
     caller.runtime().spawn(remote.clone().follow());
     caller.runtime().spawn(serve_embedding(caller.clone(), local.clone(), served.clone()));
     EmbeddingFleet::with_remote(local.clone(), remote)
@@ -258,7 +290,7 @@ fn join_fleet(
 
 /// From now on other nodes may send requests for this node's models.
 fn offer_models(place: &Place, embedding: &EmbeddingHandle) {
-    let offers = embedding.models().map(|model| offer_of(model.card())).collect();
+    let offers = embedding.models().iter().map(|model| offer_of(model.card())).collect();
     place.members.update(|me| me.offers = offers);
     let busy = embedding.clone();
     place.tell_load(move || busy.busy_percent());

@@ -6,10 +6,16 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::LoadError;
-use crate::config::BertConfig;
+use crate::config::{BertConfig, ClipConfig, DecoderConfig, NetworkConfig};
 use crate::folder::TENSORS;
 
-const PREFIX: &str = "bert.";
+mod bert;
+mod clip;
+mod decoder;
+
+pub(crate) use bert::{HostHead, HostLayer, HostWeights};
+pub(crate) use clip::{HostBlock, HostClip, HostTower};
+pub(crate) use decoder::{HostDecoder, HostDecoderLayer};
 
 /// A tensor on the host in row-major order.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +24,8 @@ pub(crate) struct HostTensor {
     pub(crate) values: Vec<f32>,
 }
 
-/// A dense layer as stored: `weight` of shape `[outputs, inputs]`, `bias` of `[outputs]`.
+/// A dense layer as stored: `weight` of shape `[outputs, inputs]`, `bias` of `[outputs]`,
+/// zeros where the file has none.
 #[derive(Debug, Clone)]
 pub(crate) struct HostLinear {
     pub(crate) weight: HostTensor,
@@ -32,63 +39,41 @@ pub(crate) struct HostNorm {
     pub(crate) bias: HostTensor,
 }
 
+/// All weights of one network, converted to f32.
 #[derive(Debug, Clone)]
-pub(crate) struct HostLayer {
-    pub(crate) query: HostLinear,
-    pub(crate) key: HostLinear,
-    pub(crate) value: HostLinear,
-    pub(crate) attention_output: HostLinear,
-    pub(crate) attention_norm: HostNorm,
-    pub(crate) intermediate: HostLinear,
-    pub(crate) output: HostLinear,
-    pub(crate) output_norm: HostNorm,
+pub(crate) enum HostNetwork {
+    Bert(BertConfig, Box<HostWeights>),
+    Decoder(DecoderConfig, HostDecoder),
+    Clip(ClipConfig, Box<HostClip>),
 }
 
-/// All weights of one encoder, converted to f32.
-#[derive(Debug, Clone)]
-pub(crate) struct HostWeights {
-    /// `[vocabulary, hidden]`.
-    pub(crate) words: HostTensor,
-    /// `[max_positions, hidden]`.
-    pub(crate) positions: HostTensor,
-    /// `[type_vocabulary, hidden]`.
-    pub(crate) types: HostTensor,
-    pub(crate) norm: HostNorm,
-    pub(crate) layers: Vec<HostLayer>,
-}
-
-impl HostWeights {
+impl HostNetwork {
+    /// `words` says that the logits of the vocabulary are wanted.
+    ///
     /// # Errors
     /// [`LoadError::Malformed`] naming a missing, surplus or wrong-shaped tensor;
     /// [`LoadError::Unsupported`] for a storage format other than f32, f16 and bf16.
-    pub(crate) fn parse(bytes: &[u8], config: &BertConfig) -> Result<Self, LoadError> {
+    pub(crate) fn parse(
+        bytes: &[u8],
+        config: NetworkConfig,
+        words: bool,
+    ) -> Result<Self, LoadError> {
         let file = SafeTensors::deserialize(bytes)
             .map_err(|error| LoadError::malformed(TENSORS, "header", error.to_string()))?;
-        let mut reader = Reader { tensors: BTreeMap::new() };
-        for (name, view) in file.iter() {
-            let short = name.strip_prefix(PREFIX).unwrap_or(name);
-            if reader.tensors.insert(short.to_owned(), view).is_some() {
-                let reason = format!("stands twice, with and without {PREFIX:?}");
-                return Err(LoadError::malformed(TENSORS, short, reason));
+        match config {
+            NetworkConfig::Bert(config) => {
+                let weights = Box::new(HostWeights::parse(&file, &config, words)?);
+                Ok(HostNetwork::Bert(config, weights))
+            }
+            NetworkConfig::Decoder(config) => {
+                let weights = HostDecoder::parse(&file, &config)?;
+                Ok(HostNetwork::Decoder(config, weights))
+            }
+            NetworkConfig::Clip(config) => {
+                let weights = Box::new(HostClip::parse(&file, &config)?);
+                Ok(HostNetwork::Clip(config, weights))
             }
         }
-        let hidden = config.hidden_size;
-        let weights = HostWeights {
-            words: reader
-                .take("embeddings.word_embeddings.weight", &[config.vocabulary, hidden])?,
-            positions: reader
-                .take("embeddings.position_embeddings.weight", &[config.max_positions, hidden])?,
-            types: reader.take(
-                "embeddings.token_type_embeddings.weight",
-                &[config.type_vocabulary, hidden],
-            )?,
-            norm: reader.norm("embeddings.LayerNorm", hidden)?,
-            layers: (0..config.layers)
-                .map(|index| reader.layer(&format!("encoder.layer.{index}"), config))
-                .collect::<Result<_, _>>()?,
-        };
-        reader.finish()?;
-        Ok(weights)
     }
 }
 
@@ -96,26 +81,33 @@ struct Reader<'data> {
     tensors: BTreeMap<String, TensorView<'data>>,
 }
 
-impl Reader<'_> {
-    fn layer(&mut self, at: &str, config: &BertConfig) -> Result<HostLayer, LoadError> {
-        let (hidden, wide) = (config.hidden_size, config.intermediate_size);
-        let attention = format!("{at}.attention");
-        Ok(HostLayer {
-            query: self.linear(&format!("{attention}.self.query"), hidden, hidden)?,
-            key: self.linear(&format!("{attention}.self.key"), hidden, hidden)?,
-            value: self.linear(&format!("{attention}.self.value"), hidden, hidden)?,
-            attention_output: self.linear(&format!("{attention}.output.dense"), hidden, hidden)?,
-            attention_norm: self.norm(&format!("{attention}.output.LayerNorm"), hidden)?,
-            intermediate: self.linear(&format!("{at}.intermediate.dense"), hidden, wide)?,
-            output: self.linear(&format!("{at}.output.dense"), wide, hidden)?,
-            output_norm: self.norm(&format!("{at}.output.LayerNorm"), hidden)?,
-        })
+impl<'data> Reader<'data> {
+    /// Names are taken without `prefix`, which some files put before them.
+    fn new(file: &SafeTensors<'data>, prefix: &str) -> Result<Self, LoadError> {
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.iter() {
+            let short = name.strip_prefix(prefix).unwrap_or(name);
+            if tensors.insert(short.to_owned(), view).is_some() {
+                let reason = format!("stands twice, with and without {prefix:?}");
+                return Err(LoadError::malformed(TENSORS, short, reason));
+            }
+        }
+        Ok(Reader { tensors })
     }
 
     fn linear(&mut self, at: &str, inputs: usize, outputs: usize) -> Result<HostLinear, LoadError> {
         Ok(HostLinear {
             weight: self.take(&format!("{at}.weight"), &[outputs, inputs])?,
             bias: self.take(&format!("{at}.bias"), &[outputs])?,
+        })
+    }
+
+    /// A dense layer that is stored without a bias.
+    fn plain(&mut self, at: &str, inputs: usize, outputs: usize) -> Result<HostLinear, LoadError> {
+        let weight = self.take(&format!("{at}.weight"), &[outputs, inputs])?;
+        Ok(HostLinear {
+            weight,
+            bias: HostTensor { shape: vec![outputs], values: vec![0.0; outputs] },
         })
     }
 
@@ -139,18 +131,16 @@ impl Reader<'_> {
         Ok(HostTensor { shape: shape.to_vec(), values })
     }
 
-    /// The pooler and the table of positions are never used by an embedding model.
-    fn finish(self) -> Result<(), LoadError> {
-        let surplus = self
-            .tensors
-            .into_keys()
-            .find(|name| !name.starts_with("pooler.") && name != "embeddings.position_ids");
-        match surplus {
-            Some(name) => Err(LoadError::malformed(
-                TENSORS,
-                &name,
-                "the tensor is surplus: a BERT encoder of this config.json has none of that name",
-            )),
+    /// Lets tensors pass that are known and not used; any other is surplus.
+    fn finish(self, kind: &str, unused: &[&str]) -> Result<(), LoadError> {
+        let known = |name: &String| unused.iter().any(|start| name.starts_with(start));
+        match self.tensors.into_keys().find(|name| !known(name)) {
+            Some(name) => {
+                let reason = format!(
+                    "the tensor is surplus: {kind} of this config.json has none of that name"
+                );
+                Err(LoadError::malformed(TENSORS, &name, reason))
+            }
             None => Ok(()),
         }
     }

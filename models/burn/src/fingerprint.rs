@@ -8,13 +8,15 @@ use crate::sentence::Usage;
 use crate::settings::BurnSettings;
 
 /// Changes when the meaning of a field below does.
-const VERSION: &str = "headwater-encoder-1";
+const VERSION: &str = "headwater-encoder-2";
 
 /// The files of the model as they were read.
 pub(crate) struct Files<'a> {
     pub(crate) tensors: &'a [u8],
     pub(crate) tokenizer: &'a [u8],
     pub(crate) config: &'a [u8],
+    /// How images are brought to size and scale; empty for a model that reads none.
+    pub(crate) preprocessing: &'a [u8],
 }
 
 /// SHA-256 in hex over everything that changes a vector. Each field is preceded by its
@@ -29,6 +31,8 @@ pub(crate) fn fingerprint(files: &Files<'_>, usage: &Usage, settings: &BurnSetti
     field(&Sha256::digest(files.tensors));
     field(&Sha256::digest(files.tokenizer));
     field(&Sha256::digest(files.config));
+    field(&Sha256::digest(files.preprocessing));
+    field(usage.task.name().as_bytes());
     field(usage.pooling.name().as_bytes());
     field(&[u8::from(usage.normalise)]);
     field(&(usage.max_tokens as u64).to_le_bytes());

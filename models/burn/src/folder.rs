@@ -10,15 +10,18 @@ use crate::LoadError;
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 pub(crate) const TENSORS: &str = "model.safetensors";
+/// Names the parts of weights that are cut in several files.
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const PREPROCESSING: &str = "preprocessor_config.json";
 pub(crate) const MODULES: &str = "modules.json";
 pub(crate) const SENTENCE: &str = "sentence_bert_config.json";
 pub(crate) const POOLING: &str = "1_Pooling/config.json";
 
 /// Files without which there is no model.
 pub(crate) const REQUIRED: [&str; 3] = [CONFIG, TOKENIZER, TENSORS];
-/// Files of sentence-transformers that say how the model was trained to be used.
+/// Files that say how the model was trained to be used.
 #[cfg(feature = "hub")]
-pub(crate) const OPTIONAL: [&str; 3] = [MODULES, SENTENCE, POOLING];
+pub(crate) const OPTIONAL: [&str; 4] = [MODULES, SENTENCE, POOLING, PREPROCESSING];
 
 /// A folder whose files are read by their names relative to it.
 pub(crate) struct Folder {
@@ -36,6 +39,20 @@ impl Folder {
             file: path.display().to_string(),
             reason: error.to_string(),
         })
+    }
+
+    /// The weights in one file.
+    pub(crate) fn tensors(&self) -> Result<Vec<u8>, LoadError> {
+        if !self.root.join(TENSORS).exists() && self.root.join(INDEX).exists() {
+            let found = "the index of weights in several files";
+            return Err(LoadError::unsupported(
+                INDEX,
+                "weights",
+                found,
+                format!("one {TENSORS}; join the parts with safetensors' save_file"),
+            ));
+        }
+        self.bytes(TENSORS)
     }
 
     /// The file as JSON, or nothing when it is not there.

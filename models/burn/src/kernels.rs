@@ -8,6 +8,7 @@ use crate::rows::Rows;
 
 #[cfg(all(feature = "cpu", target_arch = "x86_64"))]
 mod bf16;
+pub(crate) mod decoder;
 #[cfg(feature = "cpu")]
 pub(crate) mod fused;
 #[cfg(feature = "cpu")]

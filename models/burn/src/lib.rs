@@ -1,4 +1,4 @@
-//! The burn adapter of the models port: BERT encoders on CPU (burn-flex) or CUDA.
+//! The burn adapter of the models port: encoders on CPU (burn-flex) or CUDA.
 //!
 //! [`open`] reads a folder of weights once and returns a [`BurnModel`]; the encoders that
 //! it opens share these weights. [`weights::fetch`] brings such a folder onto the machine.
@@ -12,8 +12,10 @@ mod config;
 mod device;
 mod encoder;
 mod error;
+mod families;
 mod fingerprint;
 mod folder;
+mod images;
 mod kernels;
 mod model;
 mod rows;

@@ -3,27 +3,33 @@
 use std::sync::Arc;
 
 use headwater_models::{
-    EncodeError, Encoder, Model, ModelCard, OpenOptions, Piece, Task, TokenIds, TokenizeError,
+    EncodeError, Encoder, Model, ModelCard, OpenOptions, Piece, Pixels, Pooling, Task, TokenIds,
+    TokenizeError,
 };
 
 #[cfg(feature = "cpu")]
 use crate::Instructions;
-use crate::checkpoint::HostWeights;
-use crate::config::BertConfig;
+use crate::checkpoint::HostNetwork;
+use crate::config::NetworkConfig;
+#[cfg(feature = "cpu")]
+use crate::families::network::Network;
 use crate::fingerprint::{Files, fingerprint};
-use crate::folder::{CONFIG, Folder, TENSORS, TOKENIZER};
+use crate::folder::{CONFIG, Folder, PREPROCESSING, TOKENIZER};
+use crate::images::Preprocessing;
 #[cfg(feature = "cpu")]
 use crate::kernels::fused::{Bf16, Fused};
 use crate::sentence::Usage;
-use crate::tokenizer::BertTokenizer;
+use crate::tokenizer::ModelTokenizer;
 use crate::{BurnSettings, DeviceChoice, LoadError, NumberFormat};
 
-/// A BERT encoder with its tokenizer. Clones, and the encoders that they open, share one
+/// An encoder of any family with its tokenizer. Clones, and the encoders that they open, share one
 /// copy of the weights in the memory of the host.
 #[derive(Clone)]
 pub struct BurnModel {
     card: ModelCard,
-    tokenizer: Arc<BertTokenizer>,
+    tokenizer: Arc<ModelTokenizer>,
+    /// Only for a model that reads images.
+    preprocessing: Option<Arc<Preprocessing>>,
     weights: Weights,
     /// Instructions of dense layers in bf16.
     #[cfg(feature = "cpu")]
@@ -55,9 +61,9 @@ fn cpu_arithmetic(instructions: Option<Instructions>) -> String {
 #[derive(Clone)]
 enum Weights {
     #[cfg(feature = "cpu")]
-    Cpu(Box<crate::bert::Bert<burn_flex::Flex>>),
+    Cpu(Box<Network<burn_flex::Flex>>),
     #[cfg(feature = "cuda")]
-    Cuda { ordinal: usize, dtype: NumberFormat, config: BertConfig, host: Arc<HostWeights> },
+    Cuda { ordinal: usize, dtype: NumberFormat, pair_types: bool, host: Arc<HostNetwork> },
 }
 
 /// Reads and checks a folder of weights. No device but the CPU is touched before
@@ -69,33 +75,51 @@ pub fn open(settings: &BurnSettings) -> Result<BurnModel, LoadError> {
     let settings = &settings.settled()?;
     let folder = Folder::new(&settings.folder);
     let config_bytes = folder.bytes(CONFIG)?;
-    let config = BertConfig::parse(&config_bytes)?;
-    let usage = Usage::read(&folder, settings, config.max_positions)?;
-    let matryoshka_dimensions = matryoshka(settings, config.hidden_size)?;
+    let config = NetworkConfig::parse(&config_bytes)?;
+    let usage = Usage::read(&folder, settings, &config)?;
+    let dimensions = config.dimensions(usage.pooling);
+    let matryoshka_dimensions = matryoshka(settings, dimensions)?;
     let tokenizer_bytes = folder.bytes(TOKENIZER)?;
-    let tokenizer = BertTokenizer::parse(&tokenizer_bytes, config.vocabulary)?;
-    let tensors = folder.bytes(TENSORS)?;
-    let host = HostWeights::parse(&tensors, &config)?;
-    let files = Files { tensors: &tensors, tokenizer: &tokenizer_bytes, config: &config_bytes };
+    let vocabulary = config.vocabulary();
+    let tokenizer = ModelTokenizer::parse(&tokenizer_bytes, vocabulary)?;
+    if usage.task == Task::Rerank {
+        tokenizer.check_pairs()?;
+    }
+    let (preprocessing, preprocessing_bytes) = match &config {
+        NetworkConfig::Clip(config) => {
+            let bytes = folder.bytes(PREPROCESSING)?;
+            (Some(Arc::new(Preprocessing::parse(&bytes, config)?)), bytes)
+        }
+        NetworkConfig::Bert(_) | NetworkConfig::Decoder(_) => (None, Vec::new()),
+    };
+    let tensors = folder.tensors()?;
+    let host = HostNetwork::parse(&tensors, config, usage.pooling == Pooling::Splade)?;
+    let files = Files {
+        tensors: &tensors,
+        tokenizer: &tokenizer_bytes,
+        config: &config_bytes,
+        preprocessing: &preprocessing_bytes,
+    };
     let card = ModelCard {
         name: settings.name.clone(),
         fingerprint: fingerprint(&files, &usage, settings),
-        task: Task::Embed,
-        images: false,
+        task: usage.task,
+        images: preprocessing.is_some(),
         arithmetic: arithmetic(settings),
-        dimensions: config.hidden_size,
+        dimensions,
         max_tokens: usage.max_tokens,
-        vocabulary: config.vocabulary,
+        vocabulary,
         pooling: usage.pooling,
         normalise: usage.normalise,
         query_prefix: settings.query_prefix.clone(),
         passage_prefix: settings.passage_prefix.clone(),
         matryoshka_dimensions,
     };
-    let weights = place(settings, &config, host)?;
+    let weights = place(settings, host, tokenizer.pair_types())?;
     Ok(BurnModel {
         card,
         tokenizer: Arc::new(tokenizer),
+        preprocessing,
         weights,
         #[cfg(feature = "cpu")]
         instructions: instructions(settings),
@@ -129,7 +153,7 @@ fn matryoshka(settings: &BurnSettings, full: usize) -> Result<Vec<usize>, LoadEr
             "settings",
             "matryoshka_dimensions",
             length.to_string(),
-            format!("1 to {}, below the model's hidden_size", full - 1),
+            format!("1 to {}, below the length of the model's vectors", full.max(1) - 1),
         )),
         None => Ok(dimensions),
     }
@@ -137,25 +161,25 @@ fn matryoshka(settings: &BurnSettings, full: usize) -> Result<Vec<usize>, LoadEr
 
 fn place(
     settings: &BurnSettings,
-    config: &BertConfig,
-    host: HostWeights,
+    host: HostNetwork,
+    pair_types: bool,
 ) -> Result<Weights, LoadError> {
     match (settings.device, settings.dtype) {
         #[cfg(feature = "cpu")]
         (DeviceChoice::Cpu, NumberFormat::F32) => {
             let device = burn_flex::FlexDevice;
-            let bert = crate::bert::Bert::upload::<Fused>(host, config, &device);
-            Ok(Weights::Cpu(Box::new(bert)))
+            let network = Network::upload::<Fused>(host, pair_types, &device);
+            Ok(Weights::Cpu(Box::new(network)))
         }
         #[cfg(feature = "cpu")]
         (DeviceChoice::Cpu, NumberFormat::Bf16) => {
             let device = burn_flex::FlexDevice;
-            let bert = crate::bert::Bert::upload::<Fused<Bf16>>(host, config, &device);
-            Ok(Weights::Cpu(Box::new(bert)))
+            let network = Network::upload::<Fused<Bf16>>(host, pair_types, &device);
+            Ok(Weights::Cpu(Box::new(network)))
         }
         #[cfg(feature = "cuda")]
         (DeviceChoice::Cuda(ordinal), dtype) => {
-            Ok(Weights::Cuda { ordinal, dtype, config: config.clone(), host: Arc::new(host) })
+            Ok(Weights::Cuda { ordinal, dtype, pair_types, host: Arc::new(host) })
         }
         #[allow(unreachable_patterns)]
         (device, _) => {
@@ -183,22 +207,43 @@ impl Model for BurnModel {
         self.tokenizer.pieces(text, special)
     }
 
+    fn tokenize_pair(
+        &self,
+        first: &str,
+        second: &str,
+        limit: Option<usize>,
+    ) -> Result<TokenIds, TokenizeError> {
+        if self.card.task != Task::Rerank {
+            let reason = "this model reads no pairs of texts; a cross-encoder does";
+            return Err(TokenizeError::Refused(reason.to_owned()));
+        }
+        self.tokenizer.tokenize_pair(first, second, limit)
+    }
+
+    fn read_image(&self, bytes: &[u8]) -> Result<Pixels, TokenizeError> {
+        match &self.preprocessing {
+            Some(preprocessing) => preprocessing.read(bytes).map_err(TokenizeError::Refused),
+            None => Err(TokenizeError::Refused("this model reads no images".to_owned())),
+        }
+    }
+
     fn open(&self, options: &OpenOptions) -> Result<Box<dyn Encoder>, EncodeError> {
         let card = self.card.clone();
         match &self.weights {
             #[cfg(feature = "cpu")]
-            Weights::Cpu(bert) => {
-                let bert = (**bert).clone();
+            Weights::Cpu(network) => {
+                let network = (**network).clone();
                 let instructions = self.instructions;
                 let encoder =
-                    crate::encoder::cpu::CpuEncoder::new(bert, card, options, instructions)?;
+                    crate::encoder::cpu::CpuEncoder::new(network, card, options, instructions)?;
                 Ok(Box::new(encoder))
             }
             #[cfg(feature = "cuda")]
-            Weights::Cuda { ordinal, dtype, config, host } => {
+            Weights::Cuda { ordinal, dtype, pair_types, host } => {
                 // The device has a scheduler of its own.
                 let _ = options;
-                crate::encoder::cuda::open(*ordinal, *dtype, HostWeights::clone(host), config, card)
+                let host = HostNetwork::clone(host);
+                crate::encoder::cuda::open(*ordinal, *dtype, host, *pair_types, card)
             }
         }
     }

@@ -64,7 +64,7 @@ impl Rows {
 pub(crate) fn pooled_rows(span: &Range<usize>, pooling: Pooling) -> Range<usize> {
     match pooling {
         Pooling::Cls => span.start..span.start + 1,
-        Pooling::Mean => span.clone(),
+        Pooling::Mean | Pooling::Splade => span.clone(),
         Pooling::LastToken => span.end - 1..span.end,
     }
 }

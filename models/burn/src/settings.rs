@@ -55,12 +55,11 @@ impl BurnSettings {
     /// # Errors
     /// [`LoadError::Unsupported`] naming what is allowed on the device.
     pub(crate) fn settled(&self) -> Result<Self, LoadError> {
-        let half = bf16_on_cpu();
+        let (possible, pays) = bf16_on_cpu();
         let dtype = match (self.device, self.dtype) {
             (DeviceChoice::Cpu, NumberFormat::F32) => Ok(NumberFormat::F32),
-            (DeviceChoice::Cpu, NumberFormat::Bf16 | NumberFormat::Auto) if half => {
-                Ok(NumberFormat::Bf16)
-            }
+            (DeviceChoice::Cpu, NumberFormat::Bf16) if possible => Ok(NumberFormat::Bf16),
+            (DeviceChoice::Cpu, NumberFormat::Auto) if pays => Ok(NumberFormat::Bf16),
             (DeviceChoice::Cpu, NumberFormat::Auto) => Ok(NumberFormat::F32),
             (DeviceChoice::Cpu, NumberFormat::Bf16) => Err(
                 "f32 or auto on this cpu, which lacks the instructions AMX-BF16 and AVX512-BF16",
@@ -76,12 +75,14 @@ impl BurnSettings {
     }
 }
 
-/// Whether products of bf16 are possible on this machine.
-fn bf16_on_cpu() -> bool {
+/// Whether products of bf16 are possible on this machine, and whether they are faster than
+/// those of f32.
+fn bf16_on_cpu() -> (bool, bool) {
     #[cfg(feature = "cpu")]
-    return crate::Instructions::best().is_some();
+    return crate::Instructions::best()
+        .map_or((false, false), |instructions| (true, instructions.pays()));
     #[cfg(not(feature = "cpu"))]
-    false
+    (false, false)
 }
 
 /// Where an encoder computes.
@@ -98,7 +99,7 @@ pub enum NumberFormat {
     F32,
     F16,
     Bf16,
-    /// On CPU, bf16 where the chip multiplies it and f32 elsewhere. Vectors of the two have
+    /// On CPU, bf16 where that is faster and f32 elsewhere. Vectors of the two have
     /// different fingerprints.
     Auto,
 }

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use headwater_actors::mutants::Mutant;
 use headwater_simulation::{Defect, Outcome, Workload, run, run_with};
 
 /// So many seeds of every workload a defect must not survive, unless the first argument says
@@ -13,25 +14,29 @@ const SEEDS: u64 = 500;
 /// What is planted.
 #[derive(Clone, Copy)]
 enum Planted {
-    Actors(headwater_actors::mutants::Mutant),
+    Actors(Mutant),
     Cluster(headwater_cluster::mutants::Mutant),
+    Embedding(headwater_embedding::mutants::Mutant),
     Tenancy(headwater_tenancy::mutants::Mutant),
     Simulation(Defect),
 }
 
 impl Planted {
     fn all() -> Vec<Planted> {
-        let actors = headwater_actors::mutants::Mutant::ALL.map(Planted::Actors);
+        let actors = Mutant::ALL.map(Planted::Actors);
         let cluster = headwater_cluster::mutants::Mutant::ALL.map(Planted::Cluster);
+        let embedding = headwater_embedding::mutants::Mutant::ALL.map(Planted::Embedding);
         let tenancy = headwater_tenancy::mutants::Mutant::ALL.map(Planted::Tenancy);
         let simulation = Defect::ALL.map(Planted::Simulation);
-        actors.into_iter().chain(cluster).chain(tenancy).chain(simulation).collect()
+        let shells = actors.into_iter().chain(cluster);
+        shells.chain(embedding).chain(tenancy).chain(simulation).collect()
     }
 
     fn name(self) -> String {
         match self {
             Planted::Actors(mutant) => format!("actors {mutant:?}"),
             Planted::Cluster(mutant) => format!("cluster {mutant:?}"),
+            Planted::Embedding(mutant) => format!("embedding {mutant:?}"),
             Planted::Tenancy(mutant) => format!("tenancy {mutant:?}"),
             Planted::Simulation(defect) => format!("simulation {defect:?}"),
         }
@@ -42,12 +47,14 @@ impl Planted {
         match self {
             Planted::Actors(mutant) => headwater_actors::mutants::plant(Some(mutant)),
             Planted::Cluster(mutant) => headwater_cluster::mutants::plant(Some(mutant)),
+            Planted::Embedding(mutant) => headwater_embedding::mutants::plant(Some(mutant)),
             Planted::Tenancy(mutant) => headwater_tenancy::mutants::plant(Some(mutant)),
             Planted::Simulation(defect) => return run_with(workload, defect, seed),
         }
         let outcome = run(workload, seed);
         headwater_actors::mutants::plant(None);
         headwater_cluster::mutants::plant(None);
+        headwater_embedding::mutants::plant(None);
         headwater_tenancy::mutants::plant(None);
         outcome
     }
@@ -56,7 +63,25 @@ impl Planted {
     fn workloads(self) -> &'static [Workload] {
         match self {
             Planted::Simulation(Defect::SnapshotReads) => &[Workload::Registers],
+            Planted::Embedding(_) => &[Workload::Metered],
             Planted::Simulation(_) => &[Workload::Metered, Workload::Registers],
+            Planted::Actors(
+                Mutant::NoFence
+                | Mutant::EarlierWriteRuns
+                | Mutant::DocumentNotLocked
+                | Mutant::CountsApart
+                | Mutant::EndsBeforeVectors
+                | Mutant::EndsBeforeChunks
+                | Mutant::AttemptsCountDuplicates
+                | Mutant::RemovedVectorsStay
+                | Mutant::LateRequestsForgotten,
+            ) => &[Workload::Ingest],
+            Planted::Actors(
+                Mutant::SwitchUnchecked
+                | Mutant::SwitchUnfenced
+                | Mutant::OnlyServingWritten
+                | Mutant::QueryOfNewModel,
+            ) => &[Workload::Reembed],
             Planted::Actors(_) | Planted::Cluster(_) | Planted::Tenancy(_) => &[
                 Workload::QuotaStorm,
                 Workload::LeaseThrash,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use headwater_embedding::Pool;
 use headwater_storage::memory::MemoryStore;
 use headwater_storage::retry::OperationId;
 use headwater_storage::tuple::{self, Element};
@@ -40,6 +41,9 @@ pub(super) fn after(world: &World, book: &Book, memory: &MemoryStore, state: &No
         }
         if *fate == Fate::Waiting {
             let seen = format!("client {client} still waits");
+            if order.pool == Pool::Ingest {
+                world.violated("ingest_makes_progress", &seen);
+            }
             world.violated("every_request_ends", seen);
         }
         if charged > 0 {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use headwater_embedding::Pool;
 use headwater_models::{Model, OpenOptions, TokenBatch};
 use headwater_storage::retry::OperationId;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -79,8 +80,9 @@ impl Client {
             (0..tokens).map(|_| world.between(10, 20_000) as u32).collect()
         };
         let texts = (0..world.between(1, MOST_TEXTS)).map(text).collect();
+        let pool = if world.between(0, 2) == 0 { Pool::Ingest } else { Pool::Query };
         let id = OperationId::draw(0, &world.environment());
-        Order { id, client: self.number, tenant: self.number % 3, texts }
+        Order { id, client: self.number, tenant: self.number % 3, pool, texts }
     }
 
     async fn request(&self) {

@@ -6,13 +6,14 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
-use headwater_embedding::{BatchId, Dispatcher, Effect, ItemId, ReplicaIndex, RequestId};
+use headwater_embedding::{BatchId, Dispatcher, Effect, ItemId, Pool, ReplicaIndex, RequestId};
 use headwater_models::{TokenBatch, Vectors};
 use headwater_storage::retry::{OperationId, Retry};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 use super::charge::Charge;
+use super::lending::Lending;
 use super::replica::{self, Run};
 use super::{Defect, Options, Order, Reply, Request};
 use crate::faults::{Faults, Kind};
@@ -40,6 +41,7 @@ struct Memory {
     dispatcher: Dispatcher,
     pending: BTreeMap<RequestId, Pending>,
     running: BTreeMap<ReplicaIndex, (BatchId, Vec<ItemId>)>,
+    lending: Lending,
     next_request: u64,
 }
 
@@ -57,7 +59,7 @@ impl NodeState {
         let memory = self.lock();
         (
             memory.pending.len() + memory.dispatcher.open_requests(),
-            memory.dispatcher.queue().tokens(),
+            Pool::ALL.iter().map(|pool| memory.dispatcher.queue(*pool).tokens()).sum(),
         )
     }
 }
@@ -103,11 +105,12 @@ impl Node {
         crashes: watch::Receiver<u64>,
     ) -> Self {
         let (to_self, events) = unbounded_channel();
-        let (dispatcher, _) = Dispatcher::new(options.batch.clone(), options.replicas);
+        let (dispatcher, _) = Dispatcher::new(options.plan.clone());
         let memory = Memory {
             dispatcher,
             pending: BTreeMap::new(),
             running: BTreeMap::new(),
+            lending: Lending::new(&options.plan),
             next_request: 0,
         };
         Node {
@@ -172,12 +175,12 @@ impl Node {
     /// Starts with empty hands, as after a crash.
     fn start(&mut self) {
         self.world.note("node starts");
-        let (dispatcher, effects) =
-            Dispatcher::new(self.options.batch.clone(), self.options.replicas);
+        let (dispatcher, effects) = Dispatcher::new(self.options.plan.clone());
         let mut memory = self.state.lock();
         memory.dispatcher = dispatcher;
         memory.pending.clear();
         memory.running.clear();
+        memory.lending = Lending::new(&self.options.plan);
         drop(memory);
         for life in self.lives.values_mut() {
             *life += 1;
@@ -191,7 +194,8 @@ impl Node {
 
     fn accept(&mut self, order: Order, reply_to: UnboundedSender<Reply>) {
         let mut memory = self.state.lock();
-        let waiting = memory.dispatcher.queue().tokens() as u64;
+        let pool = order.pool;
+        let waiting = memory.dispatcher.queue(pool).tokens() as u64;
         if waiting + order.tokens() > self.options.queue_tokens {
             drop(memory);
             self.world.count("overloaded");
@@ -205,9 +209,10 @@ impl Node {
         let vectors = vec![Vec::new(); lengths.len()];
         self.world.note(format_args!("request {} of client {}", request.0, order.client));
         memory.pending.insert(request, Pending { order, reply_to, vectors });
-        let effects = memory.dispatcher.arrive(request, &lengths, self.world.now_ms());
+        let effects = memory.dispatcher.arrive(request, pool, &lengths, self.world.now_ms());
         drop(memory);
         self.perform(effects);
+        self.check_idle_share();
     }
 
     fn cancel(&mut self, id: OperationId) {
@@ -218,18 +223,29 @@ impl Node {
             .filter(|(_, pending)| pending.order.id == id)
             .map(|(request, _)| *request)
             .collect();
+        let mut effects = Vec::new();
         for request in requests {
             memory.pending.remove(&request);
-            memory.dispatcher.cancel(request);
+            effects.extend(memory.dispatcher.cancel(request, self.world.now_ms()));
             self.world.count("request cancelled");
         }
+        drop(memory);
+        self.perform(effects);
+        self.check_idle_share();
+    }
+
+    fn check_idle_share(&self) {
+        let memory = self.state.lock();
+        memory.lending.check_idle_share(&self.world, &memory.dispatcher);
     }
 
     fn on(&mut self, event: Event) {
         let now_ms = self.world.now_ms();
         let effects = match event {
             Event::ReplicaReady { replica, life } if life == self.life(replica) => {
-                self.state.lock().dispatcher.ready(replica, now_ms)
+                let mut memory = self.state.lock();
+                memory.lending.loaded(replica);
+                memory.dispatcher.ready(replica, now_ms)
             }
             Event::BatchDone { replica, life, batch, vectors } if life == self.life(replica) => {
                 self.finish(replica, batch, &vectors, now_ms)
@@ -239,9 +255,10 @@ impl Node {
             }
             Event::Wake => self.state.lock().dispatcher.wake(now_ms),
             // An earlier life's last words.
-            _ => Vec::new(),
+            _ => return,
         };
         self.perform(effects);
+        self.check_idle_share();
     }
 
     fn finish(
@@ -253,6 +270,7 @@ impl Node {
     ) -> Vec<Effect> {
         let mut memory = self.state.lock();
         let (_, items) = memory.running.remove(&replica).unwrap_or((batch, Vec::new()));
+        memory.lending.ended(replica);
         let mut rows: Vec<Vec<f32>> = vectors.rows().map(<[f32]>::to_vec).collect();
         if self.options.defect == Some(Defect::RowsAreSwapped) {
             rows.reverse();
@@ -272,6 +290,7 @@ impl Node {
         *self.lives.entry(replica).or_default() += 1;
         let mut memory = self.state.lock();
         memory.running.remove(&replica);
+        memory.lending.lost(replica);
         if self.options.defect == Some(Defect::LossIsIgnored) {
             return Vec::new();
         }
@@ -281,7 +300,11 @@ impl Node {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Run { replica, batch, items } => self.run_batch(replica, batch, items),
+                Effect::Run { replica, batch, pool, items } => {
+                    self.run_batch(replica, batch, pool, items);
+                }
+                // The number of replicas stays as it is here.
+                Effect::Stop { .. } => {}
                 Effect::Complete { request } => self.complete(request),
                 Effect::Fail { request, failure } => self.fail(request, &failure),
                 Effect::Start { replica, after_ms } => {
@@ -290,8 +313,9 @@ impl Node {
                 }
                 Effect::Kill { replica } => {
                     self.world.count("replica killed");
-                    let effects = self.lose(replica, self.world.now_ms());
-                    self.perform(effects);
+                    // Its end is heard of like any other, after what was decided already.
+                    let life = self.life(replica);
+                    let _ = self.to_self.send(Event::ReplicaLost { replica, life });
                 }
                 Effect::WakeAt { at_ms } => {
                     self.later(at_ms.saturating_sub(self.world.now_ms()), Event::Wake);
@@ -308,8 +332,10 @@ impl Node {
         });
     }
 
-    fn run_batch(&mut self, replica: ReplicaIndex, batch: BatchId, items: Vec<ItemId>) {
+    fn run_batch(&mut self, replica: ReplicaIndex, batch: BatchId, pool: Pool, items: Vec<ItemId>) {
         let mut memory = self.state.lock();
+        let query_waits = !memory.dispatcher.queue(Pool::Query).is_empty();
+        memory.lending.start(&self.world, replica, pool, query_waits);
         let text = |item: &ItemId| {
             let pending = memory.pending.get(&item.request)?;
             pending.order.texts.get(item.index).cloned()
@@ -326,7 +352,7 @@ impl Node {
         if rows > 1 {
             self.world.count("batch of many");
         }
-        let settings = &self.options.batch;
+        let settings = self.options.plan.batch(pool);
         if rows > settings.batch_rows || (rows > 1 && padded > settings.batch_tokens) {
             let seen = format!("{rows} rows, {padded} tokens");
             self.world.violated("batches_keep_their_limits", seen);

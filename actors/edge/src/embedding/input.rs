@@ -1,12 +1,15 @@
-//! The `input` field: one text, texts, one list of token ids, or lists of them.
+//! The `input` field: one text, texts, one list of token ids, lists of them, or images.
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use headwater_actors::embedding::Inputs;
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-const SHAPES: &str = "a string, a list of strings, a list of token ids, or a list of lists of \
-                      token ids";
+const SHAPES: &str = "a string, a list of strings, a list of token ids, a list of lists of \
+                      token ids, or a list of objects {\"image\": data URL}";
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,7 @@ enum Member {
     Text(String),
     Id(u32),
     Ids(Vec<u32>),
+    Image(Vec<u8>),
 }
 
 impl<'de> Deserialize<'de> for InputField {
@@ -36,6 +40,10 @@ impl<'de> Visitor<'de> for FieldVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Inputs, E> {
         Ok(Inputs::Texts(vec![text.to_owned()]))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Inputs, A::Error> {
+        image_of(fields).map(|image| Inputs::Images(vec![image]))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<Inputs, A::Error> {
@@ -68,6 +76,14 @@ impl<'de> Visitor<'de> for FieldVisitor {
                 }
                 Ok(Inputs::Tokens(lists))
             }
+            Member::Image(image) => {
+                let mut images = vec![image];
+                while let Some(member) = members.next_element()? {
+                    let Member::Image(image) = member else { return Err(mixed()) };
+                    images.push(image);
+                }
+                Ok(Inputs::Images(images))
+            }
         }
     }
 }
@@ -84,7 +100,10 @@ impl<'de> Visitor<'de> for MemberVisitor {
     type Value = Member;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a string, a token id (0 to 4294967295) or a list of token ids")
+        formatter.write_str(
+            "a string, a token id (0 to 4294967295), a list of token ids or an object \
+             {\"image\": data URL}",
+        )
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Member, E> {
@@ -101,6 +120,10 @@ impl<'de> Visitor<'de> for MemberVisitor {
             .map_err(|_| E::custom(format!("token id {id} is above 4294967295")))
     }
 
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Member, A::Error> {
+        image_of(fields).map(Member::Image)
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<Member, A::Error> {
         let mut ids = Vec::new();
         while let Some(id) = members.next_element::<u32>()? {
@@ -108,4 +131,30 @@ impl<'de> Visitor<'de> for MemberVisitor {
         }
         Ok(Member::Ids(ids))
     }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImageObject {
+    image: String,
+}
+
+/// The bytes of an image that is given as a data URL (RFC 2397) in base64. Nothing is fetched:
+/// an edge that followed a client's URLs would reach what only the edge may reach.
+fn image_of<'de, A: MapAccess<'de>>(fields: A) -> Result<Vec<u8>, A::Error> {
+    let ImageObject { image } = ImageObject::deserialize(MapAccessDeserializer::new(fields))?;
+    let shape = "send \"data:image/png;base64,...\" or \"data:image/jpeg;base64,...\"";
+    let Some(rest) = image.strip_prefix("data:image/") else {
+        let what = match image.starts_with("http://") || image.starts_with("https://") {
+            true => "an image is not fetched from a URL",
+            false => "the image is no data URL",
+        };
+        return Err(A::Error::custom(format!("{what}; {shape}")));
+    };
+    let Some((_, data)) = rest.split_once(";base64,") else {
+        return Err(A::Error::custom(format!("the image is not in base64; {shape}")));
+    };
+    STANDARD
+        .decode(data)
+        .map_err(|error| A::Error::custom(format!("the image's base64 is broken: {error}")))
 }

@@ -6,23 +6,29 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use headwater_actors::embedding::{EmbedCall, Embedded, ModelCard, OutputFormat, Pool, Quantised};
+use headwater_actors::embedding::{
+    EmbedCall, Embedded, Learnt, ModelCard, OutputFormat, Phase, Pool, Quantised, Task,
+    fixed_range, quantise, shorten,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::input::InputField;
 use super::{
-    check_dimensions, check_format, check_purpose, embed, find_model, name_server, render,
+    check_dimensions, check_format, check_purpose, check_task, embed, find_model, name_cached,
+    name_server,
 };
 use crate::body::read_json;
 use crate::error::{ApiError, Shape};
 use crate::identity::Grant;
 use crate::router::Edge;
 
+/// A caller's own key for the choice among an alias's targets, in place of the tenant's name.
+const CANARY_KEY: HeaderName = HeaderName::from_static("x-headwater-canary-key");
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-headwater-model-version");
 
 #[derive(Deserialize)]
@@ -39,6 +45,8 @@ struct EmbeddingsRequest {
     truncate: Option<bool>,
     /// `query` or `document`: puts the model's prefix before every text.
     input_type: Option<String>,
+    /// `flex` is bulk work, which makes way for everybody else's.
+    service_tier: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -48,7 +56,12 @@ struct EmbeddingsResponse<'a> {
     model: &'a str,
     /// The fingerprint of everything that shaped these vectors.
     model_version: &'a str,
+    /// The tier that the request had.
+    service_tier: &'static str,
     usage: Usage,
+    /// What `int8` is scaled by: `fixed`, or the id of the version's calibration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -66,8 +79,8 @@ struct EmbeddingObject {
 enum Numbers {
     Float(Vec<f32>),
     Base64(String),
-    Int8(Vec<i8>),
-    Ubinary(Vec<u8>),
+    Signed(Vec<i8>),
+    Unsigned(Vec<u8>),
 }
 
 #[derive(Serialize)]
@@ -80,42 +93,87 @@ struct Usage {
 pub(crate) async fn embeddings(
     State(edge): State<Edge>,
     Extension(grant): Extension<Arc<Grant>>,
+    headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match answer(&edge, &grant, body).await {
+    match answer(&edge, &grant, &headers, body).await {
         Ok(response) => response,
         Err(error) => error.respond(Shape::OpenAi),
     }
 }
 
-async fn answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiError> {
+async fn answer(
+    edge: &Edge,
+    grant: &Grant,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
     let request: EmbeddingsRequest = read_json(body, &edge.settings).await?;
-    let model = find_model(edge, grant, &request.model)?;
+    let key = headers.get(CANARY_KEY).and_then(|key| key.to_str().ok());
+    let model = find_model(edge, grant, &request.model, key)?;
+    check_task(&model, Task::Embed)?;
+    let pool = check_tier(request.service_tier.as_deref())?;
     let format = check_format(request.encoding_format.as_deref())?;
     let dimensions = check_dimensions(&model, request.dimensions)?;
     let purpose = check_purpose("input_type", request.input_type.as_deref())?;
     let truncate = request.truncate.unwrap_or(false);
-    let call = EmbedCall { inputs: request.input.0, purpose, truncate, pool: Pool::Query };
+    let call = EmbedCall { inputs: request.input.0, purpose, truncate, pool };
     let embedded = embed(edge, grant, &model, call, "input").await?;
-    Ok(respond(model.card(), embedded, dimensions, format))
+    Ok(respond(edge, model.card(), embedded, dimensions, format, pool).await)
 }
 
-fn respond(
+/// OpenAI's names of service levels. There is one pool for those that wait for an answer, so
+/// `priority` buys nothing that `default` has not.
+fn check_tier(name: Option<&str>) -> Result<Pool, ApiError> {
+    match name {
+        None | Some("auto" | "default" | "priority") => Ok(Pool::Query),
+        Some("flex") => Ok(Pool::Ingest),
+        Some(other) => {
+            let message = format!(
+                "service_tier is '{other}'; allowed are auto, default, priority and flex (bulk \
+                 work, which makes way for the others)"
+            );
+            Err(ApiError::invalid("service_tier", "invalid_field", message))
+        }
+    }
+}
+
+/// The tier that a pool is.
+fn tier_of(pool: Pool) -> &'static str {
+    match pool {
+        Pool::Query => "default",
+        Pool::Ingest => "flex",
+    }
+}
+
+async fn respond(
+    edge: &Edge,
     card: &ModelCard,
     embedded: Embedded,
     dimensions: usize,
     format: OutputFormat,
+    pool: Pool,
 ) -> Response {
-    let Embedded { vectors, tokens, truncated, served_by } = embedded;
+    let Embedded { mut vectors, tokens, truncated, served_by, cached } = embedded;
     let total_tokens = tokens.iter().sum();
+    for vector in &mut vectors {
+        shorten(vector, dimensions, card.normalise);
+    }
+    edge.embedding.observe(card, &vectors);
+    let scaled = format == OutputFormat::Int8;
+    let learnt = match scaled {
+        true => edge.embedding.calibration(card, dimensions).await,
+        false => None,
+    };
+    let ranges = learnt.as_deref().map(|learnt| &learnt.calibration);
     let object = |(index, vector): (usize, Vec<f32>)| EmbeddingObject {
         object: "embedding",
         index,
-        embedding: match render(vector, dimensions, format, card.normalise) {
+        embedding: match quantise(vector, format, ranges) {
             Quantised::Float(values) => Numbers::Float(values),
             Quantised::Bytes(bytes) => Numbers::Base64(STANDARD.encode(bytes)),
-            Quantised::Int8(values) => Numbers::Int8(values),
-            Quantised::Ubinary(bytes) => Numbers::Ubinary(bytes),
+            Quantised::Signed(values) => Numbers::Signed(values),
+            Quantised::Unsigned(bytes) => Numbers::Unsigned(bytes),
         },
         truncated: truncated.binary_search(&index).is_ok(),
     };
@@ -124,14 +182,21 @@ fn respond(
         data: vectors.into_iter().enumerate().map(object).collect(),
         model: &card.name,
         model_version: &card.fingerprint,
+        service_tier: tier_of(pool),
         usage: Usage { prompt_tokens: total_tokens, total_tokens },
+        calibration: scaled.then(|| named(learnt.as_deref())),
     })
     .into_response();
     if let Ok(version) = HeaderValue::from_str(&card.fingerprint) {
         response.headers_mut().insert(MODEL_VERSION, version);
     }
+    name_cached(&mut response, cached, tokens.len());
     name_server(&mut response, served_by.as_deref());
     response
+}
+
+fn named(learnt: Option<&Learnt>) -> String {
+    learnt.map_or_else(|| "fixed".to_owned(), |learnt| learnt.id.clone())
 }
 
 /// `GET /v1/models`: the models that the caller may use.
@@ -141,7 +206,7 @@ pub(crate) async fn models(
 ) -> Response {
     let cards = edge.embedding.cards();
     let allowed = cards.iter().filter(|card| grant.allows(&card.name));
-    let data: Vec<Value> = allowed.map(|card| describe(card)).collect();
+    let data: Vec<Value> = allowed.map(|card| describe(&edge, card)).collect();
     axum::Json(json!({"object": "list", "data": data})).into_response()
 }
 
@@ -154,23 +219,78 @@ pub(crate) async fn model(
     let Ok(Path(name)) = name else {
         return ApiError::unreadable_path().respond(Shape::OpenAi);
     };
-    match find_model(&edge, &grant, &name) {
-        Ok(model) => axum::Json(describe(model.card())).into_response(),
-        Err(error) => error.respond(Shape::OpenAi),
+    match (find_model(&edge, &grant, &name, None), name.strip_suffix(CALIBRATION)) {
+        (Ok(model), _) => axum::Json(describe(&edge, model.card())).into_response(),
+        (Err(error), None) => error.respond(Shape::OpenAi),
+        (Err(_), Some(name)) => match find_model(&edge, &grant, name, None) {
+            Ok(model) => calibration(&edge, model.card()).await,
+            Err(error) => error.respond(Shape::OpenAi),
+        },
     }
 }
 
-fn describe(card: &ModelCard) -> Value {
+/// The end of `GET /v1/models/{model}/calibration`, which tells how `int8` is read: a component is
+/// `low + (code + 128) * (high - low) / 255`.
+const CALIBRATION: &str = "/calibration";
+
+async fn calibration(edge: &Edge, card: &ModelCard) -> Response {
+    let mut ranges = Vec::new();
+    for dimensions in card.matryoshka_dimensions.iter().copied().chain([card.dimensions]) {
+        let learnt = edge.embedding.calibration(card, dimensions).await;
+        let (low, high) = fixed_range();
+        ranges.push(match learnt.as_deref() {
+            Some(learnt) => json!({
+                "calibration": learnt.id,
+                "dimensions": dimensions,
+                "sampled": learnt.sampled,
+                "low": learnt.calibration.low(),
+                "high": learnt.calibration.high(),
+            }),
+            None => json!({
+                "calibration": named(None),
+                "dimensions": dimensions,
+                "sampled": 0,
+                "low": vec![low; dimensions],
+                "high": vec![high; dimensions],
+            }),
+        });
+    }
+    let body = json!({
+        "object": "list",
+        "model": card.name,
+        "model_version": card.fingerprint,
+        "data": ranges,
+    });
+    axum::Json(body).into_response()
+}
+
+pub(super) fn describe(edge: &Edge, card: &ModelCard) -> Value {
+    let status = edge.embedding.status(&card.name);
+    // What only other nodes serve is served.
+    let state = status.phase.unwrap_or(Phase::Serving).name();
+    let replicas = |pool: Pool| {
+        let (live, wanted) = status.replicas[pool.index()];
+        json!({"live": live, "wanted": wanted})
+    };
     json!({
         "id": card.name,
         "object": "model",
         "created": 0,
         "owned_by": "headwater",
         "model_version": card.fingerprint,
+        "task": card.task.name(),
+        "images": card.images,
         "dimensions": card.dimensions,
         "matryoshka_dimensions": super::places(&card.matryoshka_dimensions),
         "max_tokens": card.max_tokens,
         "pooling": card.pooling.name(),
         "normalised": card.normalise,
+        "arithmetic": card.arithmetic,
+        "state": state,
+        "here": status.phase.is_some(),
+        "replicas": {
+            "query": replicas(Pool::Query),
+            "ingest": replicas(Pool::Ingest),
+        },
     })
 }

@@ -5,28 +5,19 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use headwater_actors::embedding::{EmbedCall, Inputs, Piece, Pool};
+use headwater_actors::embedding::{EmbedCall, Inputs, Piece, Pool, Task};
 use serde::{Deserialize, Serialize};
 
 use super::input::InputField;
-use super::{check_dimensions, check_purpose, find_model, name_server};
+use super::{
+    check_dimensions, check_direction, check_purpose, check_task, default_model, find_model,
+    name_cached, name_server, name_truncated,
+};
 use crate::body::read_json;
 use crate::error::{ApiError, Shape};
 use crate::identity::Grant;
 use crate::router::Edge;
-
-/// Places of the inputs that were cut, as a JSON list; the body has no room for it.
-const TRUNCATED: HeaderName = HeaderName::from_static("x-headwater-truncated");
-
-/// This node's first model, or the cluster's first by name where this node has none.
-fn default_model(edge: &Edge) -> String {
-    if !edge.settings.default_model.is_empty() {
-        return edge.settings.default_model.clone();
-    }
-    edge.embedding.cards().first().map_or_else(String::new, |card| card.name.clone())
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,7 +47,8 @@ pub(crate) async fn embed(
 async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiError> {
     let request: EmbedRequest = read_json(body, &edge.settings).await?;
     let name = request.model.unwrap_or_else(|| default_model(edge));
-    let model = find_model(edge, grant, &name)?;
+    let model = find_model(edge, grant, &name, None)?;
+    check_task(&model, Task::Embed)?;
     let card = model.card();
     if request.normalize.is_some_and(|asked| asked != card.normalise) {
         let message = format!(
@@ -65,10 +57,7 @@ async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response
         );
         return Err(ApiError::invalid("normalize", "invalid_field", message));
     }
-    if let Some(direction) = request.truncation_direction.filter(|side| side != "Right") {
-        let message = format!("truncation_direction is '{direction}'; only Right is offered");
-        return Err(ApiError::invalid("truncation_direction", "invalid_field", message));
-    }
+    check_direction(request.truncation_direction.as_deref())?;
     let dimensions = check_dimensions(&model, request.dimensions)?;
     let purpose = check_purpose("prompt_name", request.prompt_name.as_deref())?;
     let call = EmbedCall {
@@ -82,13 +71,10 @@ async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response
     for vector in &mut vectors {
         headwater_actors::embedding::shorten(vector, dimensions, card.normalise);
     }
+    let inputs = vectors.len();
     let mut response = axum::Json(vectors).into_response();
-    if !embedded.truncated.is_empty() {
-        let text = super::places(&embedded.truncated).to_string();
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            response.headers_mut().insert(TRUNCATED, value);
-        }
-    }
+    name_cached(&mut response, embedded.cached, inputs);
+    name_truncated(&mut response, &embedded.truncated);
     name_server(&mut response, embedded.served_by.as_deref());
     Ok(response)
 }
@@ -130,13 +116,13 @@ async fn tokenize_answer(
 ) -> Result<Vec<Vec<TokenObject>>, ApiError> {
     let request: TokenizeRequest = read_json(body, &edge.settings).await?;
     let name = request.model.unwrap_or_else(|| default_model(edge));
-    let model = find_model(edge, grant, &name)?;
+    let model = find_model(edge, grant, &name, None)?;
     let Inputs::Texts(texts) = request.inputs.0 else {
-        let message = "inputs are token ids already; send a string or a list of strings";
+        let message = "inputs are token ids already, or images; send a string or a list of strings";
         return Err(ApiError::invalid("inputs", "invalid_field", message.to_owned()));
     };
     let special = request.add_special_tokens.unwrap_or(true);
-    let read = model.pieces(texts, special).await;
+    let read = model.pieces(texts, special, Pool::Query).await;
     let read = read.map_err(|error| ApiError::from_embed(error, "inputs"))?;
     Ok(read.into_iter().map(|pieces| pieces.into_iter().map(token_object).collect()).collect())
 }

@@ -33,6 +33,7 @@ async fn an_answer_has_openais_fields_and_the_models_version() {
         "data": [object(0), object(1)],
         "model": "plain",
         "model_version": version,
+        "service_tier": "default",
         "usage": {"prompt_tokens": 7, "total_tokens": 7},
     });
     assert_eq!(body, shape);
@@ -87,8 +88,12 @@ async fn formats_hold_the_same_vector() {
     assert_eq!(decoded, vector);
     let steps: Vec<i64> = vector.iter().map(|value| (value * 127.0).round() as i64).collect();
     assert_eq!(get(json!("int8")).await, json!(steps));
+    let half = get(json!("float16")).await;
+    let half = STANDARD.decode(half.as_str().expect("a string")).expect("base64");
+    assert_eq!(half.len(), 2 * vector.len());
     let bits = vector.iter().fold(0u32, |bits, value| bits << 1 | u32::from(*value > 0.0));
     assert_eq!(get(json!("ubinary")).await, json!([bits]));
+    assert_eq!(get(json!("binary")).await, json!([i64::from(bits) - 128]));
 }
 
 #[tokio::test]
@@ -164,11 +169,20 @@ async fn models_are_listed_and_described() {
             "created": 0,
             "owned_by": "headwater",
             "model_version": format!("double-{name}-8-16"),
+            "task": "embed",
+            "images": false,
             "dimensions": 8,
             "matryoshka_dimensions": shorter,
             "max_tokens": 16,
             "pooling": "mean",
             "normalised": true,
+            "arithmetic": "double",
+            "state": "serving",
+            "here": true,
+            "replicas": {
+                "query": {"live": 1, "wanted": 1},
+                "ingest": {"live": 0, "wanted": 0},
+            },
         })
     };
     let (nested, plain) = (describe("org/nested", json!([2, 4])), describe("plain", json!([])));

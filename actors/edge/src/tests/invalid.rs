@@ -140,7 +140,7 @@ async fn choices() {
             400,
             "invalid_field",
             "encoding_format",
-            &["encoding_format", "hex", "float, base64, int8, ubinary"],
+            &["encoding_format", "hex", "float, base64, float16, int8, binary, ubinary"],
         ),
         case(
             with("input_type", json!("image")),

@@ -1,4 +1,4 @@
-//! Quotas of a node that is alone, over the memory store.
+//! Quotas of a node that is alone, over the memory store, and that store.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,6 +8,9 @@ use headwater_actors::cluster::{
     Claimant, ClusterHandle, Incarnation, KeeperSettings, Leases, Member, MemberState, Members,
     MembersSettings, NodeId, ProtocolRange,
 };
+use headwater_actors::collection::Collections;
+use headwater_actors::embedding::EmbeddingFleet;
+use headwater_actors::ingest::{IngestHandle, IngestMetrics, IngestSettings, IngestWorkers};
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::{
     OwnerHost, Owners, OwnersSettings, TenancyHandle, TenancyMetrics, TenancySettings,
@@ -16,10 +19,11 @@ use headwater_cluster::{MemoryLimits, MemoryNetwork};
 use headwater_storage::Environment;
 use headwater_storage::memory::MemoryStore;
 use headwater_storage::retry::{Retry, RetryPolicy};
+use headwater_vectors::memory::MemorySink;
 use prometheus_client::registry::Registry;
 use uuid::Uuid;
 
-pub(super) async fn quotas(registry: &mut Registry) -> (TenancyHandle, ClusterHandle) {
+pub(super) async fn quotas(registry: &mut Registry) -> (TenancyHandle, ClusterHandle, Runtime) {
     let origin = Instant::now();
     let environment = Environment::new(
         move || origin.elapsed().as_millis() as u64,
@@ -57,5 +61,21 @@ pub(super) async fn quotas(registry: &mut Registry) -> (TenancyHandle, ClusterHa
     let handle = TenancyHandle::new(caller, members.clone(), TenancySettings::default(), metrics);
     runtime.spawn(leases.run());
     runtime.spawn(handle.clone().run());
-    (handle, ClusterHandle::new(members, retry, runtime))
+    (handle, ClusterHandle::new(members, retry, runtime.clone()), runtime)
+}
+
+/// Ingest with two workers that look for work often.
+pub(super) fn bulk(
+    runtime: Runtime,
+    retry: Retry,
+    collections: &Collections,
+    sink: Arc<MemorySink>,
+    embedder: Arc<EmbeddingFleet>,
+    registry: &mut Registry,
+) -> IngestHandle {
+    let settings = IngestSettings { workers: 2, poll_ms: 5, line_bytes: 300, ..Default::default() };
+    let ingest = IngestHandle::new(runtime, retry, collections.clone(), settings);
+    let metrics = IngestMetrics::register(registry);
+    IngestWorkers::start(ingest.clone(), sink, embedder, None, metrics);
+    ingest
 }

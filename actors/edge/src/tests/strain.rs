@@ -11,7 +11,7 @@ use super::world::{Setup, World};
 
 /// The encoder sleeps past the end of the test; nothing waits for it.
 const FOR_EVER: Fault = Fault::Slow(Duration::from_secs(600));
-const STARTED: &str = "headwater_embedding_tokens_total{model=\"plain\"}";
+const STARTED: &str = "headwater_embedding_tokens_total{model=\"plain\",pool=\"query\"}";
 
 /// Returns when the first request is in the encoder.
 async fn until_started(world: &World) {
@@ -58,7 +58,8 @@ async fn faults_of_the_encoder_are_retried_once_and_then_told() {
     let world = World::new().await;
     world.plain.inject(Fault::Panic);
     world.embeddings(&body).await.ok();
-    for fault in [Fault::Panic, warming(), Fault::Panic] {
+    // A started replica warms up with two batches.
+    for fault in [Fault::Panic, warming(), warming(), Fault::Panic] {
         world.plain.inject(fault);
     }
     let lost = world.embeddings(&body).await;
@@ -83,6 +84,7 @@ async fn a_client_that_leaves_frees_the_gate_and_the_queue() {
     call.abort();
     assert!(call.await.expect_err("aborted").is_cancelled());
     tokio::time::timeout(Duration::from_secs(60), world.gate.empty()).await.expect("frees");
-    let left = "headwater_embedding_requests_total{model=\"plain\",outcome=\"left\"}";
+    let left = "headwater_embedding_requests_total{model=\"plain\",pool=\"query\",\
+                outcome=\"left\"}";
     assert_eq!(world.metric(left).await, Some(1.0));
 }

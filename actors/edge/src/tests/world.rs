@@ -6,18 +6,22 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use headwater_actors::collection::Collections;
 use headwater_actors::embedding::{
-    BatchSettings, EmbeddingFleet, EmbeddingMetrics, EmbeddingSettings, InputLimits, ServedModel,
-    start,
+    BatchSettings, CacheSettings, CalibrationSettings, Calibrations, EmbeddingFleet,
+    EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader, ModelPools, NodePools, Opening,
+    ServedModel, start,
 };
+use headwater_models::Model;
 use headwater_models::double::DoubleModel;
+use headwater_vectors::memory::MemorySink;
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::quotas::quotas;
+use super::quotas::{bulk, quotas};
 use crate::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, Grant, SigningKey, router};
 
 /// Far above what any request takes: reaching it means that the request hangs.
@@ -30,6 +34,11 @@ pub(super) const PLAIN: &str = "plain";
 /// 8 dimensions, or 4, or 2; a name with a slash.
 pub(super) const NESTED: &str = "org/nested";
 
+/// A model that is loaded on demand, with a replica of its own for ingest.
+pub(super) const LATER: &str = "org/later";
+/// A model that cannot be loaded.
+pub(super) const BROKEN: &str = "broken";
+
 pub(super) struct World {
     pub(super) router: Router,
     pub(super) gate: Gate,
@@ -37,17 +46,34 @@ pub(super) struct World {
     pub(super) nested: DoubleModel,
     pub(super) token: String,
     pub(super) operator: String,
+    pub(super) collections: Collections,
 }
 
 pub(super) struct Setup {
     pub(super) queue_tokens: usize,
     pub(super) request_timeout_ms: u64,
     pub(super) body_timeout_ms: u64,
+    /// 0 for no cache.
+    pub(super) cache_bytes: u64,
+    /// Vectors that `int8` is calibrated by.
+    pub(super) calibration_sample: usize,
+    /// Models beside the two that are always there.
+    pub(super) others: Vec<DoubleModel>,
+    /// Whether there are workers of ingest.
+    pub(super) ingest: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { queue_tokens: 10_000, request_timeout_ms: 60_000, body_timeout_ms: 60_000 }
+        Setup {
+            queue_tokens: 10_000,
+            request_timeout_ms: 60_000,
+            body_timeout_ms: 60_000,
+            cache_bytes: 0,
+            calibration_sample: 4096,
+            others: Vec::new(),
+            ingest: false,
+        }
     }
 }
 
@@ -69,12 +95,17 @@ impl World {
             replicas: 1,
             threads: 1,
             batch: batch.clone(),
+            pools: ModelPools::borrowing(0),
         };
-        let models = vec![served(&plain, "ada"), served(&nested, "babbage")];
+        let mut models = vec![served(&plain, "ada"), served(&nested, "babbage")];
+        let alias = |model: &DoubleModel| format!("{}-alias", model.card().name);
+        models.extend(setup.others.iter().map(|model| served(model, &alias(model))));
         let settings = EmbeddingSettings {
             queue_tokens: setup.queue_tokens,
             request_timeout_ms: setup.request_timeout_ms,
             limits: InputLimits { texts: 4, tokens: 40 },
+            cache: CacheSettings { bytes: setup.cache_bytes, ..CacheSettings::default() },
+            pools: NodePools::default(),
         };
         let mut registry = Registry::default();
         let metrics = EmbeddingMetrics::register(&mut registry);
@@ -87,19 +118,32 @@ impl World {
             default_model: PLAIN.to_owned(),
         };
         let gate = Gate::default();
-        let (tenancy, cluster) = quotas(&mut registry).await;
+        let (tenancy, cluster, runtime) = quotas(&mut registry).await;
+        let sample = setup.calibration_sample;
+        let calibrating = CalibrationSettings { sample, ..CalibrationSettings::default() };
+        let fleet = EmbeddingFleet::local(embedding)
+            .with_loader(loader())
+            .with_calibrations(Calibrations::new(cluster.store().clone(), calibrating));
+        let (store, sink) = (cluster.store().clone(), Arc::new(MemorySink::default()));
+        let embedder = Arc::new(fleet.clone());
+        let collections =
+            Collections::new(runtime.clone(), store.clone(), sink.clone(), embedder.clone());
+        let ingest =
+            setup.ingest.then(|| bulk(runtime, store, &collections, sink, embedder, &mut registry));
         let edge = Edge {
             settings: Arc::new(settings),
             authority: Arc::new(Authority::signed(&key)),
             gate: gate.clone(),
-            embedding: EmbeddingFleet::local(embedding),
+            embedding: fleet,
             tenancy,
             cluster,
+            collections: Some(collections.clone()),
+            ingest,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };
         let (token, operator) = (token_for(&["*"]), operator_token());
-        World { router: router(edge), gate, plain, nested, token, operator }
+        World { router: router(edge), gate, plain, nested, token, operator, collections }
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
@@ -131,6 +175,24 @@ impl World {
             .find_map(|found| found.strip_prefix(&line))
             .map(|value| value.parse().expect("a number"))
     }
+}
+
+/// Knows one model that is not loaded, and one whose weights are missing.
+fn loader() -> ModelLoader {
+    ModelLoader::new(|name| match name {
+        LATER => Some(Box::pin(async {
+            Ok(ServedModel {
+                model: Arc::new(DoubleModel::new(LATER, 8, 16)),
+                aliases: Vec::new(),
+                replicas: 1,
+                threads: 1,
+                batch: BatchSettings::default(),
+                pools: ModelPools::default(),
+            })
+        }) as Opening),
+        BROKEN => Some(Box::pin(async { Err("there are no weights".to_owned()) })),
+        _ => None,
+    })
 }
 
 pub(super) fn operator_token() -> String {
@@ -200,7 +262,7 @@ impl Answer {
         let body = self.json();
         let message = body["error"]["message"].as_str().expect("a message").to_owned();
         let kind = match status {
-            503 | 504 => "service_unavailable",
+            502..=504 => "service_unavailable",
             429 => "rate_limit_error",
             _ => "invalid_request_error",
         };

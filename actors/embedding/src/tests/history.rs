@@ -3,12 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{BatchId, BatchSettings, Dispatcher, Effect, Failure, ItemId, ReplicaIndex, RequestId};
+use crate::{
+    BatchId, BatchSettings, Dispatcher, Effect, Failure, ItemId, Pool, PoolPlan, ReplicaIndex,
+    RequestId,
+};
 
 /// One thing that happens. Numbers choose among what exists, modulo its count.
 #[derive(Debug, Clone)]
 pub(super) enum Event {
-    Arrive(Vec<usize>),
+    Arrive(Pool, Vec<usize>),
+    /// Brings a pool to this many replicas.
+    Resize(Pool, usize),
     Cancel(usize),
     Load(usize),
     Finish(usize),
@@ -28,6 +33,7 @@ enum Place {
 
 #[derive(Debug, Clone, Copy)]
 struct Text {
+    pool: Pool,
     tokens: usize,
     arrived_ms: u64,
     order_ms: u64,
@@ -38,17 +44,22 @@ struct Text {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Slot {
+    Stopped,
     Starting,
     Idle,
-    Running { batch: BatchId, items: Vec<ItemId>, deadline_ms: u64, killed: bool },
+    Running { batch: BatchId, pool: Pool, items: Vec<ItemId>, deadline_ms: u64, killed: bool },
 }
 
 pub(super) struct World {
-    settings: BatchSettings,
+    plan: PoolPlan,
     dispatcher: Dispatcher,
     now_ms: u64,
     alarm_ms: Option<u64>,
     slots: Vec<Slot>,
+    /// The pool of each slot.
+    homes: Vec<Pool>,
+    /// Replicas that each pool shall have.
+    wanted: [usize; 2],
     texts: BTreeMap<ItemId, Text>,
     open: BTreeSet<RequestId>,
     requests: u64,
@@ -59,18 +70,23 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(settings: BatchSettings, replicas: usize) -> Self {
-        let (dispatcher, starts) = Dispatcher::new(settings.clone(), replicas);
-        let expected: Vec<Effect> = (0..replicas)
+    pub(super) fn new(plan: PoolPlan) -> Self {
+        let (dispatcher, starts) = Dispatcher::new(plan.clone());
+        let wanted = [plan.replicas, plan.ingest_replicas];
+        let homes: Vec<Pool> =
+            Pool::ALL.into_iter().flat_map(|pool| vec![pool; wanted[pool.index()]]).collect();
+        let expected: Vec<Effect> = (0..homes.len())
             .map(|index| Effect::Start { replica: ReplicaIndex(index), after_ms: 0 })
             .collect();
         assert_eq!(starts, expected);
         World {
-            settings,
+            plan,
             dispatcher,
             now_ms: 0,
             alarm_ms: None,
-            slots: vec![Slot::Starting; replicas],
+            slots: vec![Slot::Starting; homes.len()],
+            homes,
+            wanted,
             texts: BTreeMap::new(),
             open: BTreeSet::new(),
             requests: 0,
@@ -83,7 +99,8 @@ impl World {
     pub(super) fn play(&mut self, event: &Event) {
         self.may_fail.clear();
         match event {
-            Event::Arrive(lengths) => self.arrive(lengths),
+            Event::Arrive(pool, lengths) => self.arrive(*pool, lengths),
+            Event::Resize(pool, replicas) => self.resize(*pool, *replicas),
             Event::Cancel(choice) => self.cancel(*choice),
             Event::Load(choice) => {
                 if let Some(index) = self.pick(*choice, |slot| *slot == Slot::Starting) {
@@ -104,7 +121,9 @@ impl World {
             Event::Pass(ms) => self.pass(*ms),
         }
         self.accounts_agree();
-        self.nothing_waits_beside_an_idle_replica();
+        for pool in Pool::ALL {
+            self.nothing_waits_beside_an_idle_replica(pool);
+        }
         self.every_deadline_is_watched();
     }
 
@@ -117,10 +136,11 @@ impl World {
                 self.play(&Event::Load(index));
                 self.play(&Event::Finish(index));
             }
-            self.play(&Event::Pass(self.settings.batch_wait_ms));
+            let patience_ms = self.plan.query.batch_wait_ms.max(self.plan.ingest.batch_wait_ms);
+            self.play(&Event::Pass(patience_ms));
         }
         assert!(self.open.is_empty(), "requests without an end: {:?}", self.open);
-        assert!(self.dispatcher.queue().is_empty());
+        assert!(Pool::ALL.iter().all(|pool| self.dispatcher.queue(*pool).is_empty()));
         assert!(self.texts.values().all(|text| text.place == Place::Done));
     }
 
@@ -130,15 +150,36 @@ impl World {
         (!found.is_empty()).then(|| found[choice % found.len()])
     }
 
-    fn arrive(&mut self, lengths: &[usize]) {
+    fn resize(&mut self, pool: Pool, replicas: usize) {
+        if pool == Pool::Query || !self.plan.lends() {
+            self.wanted[pool.index()] = replicas.max(1);
+        }
+        let effects = self.dispatcher.resize(pool, replicas, self.now_ms);
+        for effect in &effects {
+            if let Effect::Start { replica, after_ms: 0 } = effect {
+                if replica.0 == self.slots.len() {
+                    self.slots.push(Slot::Stopped);
+                    self.homes.push(pool);
+                }
+                assert_eq!(self.slots[replica.0], Slot::Stopped, "started twice");
+                assert_eq!(self.homes[replica.0], pool, "a slot keeps its pool");
+                self.slots[replica.0] = Slot::Starting;
+            }
+        }
+        self.carry_out(effects);
+    }
+
+    fn arrive(&mut self, pool: Pool, lengths: &[usize]) {
         let request = RequestId(self.requests);
         self.requests += 1;
+        let pace = self.plan.batch(pool).fair_tokens_per_ms;
         let mut before = 0;
         for (index, tokens) in lengths.iter().enumerate() {
             let text = Text {
+                pool,
                 tokens: *tokens,
                 arrived_ms: self.now_ms,
-                order_ms: self.now_ms + (before / self.settings.fair_tokens_per_ms) as u64,
+                order_ms: self.now_ms + (before / pace) as u64,
                 place: Place::Waiting,
                 losses: 0,
                 suspect: false,
@@ -147,7 +188,7 @@ impl World {
             before += tokens;
         }
         self.open.insert(request);
-        let effects = self.dispatcher.arrive(request, lengths, self.now_ms);
+        let effects = self.dispatcher.arrive(request, pool, lengths, self.now_ms);
         self.carry_out(effects);
     }
 
@@ -155,8 +196,9 @@ impl World {
         let Some(request) = self.open.iter().nth(choice % self.open.len().max(1)).copied() else {
             return;
         };
-        self.dispatcher.cancel(request);
+        let effects = self.dispatcher.cancel(request, self.now_ms);
         self.end_request(request);
+        self.carry_out(effects);
     }
 
     fn end_batch(&mut self, choice: usize, refusal: Option<String>) {
@@ -186,6 +228,10 @@ impl World {
 
     fn lose(&mut self, choice: usize) {
         let index = choice % self.slots.len();
+        if self.slots[index] == Slot::Stopped {
+            assert_eq!(self.dispatcher.lose(ReplicaIndex(index), self.now_ms), []);
+            return;
+        }
         let lost = std::mem::replace(&mut self.slots[index], Slot::Starting);
         if let Slot::Running { items, .. } = lost {
             for item in items {
@@ -202,10 +248,12 @@ impl World {
         let effects = self.dispatcher.lose(ReplicaIndex(index), self.now_ms);
         let starts: Vec<_> =
             effects.iter().filter(|effect| matches!(effect, Effect::Start { .. })).collect();
-        assert!(
-            matches!(starts[..], [Effect::Start { replica, .. }] if replica.0 == index),
-            "a lost replica is started once"
-        );
+        match starts[..] {
+            [Effect::Start { replica, .. }] => assert_eq!(replica.0, index),
+            // It was to stop after its batch; the accounts tell whether that is right.
+            [] => self.slots[index] = Slot::Stopped,
+            _ => panic!("a lost replica is started once: {starts:?}"),
+        }
         self.carry_out(effects);
     }
 
@@ -228,7 +276,13 @@ impl World {
         self.trace.push(effects.clone());
         for effect in effects {
             match effect {
-                Effect::Run { replica, batch, items } => self.run(replica, batch, items),
+                Effect::Run { replica, batch, pool, items } => {
+                    self.run(replica, batch, pool, items);
+                }
+                Effect::Stop { replica } => {
+                    let stopped = std::mem::replace(&mut self.slots[replica.0], Slot::Stopped);
+                    assert!(matches!(stopped, Slot::Starting | Slot::Idle), "{stopped:?} stops");
+                }
                 Effect::Complete { request } => {
                     let mut texts = self.texts.iter().filter(|(id, _)| id.request == request);
                     assert!(
@@ -266,11 +320,17 @@ impl World {
         }
     }
 
-    fn run(&mut self, replica: ReplicaIndex, batch: BatchId, items: Vec<ItemId>) {
+    fn run(&mut self, replica: ReplicaIndex, batch: BatchId, pool: Pool, items: Vec<ItemId>) {
         assert_eq!(self.slots[replica.0], Slot::Idle, "a busy replica gets a batch");
         assert!(self.batches.insert(batch), "{batch:?} is used twice");
         let rows: Vec<Text> = items.iter().map(|item| self.texts[item]).collect();
-        let BatchSettings { batch_tokens, batch_rows, padding_percent, .. } = self.settings;
+        assert!(rows.iter().all(|row| row.pool == pool), "two pools share a batch: {items:?}");
+        if pool != self.homes[replica.0] {
+            assert_eq!(pool, Pool::Ingest, "queries borrow no replica");
+            assert!(self.may_borrow(), "ingest borrows what it may not");
+        }
+        let settings = self.plan.batch(pool);
+        let BatchSettings { batch_tokens, batch_rows, padding_percent, .. } = *settings;
         let longest = rows.iter().map(|row| row.tokens).max().expect("a batch has rows");
         let shortest = rows.iter().map(|row| row.tokens).min().expect("a batch has rows");
         assert!(rows.len() == 1 || rows.len() * longest <= batch_tokens, "token budget: {items:?}");
@@ -282,49 +342,77 @@ impl World {
             let own = items.iter().all(|item| item.request == items[0].request);
             assert!(own, "suspects of two requests share a batch: {items:?}");
         }
-        assert_eq!(Some(items[0]), self.first_in_line(), "the first in line leads");
+        assert_eq!(Some(items[0]), self.first_in_line(pool), "the first in line leads");
         for item in &items {
             assert!(self.open.contains(&item.request), "{item:?} of an ended request runs");
             let text = self.texts.get_mut(item).expect("known");
             assert_eq!(text.place, Place::Waiting, "{item:?} runs and does not wait");
             text.place = Place::Running;
         }
-        let deadline_ms = self.now_ms + self.settings.batch_timeout_ms;
-        self.slots[replica.0] = Slot::Running { batch, items, deadline_ms, killed: false };
+        let deadline_ms = self.now_ms + self.plan.batch(pool).batch_timeout_ms;
+        self.slots[replica.0] = Slot::Running { batch, pool, items, deadline_ms, killed: false };
     }
 
-    fn waiting(&self) -> impl Iterator<Item = (&ItemId, &Text)> {
-        self.texts.iter().filter(|(_, text)| text.place == Place::Waiting)
+    fn waiting(&self, pool: Pool) -> impl Iterator<Item = (&ItemId, &Text)> {
+        let waits = move |text: &Text| text.place == Place::Waiting && text.pool == pool;
+        self.texts.iter().filter(move |(_, text)| waits(text))
+    }
+
+    /// The slots of a pool.
+    fn of(&self, pool: Pool) -> impl Iterator<Item = &Slot> {
+        let homes = self.homes.iter().zip(&self.slots);
+        homes.filter(move |(home, _)| **home == pool).map(|(_, slot)| slot)
+    }
+
+    fn live(&self, pool: Pool) -> usize {
+        self.of(pool).filter(|slot| matches!(slot, Slot::Idle | Slot::Running { .. })).count()
+    }
+
+    /// Whether one more batch of ingest may run on a replica of the query pool.
+    fn may_borrow(&self) -> bool {
+        let lent = |slot: &&Slot| matches!(slot, Slot::Running { pool: Pool::Ingest, .. });
+        let free = self.live(Pool::Query) - self.of(Pool::Query).filter(lent).count();
+        let reserved = self.plan.reserved.min(self.wanted[0] - 1);
+        self.plan.lends() && self.waiting(Pool::Query).next().is_none() && free > reserved
     }
 
     /// Suspects before others, then by place in line.
-    fn first_in_line(&self) -> Option<ItemId> {
-        self.waiting()
+    fn first_in_line(&self, pool: Pool) -> Option<ItemId> {
+        self.waiting(pool)
             .min_by_key(|(id, text)| (!text.suspect, text.order_ms, **id))
             .map(|(id, _)| *id)
     }
 
     fn accounts_agree(&self) {
-        let queue = self.dispatcher.queue();
-        assert_eq!(queue.len(), self.waiting().count());
-        assert_eq!(queue.tokens(), self.waiting().map(|(_, text)| text.tokens).sum::<usize>());
+        for pool in Pool::ALL {
+            let queue = self.dispatcher.queue(pool);
+            assert_eq!(queue.len(), self.waiting(pool).count());
+            let tokens: usize = self.waiting(pool).map(|(_, text)| text.tokens).sum();
+            assert_eq!(queue.tokens(), tokens);
+            let oldest_ms = self.waiting(pool).map(|(_, text)| text.arrived_ms).min();
+            assert_eq!(queue.oldest_arrival_ms(), oldest_ms);
+            assert_eq!(self.dispatcher.live_replicas(pool), self.live(pool));
+            assert_eq!(self.dispatcher.wanted_replicas(pool), self.wanted[pool.index()]);
+            let runs = |slot: &&Slot| matches!(slot, Slot::Running { pool: of, .. } if *of == pool);
+            assert_eq!(self.dispatcher.running(pool), self.slots.iter().filter(runs).count());
+        }
         assert_eq!(self.dispatcher.open_requests(), self.open.len());
-        let live = self.slots.iter().filter(|slot| **slot != Slot::Starting).count();
-        assert_eq!(self.dispatcher.live_replicas(), live);
     }
 
-    fn nothing_waits_beside_an_idle_replica(&self) {
-        if !self.slots.contains(&Slot::Idle) {
+    fn nothing_waits_beside_an_idle_replica(&self, pool: Pool) {
+        let borrows = pool == Pool::Ingest && self.plan.lends();
+        let home = if borrows { Pool::Query } else { pool };
+        if !self.of(home).any(|slot| *slot == Slot::Idle) || (borrows && !self.may_borrow()) {
             return;
         }
-        let Some(first_ms) = self.dispatcher.queue().oldest_ms() else { return };
-        let patience_ends_ms = first_ms + self.settings.batch_wait_ms;
+        let Some(first_ms) = self.dispatcher.queue(pool).oldest_ms() else { return };
+        let patience_ends_ms = first_ms + self.plan.batch(pool).batch_wait_ms;
         assert!(patience_ends_ms > self.now_ms, "texts wait beside an idle replica");
         assert!(
             self.alarm_ms.is_some_and(|at_ms| at_ms <= patience_ends_ms),
             "texts wait beside an idle replica and no alarm is set"
         );
-        let oldest_ms = self.waiting().map(|(_, text)| text.arrived_ms).min();
+        let oldest_ms = self.waiting(pool).map(|(_, text)| text.arrived_ms).min();
         assert!(oldest_ms.is_some_and(|oldest_ms| oldest_ms <= first_ms));
     }
 

@@ -10,6 +10,9 @@
 //! - quarantine: texts of a failed batch share no batch with other requests;
 //! - cancelled texts are not started;
 //! - deadlines: an alarm is set for every running batch;
+//! - pools: a batch holds texts of one pool; queries run on their own replicas only;
+//! - lending: ingest borrows no replica while a query waits, and none of the reserved ones;
+//! - size: each pool has as many replicas as it was told, whatever was lost in between;
 //! - accounts: lengths, tokens, open requests and live replicas agree with the world's own.
 
 use proptest::prelude::{
@@ -17,7 +20,7 @@ use proptest::prelude::{
 };
 
 use super::history::{Event, World};
-use crate::BatchSettings;
+use crate::{BatchSettings, Pool, PoolPlan};
 
 fn settings() -> impl Strategy<Value = BatchSettings> {
     (1usize..300, 0usize..9, prop_oneof![0u64..1, 0u64..30], 0usize..120, 1usize..20, 1u64..100)
@@ -34,11 +37,25 @@ fn settings() -> impl Strategy<Value = BatchSettings> {
         })
 }
 
+fn plan() -> impl Strategy<Value = PoolPlan> {
+    (settings(), settings(), 1usize..4, 0usize..3, 0usize..3).prop_map(
+        |(query, ingest, replicas, ingest_replicas, reserved)| PoolPlan {
+            query,
+            ingest,
+            replicas,
+            ingest_replicas,
+            reserved,
+        },
+    )
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let lengths = prop::collection::vec(1usize..120, 1..8);
     let choice = any::<u16>().prop_map(usize::from);
+    let pool = prop_oneof![2 => prop::strategy::Just(Pool::Query), 1 => prop::strategy::Just(Pool::Ingest)];
     prop_oneof![
-        6 => lengths.prop_map(Event::Arrive),
+        8 => (pool.clone(), lengths).prop_map(|(pool, lengths)| Event::Arrive(pool, lengths)),
+        1 => (pool, 0usize..5).prop_map(|(pool, replicas)| Event::Resize(pool, replicas)),
         1 => choice.clone().prop_map(Event::Cancel),
         4 => choice.clone().prop_map(Event::Load),
         6 => choice.clone().prop_map(Event::Finish),
@@ -58,12 +75,11 @@ proptest! {
 
     #[test]
     fn every_history_keeps_the_invariants_and_repeats_exactly(
-        settings in settings(),
-        replicas in 1usize..4,
+        plan in plan(),
         events in prop::collection::vec(event(), 1..60),
     ) {
         let traces = [(); 2].map(|()| {
-            let mut world = World::new(settings.clone(), replicas);
+            let mut world = World::new(plan.clone());
             for event in &events {
                 world.play(event);
             }

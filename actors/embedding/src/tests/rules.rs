@@ -3,10 +3,15 @@
 //! Each line is an event and the effects it must have. `r1` is request 1, `r1.0` its first
 //! text, `s0` the first replica slot, `b0` the first batch.
 
-use crate::{BatchId, BatchSettings, Dispatcher, Effect, Failure, ItemId, ReplicaIndex, RequestId};
+use crate::{
+    BatchId, BatchSettings, Dispatcher, Effect, Failure, ItemId, Pool, PoolPlan, ReplicaIndex,
+    RequestId,
+};
 
 enum Event {
     Arrive(u64, &'static [usize]),
+    Ingest(u64, &'static [usize]),
+    Resize(Pool, usize),
     Cancel(u64),
     Ready(usize),
     Finish(usize, u64),
@@ -14,7 +19,7 @@ enum Event {
     Lose(usize),
     Wake,
 }
-use Event::{Arrive, Cancel, Finish, Lose, Ready, Refuse, Wake};
+use Event::{Arrive, Cancel, Finish, Ingest, Lose, Ready, Refuse, Resize, Wake};
 
 fn settings() -> BatchSettings {
     BatchSettings {
@@ -31,9 +36,10 @@ fn settings() -> BatchSettings {
 fn show(effect: &Effect) -> String {
     let item = |id: &ItemId| format!("r{}.{}", id.request.0, id.index);
     match effect {
-        Effect::Run { replica, batch, items } => {
+        Effect::Run { replica, batch, pool, items } => {
             let items: Vec<String> = items.iter().map(item).collect();
-            format!("run s{} b{} [{}]", replica.0, batch.0, items.join(" "))
+            let verb = if *pool == Pool::Ingest { "ingest" } else { "run" };
+            format!("{verb} s{} b{} [{}]", replica.0, batch.0, items.join(" "))
         }
         Effect::Complete { request } => format!("complete r{}", request.0),
         Effect::Fail { request, failure: Failure::ReplicaLost } => format!("lost r{}", request.0),
@@ -41,6 +47,7 @@ fn show(effect: &Effect) -> String {
             format!("refused r{} {why}", request.0)
         }
         Effect::Start { replica, after_ms } => format!("start s{} +{after_ms}", replica.0),
+        Effect::Stop { replica } => format!("stop s{}", replica.0),
         Effect::Kill { replica } => format!("kill s{}", replica.0),
         Effect::WakeAt { at_ms } => format!("wake {at_ms}"),
     }
@@ -48,16 +55,24 @@ fn show(effect: &Effect) -> String {
 
 /// Plays the events at their times and compares every line of effects.
 fn check(settings: BatchSettings, replicas: usize, history: &[(u64, Event, &str)]) {
-    let (mut dispatcher, starts) = Dispatcher::new(settings, replicas);
+    check_plan(PoolPlan::shared(settings, replicas), history);
+}
+
+fn check_plan(plan: PoolPlan, history: &[(u64, Event, &str)]) {
+    let replicas = plan.replicas + plan.ingest_replicas;
+    let (mut dispatcher, starts) = Dispatcher::new(plan);
     assert_eq!(starts.len(), replicas, "every replica is started once");
     for (step, (now_ms, event, expected)) in history.iter().enumerate() {
         let now_ms = *now_ms;
         let effects = match event {
-            Arrive(request, lengths) => dispatcher.arrive(RequestId(*request), lengths, now_ms),
-            Cancel(request) => {
-                dispatcher.cancel(RequestId(*request));
-                Vec::new()
+            Arrive(request, lengths) => {
+                dispatcher.arrive(RequestId(*request), Pool::Query, lengths, now_ms)
             }
+            Ingest(request, lengths) => {
+                dispatcher.arrive(RequestId(*request), Pool::Ingest, lengths, now_ms)
+            }
+            Resize(pool, replicas) => dispatcher.resize(*pool, *replicas, now_ms),
+            Cancel(request) => dispatcher.cancel(RequestId(*request), now_ms),
             Ready(slot) => dispatcher.ready(ReplicaIndex(*slot), now_ms),
             Finish(slot, batch) => {
                 dispatcher.finish(ReplicaIndex(*slot), BatchId(*batch), None, now_ms)
@@ -331,4 +346,106 @@ fn a_refused_batch_of_several_requests_fails_only_the_one_at_fault() {
 #[test]
 fn events_for_slots_that_do_not_exist_change_nothing() {
     check(settings(), 1, &[(0, Ready(7), ""), (0, Finish(7, 0), ""), (0, Lose(7), "")]);
+}
+
+/// Two query replicas, of which one is never lent.
+fn lending() -> PoolPlan {
+    PoolPlan { reserved: 1, ..PoolPlan::shared(settings(), 2) }
+}
+
+#[test]
+fn borrowed_ingest_leaves_the_reserved_replica_to_queries() {
+    check_plan(
+        lending(),
+        &[
+            (0, Ready(0), ""),
+            (1, Ingest(1, &[90, 90]), ""),
+            (2, Ready(1), "ingest s0 b0 [r1.0], wake 1002"),
+            (3, Arrive(2, &[10]), "run s1 b1 [r2.0], wake 1003"),
+            (4, Finish(1, 1), "complete r2"),
+            (5, Finish(0, 0), "ingest s0 b2 [r1.1], wake 1005"),
+            (6, Lose(1), "start s1 +0"),
+            (7, Finish(0, 2), "complete r1"),
+        ],
+    );
+}
+
+#[test]
+fn a_waiting_query_goes_before_ingest_wherever_it_stands() {
+    let plan = PoolPlan::shared(BatchSettings { batch_wait_ms: 10, ..settings() }, 1);
+    check_plan(
+        plan,
+        &[
+            (0, Ready(0), ""),
+            (0, Ingest(1, &[90, 90, 90]), "ingest s0 b0 [r1.0], wake 1000"),
+            (1, Arrive(2, &[90]), ""),
+            (2, Arrive(3, &[10]), ""),
+            (3, Finish(0, 0), "run s0 b1 [r2.0], wake 1003"),
+            // A query that waits for company keeps the replica from ingest.
+            (4, Finish(0, 1), "complete r2, wake 12"),
+            (12, Wake, "run s0 b2 [r3.0], wake 1012, wake 1012"),
+            (13, Finish(0, 2), "complete r3, ingest s0 b3 [r1.1], wake 1013"),
+            (14, Arrive(4, &[10]), ""),
+            (15, Finish(0, 3), "wake 24"),
+            (16, Cancel(4), "ingest s0 b4 [r1.2], wake 1016"),
+        ],
+    );
+}
+
+#[test]
+fn pools_with_replicas_of_their_own_do_not_meet() {
+    let plan = PoolPlan { ingest_replicas: 1, ..PoolPlan::shared(settings(), 1) };
+    check_plan(
+        plan,
+        &[
+            (0, Ready(0), ""),
+            (1, Ingest(1, &[90]), ""),
+            (2, Ready(1), "ingest s1 b0 [r1.0], wake 1002"),
+            (3, Arrive(2, &[90, 90]), "run s0 b1 [r2.0], wake 1003"),
+            (4, Finish(1, 0), "complete r1"),
+            (5, Finish(0, 1), "run s0 b2 [r2.1], wake 1005"),
+        ],
+    );
+}
+
+#[test]
+fn a_pool_grows_at_once_and_shrinks_after_its_batches() {
+    check(
+        settings(),
+        1,
+        &[
+            (0, Ready(0), ""),
+            (1, Resize(Pool::Query, 3), "start s1 +0, start s2 +0"),
+            (2, Ready(1), ""),
+            (3, Arrive(1, &[90, 90]), "run s0 b0 [r1.0], wake 1003, run s1 b1 [r1.1], wake 1003"),
+            (4, Resize(Pool::Query, 1), "stop s2"),
+            (5, Finish(1, 1), "stop s1"),
+            (6, Ready(1), ""),
+            (7, Lose(1), ""),
+            (8, Resize(Pool::Query, 0), ""),
+            (9, Resize(Pool::Query, 2), "start s1 +0"),
+            (10, Resize(Pool::Query, 1), "stop s1"),
+            (11, Resize(Pool::Ingest, 2), ""),
+            (12, Finish(0, 0), "complete r1"),
+        ],
+    );
+}
+
+#[test]
+fn a_replica_that_was_to_stop_stays_when_it_is_wanted_again_and_is_not_mended_when_it_is_not() {
+    check(
+        settings(),
+        2,
+        &[
+            (0, Ready(0), ""),
+            (0, Ready(1), ""),
+            (1, Arrive(1, &[90, 90]), "run s0 b0 [r1.0], wake 1001, run s1 b1 [r1.1], wake 1001"),
+            (2, Resize(Pool::Query, 1), ""),
+            (3, Resize(Pool::Query, 2), ""),
+            (4, Resize(Pool::Query, 1), ""),
+            (5, Lose(1), ""),
+            (6, Finish(0, 0), "run s0 b2 [r1.1], wake 1006"),
+            (7, Finish(0, 2), "complete r1"),
+        ],
+    );
 }

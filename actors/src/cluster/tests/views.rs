@@ -189,6 +189,9 @@ async fn who_offers_something_is_listed_by_load_per_capacity() {
     until(|| listed().len() == 4).await;
     assert_eq!(names(&listed()), ["cut", "even", "light", "heavy"]);
     assert_eq!(names(&me.members.offering("embedding/other")), Vec::<&str>::new());
+    let idle = |percent| me.members.offering_below("embedding/e5", percent);
+    assert_eq!(names(&idle(0)), ["cut"]);
+    assert_eq!(names(&idle(9)), ["cut", "even", "light"], "9 of 1 is more than 9 percent");
     world.network.cut(&me.id, &cut.id);
     until(|| names(&listed()) == ["even", "light", "heavy"]).await;
     even.members.update(|even| even.load = 500);

@@ -17,6 +17,7 @@ pub(in crate::embedding) struct CacheMetrics {
     hits: Family<ByModel, Counter>,
     misses: Family<ByModel, Counter>,
     joined: Family<ByModel, Counter>,
+    stored: Family<ByModel, Counter>,
     evictions: Family<ByModel, Counter>,
     bytes: Family<ByModel, Gauge>,
     limit_bytes: Family<ByModel, Gauge>,
@@ -29,11 +30,16 @@ impl CacheMetrics {
         let metrics = CacheMetrics::default();
         let group = group.sub_registry_with_prefix("cache");
         group.register("hits", "Inputs whose vectors were there", metrics.hits.clone());
-        group.register("misses", "Inputs that were computed", metrics.misses.clone());
+        group.register("misses", "Inputs that were not in memory", metrics.misses.clone());
         group.register(
             "joined",
             "Inputs that waited for an equal one's computation",
             metrics.joined.clone(),
+        );
+        group.register(
+            "stored_hits",
+            "Of the misses, inputs whose vectors the store had",
+            metrics.stored.clone(),
         );
         group.register(
             "evictions",
@@ -60,6 +66,7 @@ impl CacheMetrics {
             hits: self.hits.get_or_create(&label).clone(),
             misses: self.misses.get_or_create(&label).clone(),
             joined: self.joined.get_or_create(&label).clone(),
+            stored: self.stored.get_or_create(&label).clone(),
             evictions: self.evictions.get_or_create(&label).clone(),
             bytes: self.bytes.get_or_create(&label).clone(),
             limit_bytes: self.limit_bytes.get_or_create(&label).clone(),
@@ -74,6 +81,7 @@ pub(in crate::embedding) struct ModelCacheMetrics {
     hits: Counter,
     misses: Counter,
     joined: Counter,
+    stored: Counter,
     evictions: Counter,
     bytes: Gauge,
     limit_bytes: Gauge,
@@ -91,6 +99,10 @@ impl ModelCacheMetrics {
 
     pub(super) fn joined(&self, inputs: usize) {
         self.joined.inc_by(inputs as u64);
+    }
+
+    pub(super) fn stored(&self, inputs: usize) {
+        self.stored.inc_by(inputs as u64);
     }
 
     pub(super) fn evicted(&self) {

@@ -1,6 +1,6 @@
 //! What a healthy service answers, and what it refuses.
 
-use headwater_models::TokenizeError;
+use headwater_models::{Task, TokenizeError};
 
 use super::gated::GatedModel;
 use super::service::{Service, batching, call, double, expected, limits, within};
@@ -49,7 +49,7 @@ async fn an_alias_names_the_model_and_other_names_none() {
     assert_eq!(name("alias"), name("double"));
     assert!(name("double").is_some());
     assert_eq!(name("other"), None);
-    assert_eq!(service.handle.models().count(), 1);
+    assert_eq!(service.handle.models().len(), 1);
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn inputs_outside_the_limits_are_refused_with_place_and_limit() {
         assert_eq!(within(service.model.embed(call)).await, Err(problem));
     }
     assert_eq!(service.requests("invalid"), count as f64);
-    let too_many = service.model.pieces(vec!["a".to_owned(); 17], true).await;
+    let too_many = service.model.pieces(vec!["a".to_owned(); 17], true, Pool::Query).await;
     let problem = InputProblem::TooManyTexts { given: 17, allowed: 16 };
     assert_eq!(too_many, Err(EmbedError::Input(problem)));
 }
@@ -126,7 +126,11 @@ async fn inputs_outside_the_limits_are_refused_with_place_and_limit() {
 #[tokio::test]
 async fn token_ids_are_embedded_like_the_text_they_stand_for() {
     let service = Service::start(double(), 1, batching(), limits()).await;
-    let pieces = service.model.pieces(vec!["some words".to_owned()], false).await.expect("reads");
+    let pieces = service
+        .model
+        .pieces(vec!["some words".to_owned()], false, Pool::Query)
+        .await
+        .expect("reads");
     let ids = pieces[0].iter().map(|piece| piece.id).collect();
     let call = EmbedCall {
         inputs: Inputs::Tokens(vec![ids]),
@@ -163,7 +167,7 @@ async fn tokens_inside_never_pass_the_queue_and_the_rest_is_told_when_to_come_ba
     let text = "a b c d e";
     let tasks: Vec<_> = (0..20).map(|_| service.spawn(text)).collect();
     super::service::until(|| service.requests("overloaded") == 13.0).await;
-    assert_eq!(service.model.permits.available_permits(), 1);
+    assert_eq!(service.model.permits(Pool::Query).available_permits(), 1);
     model.open_gate();
     let mut answered = 0;
     for task in tasks {
@@ -181,4 +185,47 @@ async fn tokens_inside_never_pass_the_queue_and_the_rest_is_told_when_to_come_ba
     assert_eq!(answered, 7);
     service.until_quiet().await;
     assert!(service.embed(&[text]).await.is_ok(), "there is room again");
+}
+
+fn plain(inputs: Inputs) -> EmbedCall {
+    EmbedCall { inputs, purpose: Purpose::Plain, truncate: false, pool: Pool::Query }
+}
+
+#[tokio::test]
+async fn a_model_takes_the_inputs_of_its_task_and_no_others() {
+    let pairs = || Inputs::Pairs(vec![("query".to_owned(), "a passage".to_owned())]);
+    let texts = || Inputs::Texts(vec!["a text".to_owned()]);
+    let dense = Service::start(double(), 1, batching(), limits()).await;
+    match within(dense.model.embed(plain(pairs()))).await {
+        Err(EmbedError::Refused(why)) => assert!(why.contains("no pairs"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    let image = Inputs::Images(vec![b"\x89PNG".to_vec()]);
+    let refused = within(dense.model.embed(plain(image.clone()))).await;
+    assert!(matches!(refused, Err(EmbedError::Unreadable { index: 0, .. })), "{refused:?}");
+
+    let judge = double().with_card(|card| {
+        card.task = Task::Rerank;
+        card.query_prefix = "find ".to_owned();
+    });
+    let judge = Service::start(judge, 1, batching(), limits()).await;
+    let scored = within(judge.model.embed(plain(pairs()))).await.expect("answers");
+    assert_eq!((scored.vectors.len(), scored.vectors[0].len()), (1, 1));
+    assert_eq!(scored.tokens, [7], "the query's prefix, three special tokens, four words");
+    match within(judge.model.embed(plain(texts()))).await {
+        Err(EmbedError::Refused(why)) => assert!(why.contains("rerank"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    let empty = Inputs::Pairs(vec![("query".to_owned(), String::new())]);
+    let empty = within(judge.model.embed(plain(empty))).await;
+    assert_eq!(empty, Err(EmbedError::Input(InputProblem::NoTokens { index: 0 })));
+
+    let clip = double().with_card(|card| card.images = true);
+    let clip = Service::start(clip, 1, batching(), limits()).await;
+    let seen = within(clip.model.embed(plain(image))).await.expect("answers");
+    assert_eq!((seen.tokens, seen.truncated), (vec![5], vec![]));
+    let many = Inputs::Images(vec![b"\x89PNG".to_vec(); 17]);
+    let many = within(clip.model.embed(plain(many))).await;
+    let problem = InputProblem::TooManyTexts { given: 17, allowed: 16 };
+    assert_eq!(many, Err(EmbedError::Input(problem)));
 }

@@ -2,11 +2,13 @@
 
 use headwater_models::Model;
 use headwater_models::double::{DoubleModel, Fault};
+use headwater_storage::{RangeRead, tuple};
 
+use super::calibrations::retry;
 use super::gated::GatedModel;
 use super::service::{NAME, Service, batching, call, double, expected, limits, until, within};
 use crate::embedding::{
-    CacheSettings, EmbedCall, EmbedError, Embedded, EmbeddingSettings, Pool, Purpose,
+    CacheSettings, EmbedCall, EmbedError, Embedded, EmbeddingSettings, Pool, Purpose, StoredVectors,
 };
 
 fn cached(bytes: u64) -> EmbeddingSettings {
@@ -56,7 +58,7 @@ async fn hits_take_no_permit_and_no_batch() {
     service.until_quiet().await;
     model.shut();
     let waiting = service.spawn("a b c d e f");
-    until(|| service.model.permits.available_permits() == 0).await;
+    until(|| service.model.permits(Pool::Query).available_permits() == 0).await;
     assert_eq!(embedded(&service, &["known"]).await.cached, 1);
     let refused = service.embed(&["known", "new"]).await;
     assert!(matches!(refused, Err(EmbedError::Overloaded { .. })), "{refused:?}");
@@ -286,6 +288,50 @@ async fn a_limit_can_be_set_for_one_model_and_nothing_is_kept_without_one() {
     assert_eq!(rows(&model), 4);
     assert_eq!(counts(&service), [0.0; 3]);
     assert_eq!(CacheSettings::default().bytes, 4 << 30);
+}
+
+#[tokio::test]
+async fn the_store_keeps_vectors_for_other_nodes_within_its_bytes() {
+    let retry = retry();
+    let stored = StoredVectors::new(retry.clone(), 1 << 20);
+    let cache = CacheSettings { stored: Some(stored.clone()), ..CacheSettings::default() };
+    let settings = EmbeddingSettings { cache, ..limits() };
+    let first = Service::start(double(), 1, batching(), settings.clone()).await;
+    embedded(&first, &["a", "b c"]).await;
+    let rows = async || {
+        let range = RangeRead::all(tuple::below(&["embedding".into(), "vector_cache".into()]));
+        let mut transaction = retry.store().begin().await.expect("begins");
+        transaction.range(range).await.expect("reads").len()
+    };
+    let written = async |count: usize| {
+        while rows().await != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(written(2)).await;
+    let model = GatedModel::new(double());
+    let second = Service::start(model.clone(), 1, batching(), settings.clone()).await;
+    assert_eq!(embedded(&second, &["b c", "d", "a"]).await.cached, 2);
+    assert_eq!(self::rows(&model), 1, "only d is computed");
+    assert_eq!(second.metric("cache_stored_hits_total", ""), 2.0);
+    assert_eq!(embedded(&second, &["a"]).await.cached, 1);
+    assert_eq!(second.metric("cache_stored_hits_total", ""), 2.0, "now it is in memory");
+    // Another version's rows are other rows.
+    let other = Service::start(DoubleModel::new(NAME, 8, 31), 1, batching(), settings).await;
+    assert_eq!(embedded(&other, &["a"]).await.cached, 0);
+    within(written(4)).await;
+    stored.forget(&first.model.card().fingerprint).await.expect("forgets");
+    assert_eq!(rows().await, 1);
+    // Room for two rows, whatever comes.
+    let small = StoredVectors::new(retry.clone(), 2 * 224);
+    stored.forget(&other.model.card().fingerprint).await.expect("forgets");
+    let cache = CacheSettings { stored: Some(small), ..CacheSettings::default() };
+    let settings = EmbeddingSettings { cache, ..limits() };
+    let last = Service::start(double(), 1, batching(), settings).await;
+    for number in 0..30 {
+        embedded(&last, &[&format!("text {number}")]).await;
+        assert!(rows().await <= 2);
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use headwater_models::EncodeError;
 use headwater_models::double::Fault;
 
-use super::gated::GatedModel;
+use super::gated::{GatedModel, WARMING};
 use super::service::{Service, batching, double, expected, limits, until, within};
 use crate::embedding::{BatchSettings, EmbedError};
 
@@ -23,9 +23,9 @@ fn refusal() -> Fault {
     Fault::Error(EncodeError::Input("sequences are odd".to_owned()))
 }
 
-/// A started replica runs one warming batch, which takes the fault in the middle.
-fn warming() -> Fault {
-    Fault::Slow(Duration::ZERO)
+/// A started replica runs warming batches, which take the faults in the middle.
+fn warming() -> [Fault; WARMING] {
+    [(); WARMING].map(|()| Fault::Slow(Duration::ZERO))
 }
 
 /// Orders the faults on a loaded service of one replica, sends one request and compares
@@ -56,7 +56,8 @@ async fn a_lost_replica_is_restarted_and_its_request_tried_once_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_loses_two_replicas_gets_the_retryable_error() {
     for fault in [Fault::Panic, out_of_memory(), device()] {
-        let faults = vec![fault.clone(), warming(), fault];
+        let [first, second] = warming();
+        let faults = vec![fault.clone(), first, second, fault];
         check(faults, Err(EmbedError::Unavailable), 3).await;
     }
 }
@@ -92,7 +93,8 @@ async fn check_neighbours(fault: Fault, opened: usize) {
     let others: Vec<_> =
         ["one", "two", "three"].map(|text| (text, service.spawn(text))).into_iter().collect();
     service.until_queued(3).await;
-    inner.inject(warming());
+    // The text in front takes this one.
+    inner.inject(Fault::Slow(Duration::ZERO));
     inner.inject(fault);
     model.open_gate();
     assert!(within(first).await.expect("no panic").is_ok());

@@ -8,9 +8,19 @@ use headwater_models::{
     TokenizeError, Vectors,
 };
 
+/// Batches that warm an encoder of `double()`: the empty text, and one of 16 tokens.
+pub(super) const WARMING: usize = 2;
+
+/// What tells the encoders of ingest apart: how many threads they are given.
+pub(super) const INGEST_THREADS: usize = 7;
+
 #[derive(Default)]
 struct State {
     shut: bool,
+    /// Only the encoders of ingest stand still.
+    shut_ingest: bool,
+    /// No encoder is opened.
+    shut_starts: bool,
     /// Encoders answer with one row less than they should.
     short: bool,
     /// Batches that went in, the warming ones left out.
@@ -36,8 +46,18 @@ impl GatedModel {
         self.state().shut = true;
     }
 
+    pub(super) fn shut_ingest(&self) {
+        self.state().shut_ingest = true;
+    }
+
+    pub(super) fn shut_starts(&self) {
+        self.state().shut_starts = true;
+    }
+
     pub(super) fn open_gate(&self) {
-        self.state().shut = false;
+        let mut state = self.state();
+        (state.shut, state.shut_ingest, state.shut_starts) = (false, false, false);
+        drop(state);
         self.state.1.notify_all();
     }
 
@@ -68,27 +88,34 @@ impl Model for GatedModel {
     }
 
     fn open(&self, options: &OpenOptions) -> Result<Box<dyn Encoder>, EncodeError> {
+        let mut state = self.state();
+        while state.shut_starts {
+            state = self.state.1.wait(state).unwrap_or_else(|held| held.into_inner());
+        }
+        drop(state);
         let inner = self.inner.open(options)?;
-        Ok(Box::new(GatedEncoder { inner, model: self.clone(), warm: false }))
+        let of_ingest = options.threads == INGEST_THREADS;
+        Ok(Box::new(GatedEncoder { inner, model: self.clone(), warming: WARMING, of_ingest }))
     }
 }
 
 struct GatedEncoder {
     inner: Box<dyn Encoder>,
     model: GatedModel,
-    /// Whether the batch that warms the encoder has passed.
-    warm: bool,
+    /// Batches that warm the encoder and are still to come.
+    warming: usize,
+    of_ingest: bool,
 }
 
 impl Encoder for GatedEncoder {
     fn encode(&mut self, batch: &TokenBatch) -> Result<Vectors, EncodeError> {
-        if !self.warm {
-            self.warm = true;
+        if self.warming > 0 {
+            self.warming -= 1;
             return self.inner.encode(batch);
         }
         let mut state = self.model.state();
         state.batches.push(batch.clone());
-        while state.shut {
+        while state.shut || (self.of_ingest && state.shut_ingest) {
             state = self.model.state.1.wait(state).unwrap_or_else(|held| held.into_inner());
         }
         let short = state.short;

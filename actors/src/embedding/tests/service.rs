@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::embedding::{
     BatchSettings, CacheSettings, EmbedCall, EmbedError, Embedded, EmbeddingHandle,
-    EmbeddingMetrics, EmbeddingSettings, InputLimits, Inputs, ModelHandle, Pool, Purpose,
-    ServedModel, start,
+    EmbeddingMetrics, EmbeddingSettings, InputLimits, Inputs, ModelHandle, ModelPools, NodePools,
+    Pool, Purpose, ServedModel, start,
 };
 
 /// Far above what any step takes: reaching it means that the step hangs.
@@ -35,12 +35,24 @@ pub(super) fn limits() -> EmbeddingSettings {
         limits: InputLimits { texts: 16, tokens: 400 },
         // These texts are few and alike; what a cache does is tested for itself.
         cache: CacheSettings::off(),
+        pools: NodePools::default(),
+    }
+}
+
+pub(super) fn served(model: impl Model + 'static, aliases: &[&str]) -> ServedModel {
+    ServedModel {
+        model: Arc::new(model),
+        aliases: aliases.iter().map(ToString::to_string).collect(),
+        replicas: 1,
+        threads: 1,
+        batch: batching(),
+        pools: ModelPools::borrowing(0),
     }
 }
 
 pub(super) struct Service {
     pub(super) handle: EmbeddingHandle,
-    pub(super) model: ModelHandle,
+    pub(super) model: Arc<ModelHandle>,
     registry: Registry,
 }
 
@@ -52,14 +64,17 @@ impl Service {
         batch: BatchSettings,
         settings: EmbeddingSettings,
     ) -> Self {
+        let served = ServedModel { replicas, batch, ..served(model, &["alias"]) };
+        Service::serve(served, settings).await
+    }
+
+    pub(super) async fn serve(served: ServedModel, settings: EmbeddingSettings) -> Self {
         let mut registry = Registry::default();
         let metrics = EmbeddingMetrics::register(&mut registry);
-        let name = model.card().name.clone();
-        let aliases = vec!["alias".to_owned()];
-        let served = ServedModel { model: Arc::new(model), aliases, replicas, threads: 1, batch };
+        let name = served.model.card().name.clone();
         let handle = start(vec![served], &settings, &metrics).await.expect("starts");
         within(handle.loaded()).await;
-        let model = handle.model(&name).expect("served").clone();
+        let model = handle.model(&name).expect("served");
         Service { handle, model, registry }
     }
 
@@ -72,15 +87,43 @@ impl Service {
         &self,
         text: &str,
     ) -> tokio::task::JoinHandle<Result<Embedded, EmbedError>> {
-        let (model, call) = (self.model.clone(), call(&[text]));
+        self.spawn_call(call(&[text]))
+    }
+
+    /// Embeds in the ingest pool, in a task of its own.
+    pub(super) fn ingest(
+        &self,
+        text: &str,
+    ) -> tokio::task::JoinHandle<Result<Embedded, EmbedError>> {
+        self.spawn_call(EmbedCall { pool: Pool::Ingest, ..call(&[text]) })
+    }
+
+    fn spawn_call(&self, call: EmbedCall) -> tokio::task::JoinHandle<Result<Embedded, EmbedError>> {
+        let model = self.model.clone();
         tokio::spawn(async move { model.embed(call).await })
     }
 
-    /// The value of a metric with these labels beside the model's; 0 when it is not there.
-    pub(super) fn metric(&self, name: &str, label: &str) -> f64 {
+    /// All metrics as text.
+    pub(super) fn page(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("encodes");
-        let start = format!("headwater_embedding_{name}{{model=\"{NAME}\"{label}}} ");
+        text
+    }
+
+    /// The value of a metric of the query pool with these labels beside the model's; 0 when it is
+    /// not there.
+    pub(super) fn metric(&self, name: &str, label: &str) -> f64 {
+        self.metric_of(Pool::Query, name, label)
+    }
+
+    pub(super) fn metric_of(&self, pool: Pool, name: &str, label: &str) -> f64 {
+        let text = self.page();
+        // Both pools share a model's cache.
+        let pool = match name.strip_prefix("cache_") {
+            Some(_) => String::new(),
+            None => format!(",pool=\"{}\"", pool.name()),
+        };
+        let start = format!("headwater_embedding_{name}{{model=\"{NAME}\"{pool}{label}}} ");
         let value = text.lines().find_map(|line| line.strip_prefix(&start));
         value.map_or(0.0, |value| value.parse().expect("a number"))
     }
@@ -96,13 +139,13 @@ impl Service {
     /// Nothing is left behind: the queue is empty, all replicas live, all permits are back.
     pub(super) async fn until_quiet(&self) {
         let permits = self.model.settings.queue_tokens;
-        until(|| {
-            self.metric("queue_items", "") == 0.0
-                && self.metric("queue_tokens", "") == 0.0
-                && self.model.live_replicas() == self.model.replicas()
-                && self.model.permits.available_permits() == permits
-        })
-        .await;
+        let is_quiet = |pool: &Pool| {
+            self.metric_of(*pool, "queue_items", "") == 0.0
+                && self.metric_of(*pool, "queue_tokens", "") == 0.0
+                && self.model.live_replicas_of(*pool) == self.model.replicas_of(*pool)
+                && self.model.permits(*pool).available_permits() == permits
+        };
+        until(|| Pool::ALL.iter().all(is_quiet)).await;
     }
 }
 

@@ -26,7 +26,9 @@ const COLUMNS: [Column; 5] = [
 ];
 
 /// A Markdown table. A ratio above 1 says that headwater is better by that factor.
-pub(super) fn table(peers: &[&str], rows: &[Row]) -> String {
+///
+/// `peers` are the servers' names, and whether each is headwater.
+pub(super) fn table(peers: &[(&str, bool)], rows: &[Row]) -> String {
     let mut text = String::from("| load | server |");
     for column in &COLUMNS {
         let _ = write!(text, " {} |", column.name);
@@ -35,24 +37,32 @@ pub(super) fn table(peers: &[&str], rows: &[Row]) -> String {
     text.push_str(&" --: |".repeat(COLUMNS.len()));
     text.push('\n');
     for row in rows {
-        for (peer, figures) in peers.iter().zip(&row.figures) {
+        for ((peer, _), figures) in peers.iter().zip(&row.figures) {
             let _ = write!(text, "| {} | {peer} |", row.workload);
             for column in &COLUMNS {
                 let _ = write!(text, " {:.1} |", median(figures, column));
             }
             text.push('\n');
         }
-        if let [ours, theirs, ..] = &row.figures[..] {
-            let _ = write!(text, "| {} | ratio |", row.workload);
+        ratios(&mut text, peers, row);
+    }
+    text
+}
+
+/// One line for each pair of a headwater and another server.
+fn ratios(text: &mut String, peers: &[(&str, bool)], row: &Row) {
+    let all = || peers.iter().zip(&row.figures);
+    for ((our_name, _), our_figures) in all().filter(|((_, ours), _)| *ours) {
+        for ((name, _), figures) in all().filter(|((_, ours), _)| !ours) {
+            let _ = write!(text, "| {} | {our_name} : {name} |", row.workload);
             for column in &COLUMNS {
-                let (ours, theirs) = (median(ours, column), median(theirs, column));
+                let (ours, theirs) = (median(our_figures, column), median(figures, column));
                 let ratio = if column.more_is_better { ours / theirs } else { theirs / ours };
                 let _ = write!(text, " {ratio:.2} × |");
             }
             text.push('\n');
         }
     }
-    text
 }
 
 fn median(figures: &[Figures], column: &Column) -> f64 {

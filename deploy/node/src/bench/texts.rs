@@ -24,9 +24,22 @@ pub(super) struct Workload {
 
 impl Workload {
     pub(super) fn all() -> Vec<Workload> {
-        let query = |name, clients| Workload { name, clients, texts: 1, words: (4, 20) };
-        let batch = Workload { name: "32×128 batches", clients: 2, texts: 32, words: (126, 126) };
-        vec![query("1 client", 1), query("8 clients", 8), query("64 clients", 64), batch]
+        let loads = [("1 client", 1), ("8 clients", 8), ("64 clients", 64)];
+        let mut all: Vec<Workload> =
+            loads.into_iter().map(|(name, clients)| Workload::queries(name, clients)).collect();
+        all.push(Workload::batches("32×128 batches", 2, 128));
+        all
+    }
+
+    /// Short queries, one a request.
+    pub(super) fn queries(name: &'static str, clients: usize) -> Workload {
+        Workload { name, clients, texts: 1, words: (4, 20) }
+    }
+
+    /// Requests of 32 texts with `tokens` tokens each, the 2 special ones counted.
+    pub(super) fn batches(name: &'static str, clients: usize, tokens: usize) -> Workload {
+        let words = tokens.saturating_sub(2).max(1);
+        Workload { name, clients, texts: 32, words: (words, words) }
     }
 
     /// The texts of the request with this number; numbers repeat no text soon, so that a

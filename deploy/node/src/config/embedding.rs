@@ -25,6 +25,17 @@ pub struct EmbeddingSection {
     pub batch_timeout_ms: u64,
     /// By how much a row may be shorter than the longest of its batch, in percent.
     pub padding_percent: usize,
+    /// Most tokens in one batch of bulk work; few, so that a query waits for little of it.
+    pub ingest_batch_tokens: usize,
+    /// Longest time from the arrival of a request of bulk work to its answer, in ms.
+    pub ingest_timeout_ms: u64,
+    /// Bulk work on a CPU stands still for no longer than this while queries are inside, in ms.
+    pub ingest_pause_ms: u64,
+    /// Most memory for a model's cached vectors, in bytes; 0 turns the cache off.
+    pub cache_bytes: u64,
+    /// Most bytes of the store for each model version's cached vectors, which all nodes share; 0
+    /// keeps none there.
+    pub cache_stored_bytes: u64,
     /// The first one answers routes that name no model.
     pub models: Vec<ModelSettings>,
 }
@@ -49,15 +60,29 @@ pub struct ModelSettings {
     #[serde(default)]
     pub aliases: Vec<String>,
     pub source: SourceSettings,
-    /// Device threads; one per core when left out.
+    /// Whether the node loads it at its start; else `POST /v1/models` does.
+    #[serde(default = "yes")]
+    pub autoload: bool,
+    /// Device threads for queries; one per core when left out.
     pub replicas: Option<usize>,
+    /// Bounds for the number of these, within which it follows the load; fixed when left out.
+    pub min_replicas: Option<usize>,
+    pub max_replicas: Option<usize>,
+    /// Device threads for bulk work, which share the weights and make way for queries; as many as
+    /// `replicas` on a CPU. With 0 bulk work borrows the others between queries; the default on a
+    /// GPU.
+    pub ingest_replicas: Option<usize>,
+    /// So many replicas are never lent to bulk work.
+    #[serde(default)]
+    pub reserved_replicas: usize,
     /// CPU threads that one replica uses for a batch; 1 when left out.
     pub threads: Option<usize>,
     /// `cpu`, or `cuda:0` and so on.
     pub device: Option<String>,
-    /// `f32`; on CUDA also `f16` and `bf16`.
+    /// `f32`, `bf16`, or `auto` on a CPU, which is bf16 where that is faster; `f32`, `f16` and
+    /// `bf16` on CUDA.
     pub dtype: Option<String>,
-    /// `cls`, `mean` or `last_token`; read from the weights' folder when left out.
+    /// `cls`, `mean`, `last_token` or `splade`; read from the weights' folder when left out.
     pub pooling: Option<String>,
     pub normalise: Option<bool>,
     pub max_tokens: Option<usize>,
@@ -67,6 +92,12 @@ pub struct ModelSettings {
     pub passage_prefix: String,
     #[serde(default)]
     pub matryoshka_dimensions: Vec<usize>,
+    /// In place of the section's `cache_bytes` for this model.
+    pub cache_bytes: Option<u64>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The model that a node serves when none is named.
@@ -85,6 +116,11 @@ impl Default for EmbeddingSection {
             batch_wait_ms: 0,
             batch_timeout_ms: 60_000,
             padding_percent: 25,
+            ingest_batch_tokens: 512,
+            ingest_timeout_ms: 600_000,
+            ingest_pause_ms: 200,
+            cache_bytes: 4 << 30,
+            cache_stored_bytes: 0,
             models: vec![ModelSettings::named(
                 DEFAULT_MODEL,
                 SourceSettings::Package(DEFAULT_PACKAGE.to_owned()),
@@ -100,7 +136,12 @@ impl ModelSettings {
             name: name.to_owned(),
             aliases: Vec::new(),
             source,
+            autoload: true,
             replicas: None,
+            min_replicas: None,
+            max_replicas: None,
+            ingest_replicas: None,
+            reserved_replicas: 0,
             threads: None,
             device: None,
             dtype: None,
@@ -110,11 +151,18 @@ impl ModelSettings {
             query_prefix: String::new(),
             passage_prefix: String::new(),
             matryoshka_dimensions: Vec::new(),
+            cache_bytes: None,
         }
     }
 
     pub fn replica_count(&self) -> usize {
         self.replicas.unwrap_or_else(cores)
+    }
+
+    /// Fewest and most replicas of the query pool.
+    pub(crate) fn replica_bounds(&self) -> (usize, usize) {
+        let count = self.replica_count();
+        (self.min_replicas.unwrap_or(count), self.max_replicas.unwrap_or(count))
     }
 
     pub fn thread_count(&self) -> usize {
@@ -136,6 +184,8 @@ impl Settings {
             ("embedding.batch_rows", embedding.batch_rows),
             ("embedding.request_timeout_ms", embedding.request_timeout_ms as usize),
             ("embedding.batch_timeout_ms", embedding.batch_timeout_ms as usize),
+            ("embedding.ingest_batch_tokens", embedding.ingest_batch_tokens),
+            ("embedding.ingest_timeout_ms", embedding.ingest_timeout_ms as usize),
         ];
         for (key, value) in counts {
             if value == 0 {
@@ -180,11 +230,24 @@ impl Settings {
                     return fail(Some(place), "name", format!("'{name}' is used twice"));
                 }
             }
-            let counts = [("replicas", model.replicas), ("threads", model.threads)];
+            let counts = [
+                ("replicas", model.replicas),
+                ("min_replicas", model.min_replicas),
+                ("max_replicas", model.max_replicas),
+                ("threads", model.threads),
+            ];
             for (key, count) in counts {
                 if !(1..=1024).contains(&count.unwrap_or(1)) {
                     return fail(Some(place), key, "must be 1 to 1024".to_owned());
                 }
+            }
+            if model.ingest_replicas.is_some_and(|count| count > 1024) {
+                return fail(Some(place), "ingest_replicas", "must be 0 to 1024".to_owned());
+            }
+            let (least, most) = model.replica_bounds();
+            if !(least..=most).contains(&model.replica_count()) {
+                let problem = format!("must be {least} to {most}, as min_ and max_replicas say");
+                return fail(Some(place), "replicas", problem);
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{check, normalise};
 use crate::Instructions;
-use crate::bert::Bert;
+use crate::families::network::Network;
 use crate::kernels::fused::Fused;
 
 /// Tokens that go through the layers together. Their widest activations (4 · hidden each)
@@ -17,7 +17,7 @@ use crate::kernels::fused::Fused;
 const SHARD_TOKENS: usize = 512;
 
 pub(crate) struct CpuEncoder {
-    bert: Bert<Flex>,
+    network: Network<Flex>,
     card: ModelCard,
     threads: usize,
     pace: Option<Pace>,
@@ -31,7 +31,7 @@ impl CpuEncoder {
     /// # Errors
     /// [`EncodeError::Device`] when the system gives no threads.
     pub(crate) fn new(
-        bert: Bert<Flex>,
+        network: Network<Flex>,
         card: ModelCard,
         options: &OpenOptions,
         instructions: Option<Instructions>,
@@ -48,7 +48,7 @@ impl CpuEncoder {
             ),
         };
         let pace = options.pace.clone();
-        Ok(CpuEncoder { bert, card, threads, pace, instructions, pool })
+        Ok(CpuEncoder { network, card, threads, pace, instructions, pool })
     }
 
     fn run(&self, shards: &[Vec<usize>], batch: &TokenBatch) -> Result<Vec<Vec<f32>>, String> {
@@ -56,9 +56,9 @@ impl CpuEncoder {
         let threads = (self.threads / shards.len().max(1)).max(1);
         let kernels = Fused::new(threads).paced(self.pace.clone()).on(self.instructions);
         let one = |shard: &Vec<usize>| {
-            let sequences: Vec<&[u32]> =
-                shard.iter().map(|index| batch.sequences[*index].ids()).collect();
-            self.bert.embed(&kernels, &sequences, self.card.pooling)
+            let sequences: Vec<&Sequence> =
+                shard.iter().map(|index| &batch.sequences[*index]).collect();
+            self.network.embed(&kernels, &sequences, self.card.pooling)
         };
         match &self.pool {
             Some(pool) => pool.install(|| shards.par_iter().map(one).collect()),

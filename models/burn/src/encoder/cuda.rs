@@ -10,14 +10,13 @@ use headwater_models::{EncodeError, Encoder, ModelCard, Sequence, TokenBatch, Ve
 
 use super::{check, normalise};
 use crate::NumberFormat;
-use crate::bert::Bert;
-use crate::checkpoint::HostWeights;
-use crate::config::BertConfig;
+use crate::checkpoint::HostNetwork;
 use crate::device::probe;
+use crate::families::network::Network;
 use crate::kernels::portable::Portable;
 
 struct CudaEncoder<B: Backend> {
-    bert: Bert<B>,
+    network: Network<B>,
     card: ModelCard,
 }
 
@@ -27,8 +26,8 @@ struct CudaEncoder<B: Backend> {
 pub(crate) fn open(
     ordinal: usize,
     dtype: NumberFormat,
-    weights: HostWeights,
-    config: &BertConfig,
+    host: HostNetwork,
+    pair_types: bool,
     card: ModelCard,
 ) -> Result<Box<dyn Encoder>, EncodeError> {
     probe(ordinal)?;
@@ -36,25 +35,25 @@ pub(crate) fn open(
     match dtype {
         // Settled before a model is opened.
         NumberFormat::F32 | NumberFormat::Auto => {
-            upload::<Cuda<f32>>(weights, config, &device, card)
+            upload::<Cuda<f32>>(host, pair_types, &device, card)
         }
-        NumberFormat::F16 => upload::<Cuda<f16>>(weights, config, &device, card),
-        NumberFormat::Bf16 => upload::<Cuda<bf16>>(weights, config, &device, card),
+        NumberFormat::F16 => upload::<Cuda<f16>>(host, pair_types, &device, card),
+        NumberFormat::Bf16 => upload::<Cuda<bf16>>(host, pair_types, &device, card),
     }
 }
 
 fn upload<B: Backend>(
-    weights: HostWeights,
-    config: &BertConfig,
+    host: HostNetwork,
+    pair_types: bool,
     device: &B::Device,
     card: ModelCard,
 ) -> Result<Box<dyn Encoder>, EncodeError> {
-    let bert = guard(|| {
-        let bert = Bert::<B>::upload::<Portable>(weights, config, device);
+    let network = guard(|| {
+        let network = Network::<B>::upload::<Portable>(host, pair_types, device);
         B::sync(device).map_err(|error| device_error(format!("{error:?}")))?;
-        Ok(bert)
+        Ok(network)
     })?;
-    Ok(Box::new(CudaEncoder { bert, card }))
+    Ok(Box::new(CudaEncoder { network, card }))
 }
 
 impl<B: Backend> Encoder for CudaEncoder<B> {
@@ -64,9 +63,9 @@ impl<B: Backend> Encoder for CudaEncoder<B> {
         if batch.sequences.is_empty() {
             return Ok(Vectors { dimensions, values: Vec::new() });
         }
-        let sequences: Vec<&[u32]> = batch.sequences.iter().map(Sequence::ids).collect();
+        let sequences: Vec<&Sequence> = batch.sequences.iter().collect();
         let mut values = guard(|| {
-            self.bert.embed(&Portable, &sequences, self.card.pooling).map_err(device_error)
+            self.network.embed(&Portable, &sequences, self.card.pooling).map_err(device_error)
         })?;
         if self.card.normalise {
             normalise(&mut values, dimensions);

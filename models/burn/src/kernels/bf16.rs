@@ -81,3 +81,6 @@ pub(super) trait Product: Sized {
     /// and nobody else touches `into`.
     unsafe fn run(&self, operands: &Operands);
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use crate::checkpoint::HostTensor;
 use crate::rows::Rows;
 
 pub(super) mod arithmetic;
+mod decoder;
 #[cfg_attr(not(target_arch = "x86_64"), path = "fused/absent.rs")]
 mod halves;
 mod matrix;

@@ -25,6 +25,16 @@ impl Instructions {
         Instructions::best().is_some_and(|best| self <= best)
     }
 
+    /// Whether bf16 on them is faster than f32 on this chip. On Intel `vdpbf16ps` runs at a
+    /// fifth of the rate of an addition and multiplication in f32 (measured on Sapphire
+    /// Rapids), on AMD at its full rate or half of it.
+    pub fn pays(self) -> bool {
+        match self {
+            Instructions::Amx => true,
+            Instructions::Avx512Bf16 => is_amd(),
+        }
+    }
+
     /// The fastest that are available; `None` where bf16 would be emulated.
     pub fn best() -> Option<Self> {
         static BEST: OnceLock<Option<Instructions>> = OnceLock::new();
@@ -49,6 +59,19 @@ fn detect() -> Option<Instructions> {
         true => Some(Instructions::Avx512Bf16),
         false => None,
     }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn is_amd() -> bool {
+    false
+}
+
+/// Leaf 0 of CPUID holds the vendor's name: "Auth", "enti", "cAMD".
+#[cfg(target_arch = "x86_64")]
+fn is_amd() -> bool {
+    let vendor = std::arch::x86_64::__cpuid(0);
+    let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+    name.as_flattened() == b"AuthenticAMD"
 }
 
 /// AMX-BF16 and AMX-TILE: leaf 7 of CPUID, EDX bits 22 and 24 (Intel SDM, CPUID).

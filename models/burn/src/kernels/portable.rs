@@ -7,6 +7,8 @@ use super::{Kernels, Linear, Norm};
 use crate::checkpoint::HostTensor;
 use crate::rows::Rows;
 
+mod decoder;
+
 /// Sums, softmax and normalisation run in f32 whatever the format of the weights.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Portable;

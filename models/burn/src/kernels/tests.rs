@@ -2,15 +2,19 @@
 //! on CPU.
 
 use burn_flex::{Flex, FlexDevice};
-use headwater_models::Pooling;
+use headwater_models::{Pooling, Sequence};
 
 use super::fused::Fused;
 use super::portable::Portable;
 use crate::bert::Bert;
-use crate::checkpoint::{HostLayer, HostLinear, HostNorm, HostTensor, HostWeights};
-use crate::config::BertConfig;
+use crate::checkpoint::{HostHead, HostLayer, HostLinear, HostNorm, HostTensor, HostWeights};
+use crate::config::bert::Names;
+use crate::config::{Architecture, BertConfig};
 
 const CONFIG: BertConfig = BertConfig {
+    names: Names::Bert,
+    architecture: Architecture::Base,
+    first_position: 0,
     hidden_size: 48,
     heads: 3,
     layers: 2,
@@ -67,6 +71,7 @@ impl Numbers {
                     output_norm: self.norm(hidden),
                 })
                 .collect(),
+            head: HostHead::None,
         }
     }
 }
@@ -74,13 +79,14 @@ impl Numbers {
 #[test]
 fn padded_and_packed_kernels_agree_for_every_pooling() {
     let weights = Numbers(7).weights();
-    let packed = Bert::<Flex>::upload::<Fused>(weights.clone(), &CONFIG, &FlexDevice);
-    let padded = Bert::<Flex>::upload::<Portable>(weights, &CONFIG, &FlexDevice);
+    let packed = Bert::<Flex>::upload::<Fused>(weights.clone(), &CONFIG, false, &FlexDevice);
+    let padded = Bert::<Flex>::upload::<Portable>(weights, &CONFIG, false, &FlexDevice);
     let sequences: Vec<Vec<u32>> = [1, 2, 17, 33, 80, 5]
         .iter()
         .map(|length| (0..*length).map(|place| (place * 7 + length) % 60).collect())
         .collect();
-    let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+    let sequences: Vec<Sequence> = sequences.into_iter().map(Sequence::from).collect();
+    let sequences: Vec<&Sequence> = sequences.iter().collect();
     for pooling in [Pooling::Cls, Pooling::Mean, Pooling::LastToken] {
         let portable = padded.embed(&Portable, &sequences, pooling).unwrap();
         for threads in [1, 2] {

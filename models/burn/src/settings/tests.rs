@@ -17,7 +17,7 @@ fn words_name_devices_and_formats() {
     for (text, expected) in devices {
         assert_eq!(text.parse::<DeviceChoice>().ok(), expected, "{text:?}");
     }
-    for format in [NumberFormat::F32, NumberFormat::F16, NumberFormat::Bf16] {
+    for format in [NumberFormat::F32, NumberFormat::F16, NumberFormat::Bf16, NumberFormat::Auto] {
         assert_eq!(format.name().parse::<NumberFormat>(), Ok(format));
     }
 }
@@ -27,7 +27,7 @@ fn errors_name_what_is_allowed() {
     let device = "gpu".parse::<DeviceChoice>().unwrap_err().to_string();
     assert!(device.contains("\"cpu\"") && device.contains("\"cuda:0\""), "{device}");
     let format = "int8".parse::<NumberFormat>().unwrap_err().to_string();
-    for word in ["\"f32\"", "\"f16\"", "\"bf16\"", "int8"] {
+    for word in ["\"f32\"", "\"f16\"", "\"bf16\"", "\"auto\"", "int8"] {
         assert!(format.contains(word), "{format}");
     }
 }

@@ -2,13 +2,13 @@
 
 use headwater_models::TokenizeError;
 
-use super::BertTokenizer;
+use super::ModelTokenizer;
 
 const VOCABULARY: usize = 101;
 
-fn tokenizer() -> BertTokenizer {
+fn tokenizer() -> ModelTokenizer {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests_data/tiny_bge/tokenizer.json");
-    BertTokenizer::parse(&std::fs::read(path).unwrap(), VOCABULARY).unwrap()
+    ModelTokenizer::parse(&std::fs::read(path).unwrap(), VOCABULARY).unwrap()
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use headwater_models::Pooling;
-use headwater_models_burn::{BurnSettings, DeviceChoice, LoadError, NumberFormat, open};
+use headwater_models_burn::{
+    BurnSettings, DeviceChoice, Instructions, LoadError, NumberFormat, open,
+};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 
@@ -136,11 +138,7 @@ fn the_config_is_read_strictly() {
     let cases: [(Change, &str, &[&str]); 14] = [
         (remove("config.json"), "missing", &["config.json"]),
         (write("config.json", "{"), "malformed", &["config.json", "json"]),
-        (
-            config("model_type", json!("xlm-roberta")),
-            "unsupported",
-            &["model_type", "xlm-roberta", "allowed: bert"],
-        ),
+        (config("model_type", json!("t5")), "unsupported", &["model_type", "t5", "allowed: bert"]),
         (config("model_type", Value::Null), "malformed", &["model_type", "absent"]),
         (config("hidden_act", json!("gelu_new")), "unsupported", &["hidden_act", "gelu_new"]),
         (
@@ -198,11 +196,20 @@ fn settings_are_checked_against_the_model() {
         (|settings| settings.max_tokens = Some(2), "malformed", &["max_tokens", "2"]),
         (|settings| settings.matryoshka_dimensions = vec![32], "unsupported", &["32", "31"]),
         (|settings| settings.matryoshka_dimensions = vec![0], "unsupported", &["matryoshka"]),
-        (|settings| settings.dtype = NumberFormat::Bf16, "unsupported", &["bf16", "f32 on cpu"]),
+        (|settings| settings.dtype = NumberFormat::F16, "unsupported", &["f16", "bf16", "auto"]),
     ];
     for (adjust, kind, words) in cases {
         check(&|_| {}, &adjust, kind, words);
     }
+    if Instructions::best().is_none() {
+        let half = |settings: &mut BurnSettings| settings.dtype = NumberFormat::Bf16;
+        check(&|_| {}, &half, "unsupported", &["bf16", "f32 or auto", "AMX", "AVX512-BF16"]);
+    }
+    let any = |settings: &mut BurnSettings| {
+        settings.device = DeviceChoice::Cuda(0);
+        settings.dtype = NumberFormat::Auto;
+    };
+    check(&|_| {}, &any, "unsupported", &["auto", "f32, f16 or bf16 on cuda"]);
     if !cfg!(feature = "cuda") {
         let cuda = |settings: &mut BurnSettings| settings.device = DeviceChoice::Cuda(0);
         check(&|_| {}, &cuda, "unsupported", &["device", "feature"]);

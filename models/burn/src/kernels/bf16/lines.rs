@@ -1,7 +1,8 @@
 //! Left operands: rows of f32 rounded to bf16 and laid out in blocks.
 
 use std::arch::x86_64::{
-    __m512, _mm512_cvtne2ps_pbh, _mm512_loadu_ps, _mm512_mask_storeu_epi16, _mm512_maskz_loadu_ps,
+    __m512, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_ps, _mm512_mask_storeu_epi16,
+    _mm512_maskz_loadu_ps,
 };
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -141,7 +142,10 @@ pub(super) fn join([low, high]: [__m512; 2]) -> Line {
 pub(super) unsafe fn write(at: *mut bf16, line: Line, count: usize) {
     let mask = if count >= WIDE { u32::MAX } else { (1 << count) - 1 };
     // SAFETY: the mask keeps the store to `count` numbers; the types have the same size.
-    unsafe { _mm512_mask_storeu_epi16(at.cast(), mask, std::mem::transmute(line)) }
+    unsafe {
+        let line = std::mem::transmute::<Line, __m512i>(line);
+        _mm512_mask_storeu_epi16(at.cast(), mask, line);
+    }
 }
 
 /// The first `count` of 32 numbers, at most all of them, as masks of two registers.

@@ -14,12 +14,26 @@ pub(in crate::kernels) fn gelu(values: &mut [f32]) {
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, _simd: S) {
-            for value in self.0 {
-                *value = gelu_of(*value);
-            }
+            gelu_row(self.0);
         }
     }
     Arch::new().dispatch(Gelu(values));
+}
+
+/// [`gelu`] inside a loop that is dispatched as a whole.
+#[inline(always)]
+pub(super) fn gelu_row(row: &mut [f32]) {
+    for value in row {
+        *value = gelu_of(*value);
+    }
+}
+
+/// [`add`] inside a loop that is dispatched as a whole.
+#[inline(always)]
+pub(super) fn add_row(row: &mut [f32], other: &[f32]) {
+    for (value, other) in row.iter_mut().zip(other) {
+        *value += other;
+    }
 }
 
 /// `softmax(scale · row)` in place for each row of `width` numbers.
@@ -46,9 +60,7 @@ pub(in crate::kernels) fn add(values: &mut [f32], other: &[f32]) {
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, _simd: S) {
-            for (value, other) in self.0.iter_mut().zip(self.1) {
-                *value += other;
-            }
+            add_row(self.0, self.1);
         }
     }
     Arch::new().dispatch(Add(values, other));

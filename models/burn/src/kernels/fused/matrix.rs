@@ -3,6 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use pulp::Arch;
+
 /// Some columns of a row-major matrix, or their transpose.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
@@ -91,7 +93,13 @@ impl<'a> Block<'a> {
         unsafe { target.block(0..target.rows, columns) }
     }
 
+    /// Calls `work` for each row, compiled for the widest vectors of this machine.
     pub(super) fn each_row(&mut self, mut work: impl FnMut(&mut [f32])) {
+        Arch::new().dispatch(|| self.rows_in_turn(&mut work));
+    }
+
+    #[inline(always)]
+    fn rows_in_turn(&mut self, work: &mut impl FnMut(&mut [f32])) {
         for row in 0..self.rows {
             let start = self.start.wrapping_add(row * self.row_stride);
             // SAFETY: the row lies inside the matrix, and this block alone may touch it.

@@ -54,8 +54,8 @@ fn product(
     let (inputs, outputs) = (layer.inputs, layer.bias.len());
     let panels: Vec<&[f32]> = layer.panels.chunks_exact(inputs * PANEL).collect();
     assert_eq!(panels.len(), outputs.div_ceil(PANEL), "a weight of the layer's shape");
-    // Wide layers take fewer rows, so that one panel is no more than one step.
-    let rows = CHUNK.min((STEP / (2 * inputs * PANEL)).max(1));
+    // Wide layers take fewer rows, so that one panel is no more than two steps.
+    let rows = CHUNK.min((STEP / (inputs * PANEL)).max(1));
     for (x, into) in x.chunks(rows * inputs).zip(into.chunks_mut(rows * outputs)) {
         let rows = x.len() / inputs;
         let target = Target::new(into, outputs);
@@ -68,13 +68,16 @@ fn product(
                 // SAFETY: the workers get different panels, and nobody else uses `into`.
                 let mut block = unsafe { target.block(0..rows, columns) };
                 if keep {
-                    block.each_row(|row| arithmetic::add(row, bias));
+                    block.each_row(
+                        #[inline(always)]
+                        |row| arithmetic::add_row(row, bias),
+                    );
                 } else {
                     block.each_row(|row| row.copy_from_slice(bias));
                 }
                 multiply(&mut block, 1.0, &x, &weight);
                 if then == Then::Gelu {
-                    block.each_row(arithmetic::gelu);
+                    block.each_row(arithmetic::gelu_row);
                 }
             }
         });

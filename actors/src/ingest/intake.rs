@@ -1,0 +1,138 @@
+//! JSON lines on their way into a job: cut, read and staged batch by batch. Whoever pushes waits
+//! until its bytes are staged; so the store's pace is the client's.
+
+use headwater_embedding::ingest::{Line, Lines};
+
+use super::handle::IngestHandle;
+use super::nouns::{BadLine, IngestError, JobKey, Received};
+use super::parse;
+use super::staging::{Batch, stage};
+
+/// One client's stream, or the places of a job one after the other.
+pub struct Intake {
+    handle: IngestHandle,
+    key: JobKey,
+    lines: Lines,
+    /// Where in its place the stream began, in bytes.
+    base: u64,
+    /// What is in the store.
+    staged: Received,
+    batch: Batch,
+}
+
+impl Intake {
+    /// The stream's first line is the one behind `offset`; lines that are in the store already
+    /// are skipped.
+    pub(super) fn new(
+        handle: IngestHandle,
+        key: JobKey,
+        offset: u64,
+        received: Received,
+    ) -> Result<Intake, IngestError> {
+        if offset > received.lines {
+            return Err(IngestError::Gap { received: received.lines });
+        }
+        let lines = Lines::after(offset, handle.settings().line_bytes);
+        let batch = Batch::after(received);
+        Ok(Intake { handle, key, lines, base: 0, staged: received, batch })
+    }
+
+    /// What is in the store.
+    pub fn received(&self) -> Received {
+        self.staged
+    }
+
+    /// Takes bytes in; returns once all but less than a batch of them is staged.
+    ///
+    /// # Errors
+    /// [`IngestError::Gap`] when another client sends documents of the same job,
+    /// [`IngestError::Refused`] when the job takes no more, and the store's.
+    pub async fn push(&mut self, bytes: &[u8]) -> Result<(), IngestError> {
+        for line in self.lines.push(bytes) {
+            self.add(line);
+            if self.batch.is_full() {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stages the lines that are complete: the client broke off, or waits.
+    ///
+    /// # Errors
+    /// As [`Intake::push`].
+    pub async fn flush(&mut self) -> Result<Received, IngestError> {
+        let last = self.batch.lines.last().map(|(line, _)| *line);
+        self.flush_to(last.unwrap_or(0)).await
+    }
+
+    /// Stages what is left; the last line may end without a line's end.
+    ///
+    /// # Errors
+    /// As [`Intake::push`].
+    pub async fn finish(mut self) -> Result<Received, IngestError> {
+        self.end_lines(0).await?;
+        Ok(self.staged)
+    }
+
+    /// What is pushed next comes from this place, from this byte on.
+    pub(super) fn begin_place(&mut self, place: u32, offset: u64) {
+        self.base = offset;
+        (self.batch.received.place, self.batch.received.place_bytes) = (place, offset);
+    }
+
+    /// The place has ended, the next one begins.
+    pub(super) async fn end_place(&mut self, next: u32) -> Result<(), IngestError> {
+        self.end_lines(next).await
+    }
+
+    /// The place cannot be read: that is a dead letter of its own.
+    pub(super) async fn refuse(&mut self, problem: &str) -> Result<(), IngestError> {
+        self.end_lines(self.batch.received.place).await?;
+        let number = self.lines.read() + 1;
+        self.lines = Lines::after(number, self.handle.settings().line_bytes);
+        let bad = BadLine { field: Some("source".to_owned()), problem: problem.to_owned() };
+        self.batch.add(number, Err(bad));
+        Ok(())
+    }
+
+    async fn end_lines(&mut self, next_place: u32) -> Result<(), IngestError> {
+        let longest = self.handle.settings().line_bytes;
+        let lines = std::mem::replace(&mut self.lines, Lines::after(0, longest));
+        let before = lines.read();
+        let last = lines.finish();
+        let read = last.as_ref().map_or(before, |line| line.number);
+        self.lines = Lines::after(read, longest);
+        if let Some(line) = last {
+            self.add(line);
+        }
+        (self.batch.received.place, self.batch.received.place_bytes) = (next_place, 0);
+        self.flush_to(read).await?;
+        Ok(())
+    }
+
+    fn add(&mut self, line: Line) {
+        if line.number <= self.staged.lines {
+            return;
+        }
+        self.batch.received.place_bytes = self.base + line.end;
+        let document = match line.text {
+            Ok(text) => parse::document(&text),
+            Err(problem) => Err(parse::unreadable(problem)),
+        };
+        self.batch.add(line.number, document);
+    }
+
+    async fn flush_to(&mut self, lines: u64) -> Result<Received, IngestError> {
+        if lines <= self.staged.lines {
+            return Ok(self.staged);
+        }
+        self.batch.received.lines = lines;
+        let now_ms = self.handle.runtime().wall_ms();
+        let staged = stage(self.handle.retry(), &self.key, &self.batch, now_ms).await?;
+        let received = Received { lines, bytes: staged.bytes, ..self.batch.received };
+        self.batch = Batch::after(received);
+        self.staged = received;
+        Ok(received)
+    }
+}

@@ -1,0 +1,136 @@
+//! Collections, their vector sink and bulk ingest, as the settings choose them.
+
+use std::sync::Arc;
+
+use headwater_actors::cluster::Leases;
+use headwater_actors::collection::{
+    CollectionMetrics, Collections, ReembedSettings, Reembedding, Sink,
+};
+use headwater_actors::embedding::EmbeddingFleet;
+use headwater_actors::ingest::{
+    AttemptSettings, DocumentSource, HoldSettings, IngestHandle, IngestMetrics, IngestSettings,
+    IngestWorkers,
+};
+use headwater_actors::runtime::Runtime;
+use headwater_storage::retry::Retry;
+use headwater_vectors_embedded::{EmbeddedSink, EmbeddedVectorsSettings};
+use headwater_vectors_qdrant::{ApiKey, QdrantSettings, QdrantSink};
+use prometheus_client::registry::Registry;
+
+use crate::config::{HOLD_LATE_MS, Settings, VectorEngine};
+use crate::failure::Failure;
+use crate::ingest::files::FileSource;
+
+const HOUR_MS: u64 = 60 * 60 * 1000;
+/// Collections whose builds one node with models works on at once.
+const BUILDS: usize = 2;
+
+/// What the edge and the drain need of retrieval.
+pub(crate) struct Retrieval {
+    pub(crate) collections: Collections,
+    pub(crate) ingest: IngestHandle,
+    pub(crate) workers: IngestWorkers,
+}
+
+/// Opens the sink and starts this node's workers and builds.
+///
+/// # Errors
+/// Kind `Settings` when a key file or a root of ingest cannot be read, or the sink refuses its
+/// settings.
+pub(crate) fn start(
+    settings: &Settings,
+    runtime: &Runtime,
+    store: &Retry,
+    leases: &Leases,
+    fleet: &EmbeddingFleet,
+    registry: &mut Registry,
+) -> Result<Retrieval, Failure> {
+    let sink = open_sink(settings, store)?;
+    let embedder = Arc::new(fleet.clone());
+    let metrics = CollectionMetrics::register(registry);
+    let collections = Collections::observed(
+        runtime.clone(),
+        store.clone(),
+        Arc::clone(&sink),
+        embedder.clone(),
+        metrics,
+    );
+    let builds = ReembedSettings {
+        jobs: settings.vectors.builds.unwrap_or(match settings.ingest_workers() {
+            0 => 0,
+            _ => BUILDS,
+        }),
+        chunks_per_s: settings.vectors.build_chunks_per_s,
+        ..ReembedSettings::default()
+    };
+    runtime.spawn(Reembedding::new(collections.clone(), leases.clone(), builds).run());
+    let ingest = IngestHandle::new(
+        runtime.clone(),
+        store.clone(),
+        collections.clone(),
+        ingest_settings(settings),
+    );
+    let source = document_source(settings)?;
+    let metrics = IngestMetrics::register(registry);
+    let workers = IngestWorkers::start(ingest.clone(), sink, embedder, source, metrics);
+    Ok(Retrieval { collections, ingest, workers })
+}
+
+fn open_sink(settings: &Settings, store: &Retry) -> Result<Arc<dyn Sink>, Failure> {
+    let vectors = &settings.vectors;
+    match vectors.engine {
+        VectorEngine::Embedded => {
+            let exact_records_max = vectors.exact_records_max;
+            let chosen = EmbeddedVectorsSettings { exact_records_max, ..Default::default() };
+            Ok(Arc::new(EmbeddedSink::new(store.clone(), chosen)))
+        }
+        VectorEngine::Qdrant => {
+            let api_key = vectors.qdrant_key_file.as_ref().map(|file| {
+                let read = std::fs::read_to_string(file);
+                let key = read.map_err(|error| {
+                    let file = file.display();
+                    Failure::settings(format!("vectors.qdrant_key_file: {file}: {error}"))
+                })?;
+                Ok::<_, Failure>(ApiKey::new(key.trim()))
+            });
+            let chosen = QdrantSettings {
+                address: vectors.qdrant_url.clone(),
+                api_key: api_key.transpose()?,
+                collection_prefix: vectors.qdrant_prefix.clone(),
+                ..QdrantSettings::default()
+            };
+            let sink = QdrantSink::new(chosen);
+            let sink = sink.map_err(|error| Failure::settings(format!("vectors: {error}")))?;
+            Ok(Arc::new(sink))
+        }
+    }
+}
+
+fn ingest_settings(settings: &Settings) -> IngestSettings {
+    let section = &settings.ingest;
+    IngestSettings {
+        workers: settings.ingest_workers(),
+        documents: section.documents,
+        embed_texts: section.embed_texts,
+        hold: HoldSettings {
+            ttl_ms: section.hold_ms,
+            renew_ms: section.hold_ms / 6,
+            max_skew_ms: settings.cluster.max_skew_ms,
+            late_ms: HOLD_LATE_MS,
+        },
+        attempts: AttemptSettings { attempts: section.attempts, ..AttemptSettings::default() },
+        retention_ms: section.retention_hours * HOUR_MS,
+        line_bytes: section.line_bytes,
+        ..IngestSettings::default()
+    }
+}
+
+fn document_source(settings: &Settings) -> Result<Option<Arc<dyn DocumentSource>>, Failure> {
+    let roots = &settings.ingest.roots;
+    if roots.is_empty() {
+        return Ok(None);
+    }
+    let source = FileSource::new(roots)
+        .map_err(|error| Failure::settings(format!("ingest.roots: {error}")))?;
+    Ok(Some(Arc::new(source)))
+}
