@@ -19,7 +19,7 @@ use headwater_vectors_embedded::{EmbeddedSink, EmbeddedVectorsSettings};
 use serde_json::{Value, json};
 
 const COLLECTION: &str = "docs";
-const CHUNK_TOKENS: u64 = 32;
+const CHUNK_TOKENS: u64 = 64;
 /// Between two kills.
 const KILL_EVERY: Duration = Duration::from_secs(4);
 

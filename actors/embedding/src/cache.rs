@@ -62,7 +62,7 @@ fn update<T>(hash: &mut Sha256, values: &[T], bytes: impl Fn(&T) -> [u8; 4]) {
 }
 
 /// What an entry takes beside its vector: key, map slot, two places in queues and the counts
-/// around them, rounded up from what was measured with a million entries.
+/// around them: an estimate; `benches/cache.rs` in `actors` prints what it comes to.
 const ENTRY_BYTES: usize = 320;
 
 /// Bytes that a cached vector of this many components takes.

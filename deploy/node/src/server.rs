@@ -1,5 +1,6 @@
 //! The life of a serving node: bind, load, serve, drain.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -10,7 +11,7 @@ use axum::extract::Request;
 use axum::serve::ListenerExt;
 use headwater_actors::embedding::{
     self, CacheSettings, CalibrationSettings, Calibrations, EmbeddingFleet, EmbeddingHandle,
-    EmbeddingMetrics, EmbeddingSettings, NodePools, RemoteEmbedding, ServedElsewhere,
+    EmbeddingMetrics, EmbeddingSettings, NodePools, Phase, RemoteEmbedding, ServedElsewhere,
     StoredVectors, offer_of, serve_embedding,
 };
 use headwater_actors::ingest::IngestWorkers;
@@ -29,6 +30,8 @@ use crate::failure::{Failure, FailureKind};
 use crate::retrieval::Retrieval;
 use crate::{models, retrieval, store, token};
 
+/// How often the node looks which of its models serve, in ms.
+const OFFERS_MS: u64 = 500;
 /// How long the last answers get to leave the sockets after the drain, in ms.
 const FLUSH_MS: u64 = 2000;
 /// How long what was used gets to be written down after the drain, in ms.
@@ -288,10 +291,22 @@ fn join_fleet(
     EmbeddingFleet::with_remote(local.clone(), remote)
 }
 
-/// From now on other nodes may send requests for this node's models.
+/// From now on other nodes may send requests for those of this node's models that serve.
 fn offer_models(place: &Place, embedding: &EmbeddingHandle) {
-    let offers = embedding.models().iter().map(|model| offer_of(model.card())).collect();
-    place.members.update(|me| me.offers = offers);
+    let (members, models) = (place.members.clone(), embedding.clone());
+    tokio::spawn(async move {
+        let mut told = None;
+        loop {
+            let serving =
+                models.models().into_iter().filter(|model| model.phase() == Phase::Serving);
+            let offers: BTreeSet<String> = serving.map(|model| offer_of(model.card())).collect();
+            if told.as_ref() != Some(&offers) {
+                members.update(|me| me.offers = offers.clone());
+                told = Some(offers);
+            }
+            tokio::time::sleep(Duration::from_millis(OFFERS_MS)).await;
+        }
+    });
     let busy = embedding.clone();
     place.tell_load(move || busy.busy_percent());
 }
