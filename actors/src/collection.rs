@@ -13,6 +13,7 @@ mod keys;
 mod mend;
 mod metrics;
 mod nouns;
+mod places;
 mod records;
 mod reembed;
 mod search;
@@ -26,6 +27,7 @@ pub use nouns::{
     ChunkId, ChunkText, Chunking, Collection, CollectionError, CollectionId, CollectionSettings,
     DocumentInfo, Put, Target,
 };
+pub use places::ChunkPlace;
 pub use records::collection_of_row;
 pub use reembed::{ReembedSettings, Reembedding};
 pub use search::{Found, FoundHit, SearchFor, check_limit, check_vector};

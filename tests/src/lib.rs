@@ -2,6 +2,7 @@
 //! and nodes as processes, with a client, for the system tests.
 
 pub mod cluster;
+pub mod corpus;
 pub mod deny;
 pub mod graph;
 pub mod http;

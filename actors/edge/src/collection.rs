@@ -309,17 +309,33 @@ pub(crate) async fn retire(
 
 type DocumentPath = Result<Path<(String, String)>, PathRejection>;
 
-/// `GET /v1/collections/{name}/documents/{document}`; the id may hold slashes.
+/// Most places of chunks in one answer.
+const PLACES: usize = 1_000;
+
+/// `GET /v1/collections/{name}/documents/{document}`; the id may hold slashes. The places of its
+/// chunks begin at the ordinal that `?from=` names.
 pub(crate) async fn document(
     State(edge): State<Edge>,
     Extension(grant): Caller,
     path: DocumentPath,
+    uri: Uri,
 ) -> Response {
     let answer = async {
         let Path((name, document)) = path.map_err(|_| unreadable("document"))?;
-        let found = collections(&edge)?.document(&grant.tenant, &name, &document).await;
+        let from = match uri.query().filter(|query| !query.is_empty()) {
+            None => Some(0),
+            Some(query) => query.strip_prefix("from=").and_then(|from| from.parse().ok()),
+        };
+        let from = from.ok_or_else(|| {
+            let message = "the address takes 'from', the ordinal of a chunk".to_owned();
+            ApiError::invalid("from", "invalid_query", message)
+        })?;
+        let (collections, tenant) = (collections(&edge)?, &grant.tenant);
+        let found = collections.document(tenant, &name, &document).await;
         let found = found.map_err(ApiError::from_collection)?;
-        Ok(axum::Json(describe_document(&found)).into_response())
+        let places = collections.chunk_places(tenant, &name, &document, from, PLACES).await;
+        let places = places.map_err(ApiError::from_collection)?;
+        Ok(axum::Json(describe_document(&found, &places)).into_response())
     };
     respond(answer.await)
 }

@@ -84,7 +84,7 @@ impl Options {
             plain,
             jobs: world.between(1, 4),
             documents: world.between(2, 12),
-            lines: (2, world.between(4, 24)),
+            lines: (6, world.between(8, 24)),
             episodes,
             sink: (some(60, 80), some(60, 80), some(60, 60)),
             embedder: (some(50, 80), some(60, 60), some(50, 80)),

@@ -207,6 +207,8 @@ pub(crate) async fn find(
     few: usize,
 ) -> Result<Vec<Hit>, SinkError> {
     let graph = index.graph.clone().filter(|graph| graph.covered() > 0);
+    // Only tokio has the threads to wait for usearch on.
+    let graph = graph.filter(|_| tokio::runtime::Handle::try_current().is_ok());
     let Some(graph) = graph.filter(|_| many_pass(&index.slab, query.filter.as_ref(), few)) else {
         return find_exactly(&index, query).await;
     };

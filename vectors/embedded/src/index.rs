@@ -59,6 +59,14 @@ impl Index {
         Ok(())
     }
 
+    /// Slots that the graph covers.
+    pub(crate) fn in_graph(&self) -> usize {
+        #[cfg(feature = "usearch")]
+        return self.graph.as_ref().map_or(0, |graph| graph.covered());
+        #[cfg(not(feature = "usearch"))]
+        0
+    }
+
     /// Ahead of what changes the slots.
     fn drop_graph(&mut self) {
         #[cfg(feature = "usearch")]

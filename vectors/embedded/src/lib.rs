@@ -41,4 +41,4 @@ mod write;
 mod tests;
 
 pub use settings::EmbeddedVectorsSettings;
-pub use sink::{DIMENSIONS_MAX, EmbeddedSink, NAME_BYTES_MAX};
+pub use sink::{DIMENSIONS_MAX, EmbeddedSink, NAME_BYTES_MAX, SpaceInMemory};

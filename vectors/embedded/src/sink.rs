@@ -21,6 +21,16 @@ pub const NAME_BYTES_MAX: usize = 1_000;
 /// Most components of a vector, so that it and a calibration fit the store's values.
 pub const DIMENSIONS_MAX: usize = 16_384;
 
+/// What lies in memory of a space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceInMemory {
+    pub name: String,
+    pub records: usize,
+    /// Vectors in the graph, those of changed and removed records included; the others are
+    /// scanned. 0 where there is no graph.
+    pub in_graph: usize,
+}
+
 /// The sink; clones share their indexes.
 #[derive(Clone)]
 pub struct EmbeddedSink {
@@ -57,9 +67,22 @@ impl EmbeddedSink {
         &self.shared.settings
     }
 
-    /// The spaces whose records lie in this node's memory.
-    pub fn spaces_in_memory(&self) -> Vec<String> {
-        lock(&self.shared.open).keys().cloned().collect()
+    /// The spaces whose records lie in this node's memory. Waits for those that are being read.
+    pub async fn spaces_in_memory(&self) -> Vec<SpaceInMemory> {
+        let open: Vec<(String, Arc<Open>)> = lock(&self.shared.open)
+            .iter()
+            .map(|(name, open)| (name.clone(), open.clone()))
+            .collect();
+        let mut spaces = Vec::with_capacity(open.len());
+        for (name, open) in open {
+            let index = open.index.read().await;
+            spaces.push(SpaceInMemory {
+                name,
+                records: index.slab.live(),
+                in_graph: index.in_graph(),
+            });
+        }
+        spaces
     }
 
     /// Gives back the memory of spaces that another node dropped. Happens by itself when another
@@ -68,7 +91,8 @@ impl EmbeddedSink {
     /// # Errors
     /// [`SinkError::Unavailable`].
     pub async fn release_dropped(&self) -> Result<(), SinkError> {
-        for name in self.spaces_in_memory() {
+        let names: Vec<String> = lock(&self.shared.open).keys().cloned().collect();
+        for name in names {
             if self.known(&name).await?.is_none() {
                 self.forget(&name);
             }

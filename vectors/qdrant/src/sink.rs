@@ -226,7 +226,7 @@ impl Sink for QdrantSink {
         let mut offset = after.map(|after| Json::from(point_id(&after)));
         while page.len() < limit {
             // Qdrant begins at the offset itself, which may be the record to begin behind.
-            let wanted = (limit - page.len() + 1).min(points_at_once(known.dimensions) + 1);
+            let wanted = (limit - page.len()).min(points_at_once(known.dimensions)) + 1;
             let mut body = json!({ "limit": wanted, "with_payload": true, "with_vector": true });
             if let Some(offset) = &offset {
                 body["offset"] = offset.clone();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use headwater_actors::collection::{
-    Collection, DocumentInfo, Metric, Progress, Role, Value as Field, Version,
+    ChunkPlace, Collection, DocumentInfo, Metric, Progress, Role, Value as Field, Version,
 };
 use serde_json::{Value, json};
 
@@ -42,13 +42,15 @@ pub(super) fn describe(collection: &Collection) -> Value {
     })
 }
 
-fn describe_version(role: Role, version: &Version, served: bool) -> Value {
+fn describe_version(collection: &Collection, role: Role, version: &Version, served: bool) -> Value {
     json!({
         "model_version": version.fingerprint,
         "model": version.model,
         "state": role.name(),
         "dimensions": version.dimensions,
         "format": version.format,
+        // Where the sink keeps it.
+        "space": collection.space(version).name,
         // Whether any node can embed for it now.
         "served": served,
     })
@@ -73,7 +75,7 @@ pub(super) fn describe_versions(
 ) -> Value {
     let versions = &collection.versions;
     let describe = |(role, version): (Role, &Version)| {
-        let mut told = describe_version(role, version, served(&version.fingerprint));
+        let mut told = describe_version(collection, role, version, served(&version.fingerprint));
         if let (Role::Building, Some(build)) = (role, &versions.building) {
             told["policy"] = json!(build.policy.name());
             told["paused"] = json!(build.paused);
@@ -86,7 +88,7 @@ pub(super) fn describe_versions(
     json!({"object": "list", "collection": collection.name, "data": data})
 }
 
-pub(super) fn describe_document(document: &DocumentInfo) -> Value {
+pub(super) fn describe_document(document: &DocumentInfo, places: &[ChunkPlace]) -> Value {
     let fields: BTreeMap<&String, Value> =
         document.fields.iter().map(|(name, field)| (name, value(field))).collect();
     json!({
@@ -96,5 +98,15 @@ pub(super) fn describe_document(document: &DocumentInfo) -> Value {
         "complete": document.complete,
         "updated": document.updated_ms / 1000,
         "fields": fields,
+        "places": places.iter().map(place).collect::<Vec<_>>(),
+    })
+}
+
+fn place(place: &ChunkPlace) -> Value {
+    json!({
+        "ordinal": place.ordinal,
+        "chunk": place.chunk.hex(),
+        "start": place.range.start,
+        "end": place.range.end,
     })
 }
