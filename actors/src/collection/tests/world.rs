@@ -62,7 +62,7 @@ impl Models {
 pub(super) fn vector(fingerprint: &str, text: &str) -> Vec<f32> {
     let number = |text: &str| {
         let sum = text.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31) ^ u32::from(byte));
-        (sum % 1000) as f32 / 1000.0 + 0.5
+        (sum.wrapping_mul(2_654_435_761) >> 16) as f32 / 65_536.0 + 0.5
     };
     vec![number(fingerprint), number(text), 0.25, 0.0]
 }
