@@ -55,7 +55,7 @@ pub(crate) struct PlanFlags {
     #[arg(long, group = "throughput")]
     measure: bool,
     /// Length of the measurement, in seconds.
-    #[arg(long, requires = "measure", default_value_t = 5,
+    #[arg(long, conflicts_with_all = ["gpu", "tokens_per_second"], default_value_t = 5,
         value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// Replicas beside the bare ones, for failures and peaks.

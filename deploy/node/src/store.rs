@@ -83,7 +83,23 @@ pub(crate) async fn open(settings: &Settings, caller: &Caller) -> Result<Retry, 
         tracing::warn!("offering this node's store to the cluster: one point of failure");
         serve(caller, &store, &environment);
     }
-    Ok(Retry::new(store, environment, RetryPolicy::default()))
+    let retry = Retry::new(store, environment, RetryPolicy::default());
+    caller.runtime().spawn(forget_operations(retry.clone()));
+    Ok(retry)
+}
+
+/// Operations of this many hours ago are tried by nobody any more.
+const OPERATION_HOURS: u64 = 24;
+
+/// Drops the rows of old operations, once an hour.
+async fn forget_operations(retry: Retry) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(HOUR_S)).await;
+        let hours = (since_1970().as_secs() / HOUR_S).saturating_sub(OPERATION_HOURS);
+        if let Err(error) = retry.forget_before(u32::try_from(hours).unwrap_or(u32::MAX)).await {
+            tracing::debug!(%error, "rows of old operations stay for another hour");
+        }
+    }
 }
 
 /// Notes that a model is served, and warns when its name stood for other vectors before.

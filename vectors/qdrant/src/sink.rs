@@ -81,7 +81,7 @@ impl QdrantSink {
         }
     }
 
-    async fn expect(&self, name: &str) -> Result<Space, SinkError> {
+    async fn known(&self, name: &str) -> Result<Space, SinkError> {
         self.find(name).await?.ok_or_else(|| no_space(name))
     }
 
@@ -161,7 +161,7 @@ impl Sink for QdrantSink {
         match self.client.call::<bool>(Method::PUT, &path, Some(&body)).await? {
             Answer::Result(_) => Ok(()),
             // Someone else was faster, or an earlier try of this call.
-            Answer::Conflict | Answer::Missing => is_same(&self.expect(&space.name).await?, space),
+            Answer::Conflict | Answer::Missing => is_same(&self.known(&space.name).await?, space),
         }
     }
 
@@ -175,7 +175,7 @@ impl Sink for QdrantSink {
     }
 
     async fn upsert(&self, space: &str, records: Vec<Record>) -> Result<(), SinkError> {
-        let known = self.expect(space).await?;
+        let known = self.known(space).await?;
         for record in &records {
             known.admits_vector(&record.version, &record.vector)?;
             check_fields(record)?;
@@ -203,7 +203,7 @@ impl Sink for QdrantSink {
     }
 
     async fn get(&self, space: &str, ids: &[RecordId]) -> Result<Vec<Option<Record>>, SinkError> {
-        let known = self.expect(space).await?;
+        let known = self.known(space).await?;
         let mut found: BTreeMap<RecordId, Record> = BTreeMap::new();
         for ids in ids.chunks(points_at_once(known.dimensions)) {
             let ids: Vec<String> = ids.iter().map(point_id).collect();
@@ -221,7 +221,7 @@ impl Sink for QdrantSink {
         after: Option<RecordId>,
         limit: usize,
     ) -> Result<Vec<Record>, SinkError> {
-        let known = self.expect(space).await?;
+        let known = self.known(space).await?;
         let mut page: Vec<Record> = Vec::new();
         let mut offset = after.map(|after| Json::from(point_id(&after)));
         while page.len() < limit {
@@ -250,7 +250,7 @@ impl Sink for QdrantSink {
     }
 
     async fn search(&self, space: &str, query: &SearchQuery) -> Result<Vec<Hit>, SinkError> {
-        let known = self.expect(space).await?;
+        let known = self.known(space).await?;
         query.check(&known)?;
         let body = search_body(&known, query)?;
         let found: Points = self.call(Method::POST, space, "/points/query", &body).await?;

@@ -5,7 +5,6 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use headwater_actors::embedding::Inputs;
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 const SHAPES: &str = "a string, a list of strings, a list of token ids, a list of lists of \
@@ -133,16 +132,18 @@ impl<'de> Visitor<'de> for MemberVisitor {
     }
 }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ImageObject {
-    image: String,
-}
-
 /// The bytes of an image that is given as a data URL (RFC 2397) in base64. Nothing is fetched:
 /// an edge that followed a client's URLs would reach what only the edge may reach.
-fn image_of<'de, A: MapAccess<'de>>(fields: A) -> Result<Vec<u8>, A::Error> {
-    let ImageObject { image } = ImageObject::deserialize(MapAccessDeserializer::new(fields))?;
+fn image_of<'de, A: MapAccess<'de>>(mut fields: A) -> Result<Vec<u8>, A::Error> {
+    // A name that is not ours may be a client's text, so the error does not repeat it.
+    let other = || A::Error::custom("an object among the inputs has one field, `image`");
+    if fields.next_key::<String>()?.as_deref() != Some("image") {
+        return Err(other());
+    }
+    let image: String = fields.next_value()?;
+    if fields.next_key::<String>()?.is_some() {
+        return Err(other());
+    }
     let shape = "send \"data:image/png;base64,...\" or \"data:image/jpeg;base64,...\"";
     let Some(rest) = image.strip_prefix("data:image/") else {
         let what = match image.starts_with("http://") || image.starts_with("https://") {
