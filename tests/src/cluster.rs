@@ -22,6 +22,8 @@ pub use view::{alive, await_left_of_minute, member, minute, until};
 pub const CLUSTER: &str = "trial";
 /// The node with the store; it has no model.
 pub const STORE: &str = "n1";
+/// One replica on one thread.
+const MODEL: &str = ", replicas=1, threads=1";
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(25);
 /// Lines of each log that a failing test prints.
@@ -51,6 +53,8 @@ pub struct Shape {
     pub homes: Vec<Home>,
     /// `storage.engine` of n1.
     pub engine: &'static str,
+    /// Settings of the model on the nodes that have one, after its name and source.
+    pub model: &'static str,
     /// Settings of every node.
     pub settings: Vec<String>,
 }
@@ -62,7 +66,7 @@ impl Shape {
     /// As [`Home::loopback`].
     pub fn loopback(nodes: usize) -> io::Result<Shape> {
         let homes = (0..nodes).map(|_| Home::loopback()).collect::<io::Result<_>>()?;
-        Ok(Shape { homes, engine: "memory", settings: Vec::new() })
+        Ok(Shape { homes, engine: "memory", model: MODEL, settings: Vec::new() })
     }
 }
 
@@ -174,7 +178,7 @@ impl Cluster {
         } else {
             settings.push("storage.engine=cluster".to_owned());
             settings.push(format!("storage.node={STORE}"));
-            settings.push(models_setting(&self.weights, ", replicas=1, threads=1"));
+            settings.push(models_setting(&self.weights, self.shape.model));
         }
         settings.extend(self.shape.settings.iter().cloned());
         serve(home, &self.folder.path().join(name), &settings)

@@ -128,6 +128,7 @@ fn stored(file: PathBuf, space: &str) -> Vec<String> {
 fn killed_workers_lose_no_chunk_and_write_none_twice() {
     let mut shape = Shape::loopback(3).unwrap();
     shape.engine = "embedded";
+    shape.model = ", replicas=1, threads=1, dtype=\"auto\"";
     // A killed worker's documents go on after this.
     shape.settings.push("ingest.hold_ms=21000".to_owned());
     let mut cluster = Cluster::start(shape).unwrap();
