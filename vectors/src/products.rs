@@ -88,11 +88,9 @@ impl WithSimd for DotF16<'_> {
     }
 }
 
+// The inner loop counts: as a chain of zips the compiler leaves f32 and i8 scalar, which takes 5
+// times longer.
 #[inline(always)]
-#[expect(
-    clippy::needless_range_loop,
-    reason = "as a chain of zips the compiler leaves f32 and i8 scalar, which takes 5 times longer"
-)]
 fn in_lanes<L: Copy, R: Copy>(
     query: &[L],
     vector: &[R],

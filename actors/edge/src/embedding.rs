@@ -7,10 +7,12 @@ pub(crate) mod rerank;
 pub(crate) mod sparse;
 pub(crate) mod tei;
 
+use std::sync::Arc;
+
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use headwater_actors::embedding::{
-    EmbedCall, Embedded, FleetModel, NotOffered, OutputFormat, Purpose, Task,
+    EmbedCall, Embedded, FleetModel, ModelCard, NotOffered, OutputFormat, Purpose, Task,
 };
 use headwater_actors::tenancy::Amounts;
 use serde_json::Value;
@@ -104,12 +106,15 @@ fn name_truncated(response: &mut Response, truncated: &[usize]) {
     }
 }
 
-/// This node's first model, or the cluster's first by name where this node has none.
-fn default_model(edge: &Edge) -> String {
-    if !edge.settings.default_model.is_empty() {
-        return edge.settings.default_model.clone();
-    }
-    edge.embedding.cards().first().map_or_else(String::new, |card| card.name.clone())
+/// The settings' first model when it is for this task, else the first by name that is; the
+/// settings' first when there is none, so that the answer names it.
+fn default_model(edge: &Edge, task: Task) -> String {
+    let first = &edge.settings.default_model;
+    let cards = edge.embedding.cards();
+    let fits = |card: &&Arc<ModelCard>| card.task == task;
+    let chosen = cards.iter().filter(fits).find(|card| card.name == *first);
+    let chosen = chosen.or_else(|| cards.iter().find(fits));
+    chosen.map_or_else(|| first.clone(), |card| card.name.clone())
 }
 
 /// Refuses a model whose answers are of another kind than the route's.

@@ -92,11 +92,12 @@ impl Scaler {
         let cools = self.changed_ms.is_some_and(|changed_ms| {
             now_ms.saturating_sub(changed_ms) < self.settings.cool_down_ms
         });
-        // What is being started already may be enough.
-        if cools || signals.live_replicas < wanted {
+        if cools {
             return wanted;
         }
-        let up = self.up(signals).clamp(wanted, most);
+        // What is being started already may be enough.
+        let starts = signals.live_replicas < wanted;
+        let up = if starts { wanted } else { self.up(signals).clamp(wanted, most) };
         if up > wanted {
             return self.change(up, now_ms);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headwater_embedding::{NewVersion, Versions};
+use headwater_embedding::{ChunkSettings, NewVersion, Split, Versions};
 use headwater_models::{ModelCard, Task};
 use headwater_storage::retry::Retry;
 use headwater_storage::{KeyRange, RangeRead, ReadMode, StoreError, Transaction};
@@ -11,7 +11,9 @@ use headwater_vectors::{Sink, Space};
 use super::background::Background;
 use super::keys::{data_of, doomed_key, record_key, record_name, records_of, todo_key};
 use super::metrics::CollectionMetrics;
-use super::nouns::{Collection, CollectionError, CollectionId, CollectionSettings, Target};
+use super::nouns::{
+    Chunking, Collection, CollectionError, CollectionId, CollectionSettings, Target,
+};
 use super::records::{collection_of_row, encode, encode_collection};
 use crate::embedding::Embedder;
 use crate::runtime::Runtime;
@@ -290,13 +292,18 @@ fn checked_settings(settings: &CollectionSettings) -> Result<(), CollectionError
     let invalid = |problem: &str| {
         Err(CollectionError::Invalid { field: "chunking", problem: problem.to_owned() })
     };
+    let overlap = |chunking: &Chunking| chunking.overlap_percent as usize;
     match &settings.chunking {
         chunking if chunking.tokens == 0 || chunking.tokens > 1 << 20 => {
             invalid("tokens must be 1 to 1048576")
         }
-        chunking if chunking.overlap_percent > 90 => invalid("overlap_percent must be 0 to 90"),
-        chunking if chunking.boundary.is_empty() || chunking.boundary.len() > 64 => {
-            invalid("boundary must have 1 to 64 bytes")
+        chunking if overlap(chunking) > ChunkSettings::OVERLAP_PERCENT_MAX => {
+            let most = ChunkSettings::OVERLAP_PERCENT_MAX;
+            invalid(&format!("overlap_percent must be 0 to {most}"))
+        }
+        chunking if Split::named(&chunking.boundary).is_none() => {
+            let names: Vec<&str> = Split::ALL.into_iter().map(Split::name).collect();
+            invalid(&format!("boundary must be one of {}", names.join(", ")))
         }
         _ => Ok(()),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use headwater_embedding::{Role, Version, VersionProblem, Versions};
+use headwater_embedding::{Role, Split, Version, VersionProblem, Versions};
 use headwater_storage::StoreError;
 use headwater_vectors::{Metric, NumberFormat, RecordId, SinkError, Space, Value};
 
@@ -61,7 +61,7 @@ pub struct Chunking {
 
 impl Default for Chunking {
     fn default() -> Self {
-        Chunking { tokens: 256, overlap_percent: 10, boundary: "tokens".to_owned() }
+        Chunking { tokens: 256, overlap_percent: 10, boundary: Split::default().name().to_owned() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The runner: looks what collections need, claims them by lease, and works: mends vectors,
 //! takes builds to their switch, drops spaces that were given up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater_storage::tuple::{self, Element};
@@ -23,6 +23,8 @@ const LOOK_ROWS: usize = 256;
 const PATIENCE: u32 = 6;
 /// Spaces that were given up are dropped again at every so many looks.
 const DOOMED_LOOKS: u64 = 16;
+/// How long a collection that used up the patience lets others go first, in ms.
+const REST_MS: u64 = 30_000;
 const FIRST_PAUSE_MS: u64 = 200;
 const LONGEST_PAUSE_MS: u64 = 10_000;
 
@@ -56,11 +58,27 @@ struct Shared {
     leases: Leases,
     settings: ReembedSettings,
     working: Mutex<BTreeSet<CollectionId>>,
+    /// Until when a collection that cannot be worked on lets others go first, in ms.
+    resting: Mutex<BTreeMap<CollectionId, u64>>,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, BTreeSet<CollectionId>> {
         self.working.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn rest(&self, id: CollectionId) {
+        let until_ms = self.collections.runtime().now_ms() + REST_MS;
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, until_ms);
+    }
+
+    fn rests(&self, id: CollectionId) -> bool {
+        let now_ms = self.collections.runtime().now_ms();
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.retain(|_, until_ms| *until_ms > now_ms);
+        resting.contains_key(&id)
     }
 }
 
@@ -81,8 +99,8 @@ fn lease_key(id: CollectionId) -> Vec<u8> {
 
 impl Reembedding {
     pub fn new(collections: Collections, leases: Leases, settings: ReembedSettings) -> Reembedding {
-        let working = Mutex::default();
-        Reembedding { shared: Arc::new(Shared { collections, leases, settings, working }) }
+        let (working, resting) = (Mutex::default(), Mutex::default());
+        Reembedding { shared: Arc::new(Shared { collections, leases, settings, working, resting }) }
     }
 
     /// Looks and works until the node ends.
@@ -116,6 +134,7 @@ impl Reembedding {
                 }
                 let (tenant, name) = record_name(key)?;
                 match collections.get(&tenant, &name).await {
+                    Ok(collection) if self.shared.rests(collection.id) => {}
                     Ok(collection) => self.claim(collection).await,
                     // It is deleted, or about to be.
                     Err(CollectionError::NoCollection { .. }) => {}
@@ -168,6 +187,7 @@ impl Reembedding {
                     failures += 1;
                     collections.metrics().failed();
                     if failures > PATIENCE || !problem.is_retryable() {
+                        self.shared.rest(collection.id);
                         break;
                     }
                     let pause_ms = FIRST_PAUSE_MS << failures.min(6);

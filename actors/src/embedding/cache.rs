@@ -24,6 +24,11 @@ pub use stored::StoredVectors;
 use super::handle::EmbedError;
 use flights::{Claim, Flights};
 
+/// Whether a vector of so many components fits into a row of the store; a SPLADE model's does not.
+fn fits_a_row(dimensions: usize) -> bool {
+    4 * dimensions + 1_024 <= headwater_storage::limits::VALUE_BYTES
+}
+
 /// Inputs of more tokens than this in sum are hashed off the async threads.
 const INLINE_TOKENS: usize = 65_536;
 /// Pause that a client is told when too many wait for the work of others, in ms.
@@ -106,9 +111,9 @@ struct Shared {
     limit_bytes: u64,
     stored: Option<StoredVectors>,
     flights: Flights,
-    /// Tokens that may still wait for the work of others: a wait takes no permit of the queue,
+    /// Tokens that may still wait for the work of others, by [`Pool::index`]: a wait takes no permit of the queue,
     /// and none may be without a bound.
-    waiting: Semaphore,
+    waiting: [Semaphore; 2],
     fullness: Mutex<Fullness>,
     metrics: ModelCacheMetrics,
 }
@@ -150,9 +155,9 @@ impl VectorCache {
             keys: KeySpace::of(&card.fingerprint),
             entries,
             limit_bytes,
-            stored: settings.stored.clone(),
+            stored: settings.stored.clone().filter(|_| fits_a_row(card.dimensions)),
             flights: Flights::default(),
-            waiting: Semaphore::new(waiting_tokens.min(Semaphore::MAX_PERMITS)),
+            waiting: [(); 2].map(|()| Semaphore::new(waiting_tokens.min(Semaphore::MAX_PERMITS))),
             fullness: Mutex::default(),
             metrics,
         };
@@ -227,7 +232,8 @@ impl Shared {
             let input = |key: &CacheKey| slots.get(key).and_then(|slot| inputs.get(slot.index));
             let waiting: usize =
                 joined.iter().filter_map(|(key, _)| input(key)).map(Sequence::tokens).sum();
-            let waiting = self.waiting.try_acquire_many(waiting.try_into().unwrap_or(u32::MAX));
+            let waiting =
+                self.waiting[pool.index()].try_acquire_many(waiting.try_into().unwrap_or(u32::MAX));
             let _waiting =
                 waiting.map_err(|_| EmbedError::Overloaded { retry_after_ms: RETRY_MS })?;
             let mut ready = found;

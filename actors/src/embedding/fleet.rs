@@ -160,8 +160,12 @@ impl EmbeddingFleet {
     /// The model of this fingerprint, under whatever name.
     pub fn of_version(&self, fingerprint: &str) -> Option<FleetModel> {
         let cards = self.cards();
-        let card = cards.iter().find(|card| card.fingerprint == fingerprint)?;
-        self.model(&card.name)
+        // An alias may have the name of another node's model, so the answer is looked at again.
+        let named = |card: &Arc<ModelCard>| {
+            let found = self.named(&card.name).ok()?;
+            (found.card().fingerprint == fingerprint).then_some(found)
+        };
+        cards.iter().filter(|card| card.fingerprint == fingerprint).find_map(named)
     }
 
     /// Every model, by name.

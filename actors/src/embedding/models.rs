@@ -127,11 +127,16 @@ impl EmbeddingHandle {
     /// [`ChangeError::UnknownModel`], and [`ChangeError::IsTarget`] while an alias points at it.
     pub async fn unload(&self, name: &str) -> Result<(), ChangeError> {
         let model = self.change(|done| SupervisorMessage::Drain(name.to_owned(), done)).await?;
-        // Whatever is inside ends within its own time limit.
-        while !model.is_empty() {
-            sleep(POLL).await;
-        }
-        self.change(|done| SupervisorMessage::Remove(name.to_owned(), done)).await
+        let (models, name) = (self.clone(), name.to_owned());
+        // Goes on when the operator's connection ends before the last request does.
+        let removing = tokio::spawn(async move {
+            // Whatever is inside ends within its own time limit.
+            while !model.is_empty() {
+                sleep(POLL).await;
+            }
+            models.change(|done| SupervisorMessage::Remove(name, done)).await
+        });
+        removing.await.unwrap_or(Err(ChangeError::Stopped))
     }
 
     /// Points an alias at models that serve, each with its share of the callers. Requests that

@@ -8,6 +8,9 @@ use tokio::sync::Semaphore;
 
 use super::handle::{EmbedError, Inputs, Purpose};
 
+/// Most images in one request: each becomes half a megabyte of numbers, and may take a second to
+/// decode.
+const IMAGES_MAX: usize = 32;
 /// Images that are decoded at a time: each may take hundreds of megabytes meanwhile.
 pub(super) static DECODERS: Semaphore = Semaphore::const_new(4);
 
@@ -71,6 +74,10 @@ impl Inputs {
                 empty(index, &pair.0)?;
                 empty(index, &pair.1)
             }),
+            Inputs::Images(images) if images.len() > IMAGES_MAX => {
+                let (given, allowed) = (images.len(), IMAGES_MAX);
+                Err(EmbedError::Input(InputProblem::TooManyTexts { given, allowed }))
+            }
             Inputs::Tokens(_) | Inputs::Images(_) => Ok(()),
         }
     }

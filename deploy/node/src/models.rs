@@ -72,8 +72,7 @@ async fn open(settings: &Settings, model: &ModelSettings) -> Result<ServedModel,
 /// How the model's two pools share this node.
 fn pools(settings: &Settings, model: &ModelSettings) -> ModelPools {
     let section = &settings.embedding;
-    let on_gpu = model.device.as_deref().is_some_and(|device| device != "cpu");
-    let own = if on_gpu { 0 } else { model.replica_count() };
+    let own = if model.on_gpu() { 0 } else { model.replica_count() };
     let (min_replicas, max_replicas) = model.replica_bounds();
     let follows = min_replicas < max_replicas;
     ModelPools {

@@ -253,7 +253,10 @@ fn local_folder(settings: &Settings, model: &ModelSettings) -> Result<Option<Pat
 fn hidden_size(folder: &Path) -> Option<usize> {
     let text = std::fs::read_to_string(folder.join("config.json")).ok()?;
     let config: serde_json::Value = serde_json::from_str(&text).ok()?;
-    config.get("hidden_size")?.as_u64().map(|size| size as usize)
+    // The families name it differently; CLIP projects into a space of its own.
+    let names = ["projection_dim", "hidden_size", "dim"];
+    let size = names.into_iter().find_map(|name| config.get(name)?.as_u64())?;
+    usize::try_from(size).ok()
 }
 
 /// A number as people write large ones: 10000, 10_000, 500e6.

@@ -98,7 +98,7 @@ pub(crate) async fn tei(
 async fn tei_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiError> {
     let request: TeiRequest = read_json(body, &edge.settings).await?;
     check_direction(request.truncation_direction.as_deref())?;
-    let name = request.model.unwrap_or_else(|| default_model(edge));
+    let name = request.model.unwrap_or_else(|| default_model(edge, Task::Rerank));
     let pairs = Pairs { name: &name, query: &request.query, texts: &request.texts, param: "texts" };
     let truncate = request.truncate.unwrap_or(false);
     let (_, embedded) = pairs.score(edge, grant, truncate).await?;
@@ -185,6 +185,17 @@ impl Pairs<'_> {
         if self.query.is_empty() {
             let message = "query is empty; send the text to rank by".to_owned();
             return Err(ApiError::invalid("query", "empty_input", message));
+        }
+        // Each text is read beside a copy of the query.
+        let most = edge.settings.body_limit_bytes;
+        if self.query.len().saturating_mul(self.texts.len()) > most {
+            let message = format!(
+                "query has {} bytes, which is too long for {} texts; the product may be {most} \
+                 bytes, so send fewer texts or a shorter query",
+                self.query.len(),
+                self.texts.len()
+            );
+            return Err(ApiError::invalid("query", "input_too_long", message));
         }
         let pair = |text: &String| (self.query.to_owned(), text.clone());
         let inputs = Inputs::Pairs(self.texts.iter().map(pair).collect());

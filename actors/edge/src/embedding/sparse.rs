@@ -53,7 +53,7 @@ pub(crate) async fn embed_sparse(
 async fn answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiError> {
     let request: SparseRequest = read_json(body, &edge.settings).await?;
     check_direction(request.truncation_direction.as_deref())?;
-    let name = request.model.unwrap_or_else(|| default_model(edge));
+    let name = request.model.unwrap_or_else(|| default_model(edge, Task::Sparse));
     let model = find_model(edge, grant, &name, None)?;
     check_task(&model, Task::Sparse)?;
     let purpose = check_purpose("prompt_name", request.prompt_name.as_deref())?;

@@ -46,7 +46,7 @@ pub(crate) async fn embed(
 
 async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiError> {
     let request: EmbedRequest = read_json(body, &edge.settings).await?;
-    let name = request.model.unwrap_or_else(|| default_model(edge));
+    let name = request.model.unwrap_or_else(|| default_model(edge, Task::Embed));
     let model = find_model(edge, grant, &name, None)?;
     check_task(&model, Task::Embed)?;
     let card = model.card();
@@ -115,7 +115,7 @@ async fn tokenize_answer(
     body: Body,
 ) -> Result<Vec<Vec<TokenObject>>, ApiError> {
     let request: TokenizeRequest = read_json(body, &edge.settings).await?;
-    let name = request.model.unwrap_or_else(|| default_model(edge));
+    let name = request.model.unwrap_or_else(|| default_model(edge, Task::Embed));
     let model = find_model(edge, grant, &name, None)?;
     let Inputs::Texts(texts) = request.inputs.0 else {
         let message = "inputs are token ids already, or images; send a string or a list of strings";

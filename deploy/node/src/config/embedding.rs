@@ -63,7 +63,7 @@ pub struct ModelSettings {
     /// Whether the node loads it at its start; else `POST /v1/models` does.
     #[serde(default = "yes")]
     pub autoload: bool,
-    /// Device threads for queries; one per core when left out.
+    /// Device threads for queries; when left out one per core on a CPU, and one on a GPU.
     pub replicas: Option<usize>,
     /// Bounds for the number of these, within which it follows the load; fixed when left out.
     pub min_replicas: Option<usize>,
@@ -155,8 +155,12 @@ impl ModelSettings {
         }
     }
 
+    pub(crate) fn on_gpu(&self) -> bool {
+        self.device.as_deref().is_some_and(|device| device != "cpu")
+    }
+
     pub fn replica_count(&self) -> usize {
-        self.replicas.unwrap_or_else(cores)
+        self.replicas.unwrap_or_else(|| if self.on_gpu() { 1 } else { cores() })
     }
 
     /// Fewest and most replicas of the query pool.
