@@ -81,6 +81,10 @@ pub(crate) async fn create(
         let id = request.id.unwrap_or_else(|| handle.job_id(once));
         let key = JobKey { tenant: grant.tenant.clone(), id };
         let streams = spec.source == SourceSpec::Stream;
+        // The operator's folders are shared by all tenants.
+        if !streams && !grant.is_operator() {
+            return Err(ApiError::operators_only());
+        }
         let (_, is_new) = handle.create(&key, spec).await.map_err(ApiError::from_ingest)?;
         if let Some(body) = body.filter(|_| streams) {
             stream::receive(&edge, handle, &key, 0, body).await?;

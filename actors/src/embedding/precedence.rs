@@ -9,9 +9,10 @@ use headwater_models::Pace;
 
 use super::metrics::Seconds;
 
-/// After a pause of full length ingest runs for this part of it: the share that is left to it
-/// when queries never cease.
-const SLICES: u64 = 100;
+/// After a pause of full length ingest runs for this part of it, in percent, though queries are
+/// inside: most of their time they wait for something else than a core, and threads of the lowest
+/// priority get only cores that nobody else wants.
+const SLICE_PERCENT: u64 = 50;
 
 /// The count of queries inside a node; cheap to clone.
 #[derive(Clone)]
@@ -81,7 +82,7 @@ impl Shared {
         let busy = |_: &mut ()| self.inside.load(Ordering::SeqCst) > 0;
         let waited = self.left.wait_timeout_while(held, self.longest_pause, busy);
         if waited.is_ok_and(|(_, waited)| waited.timed_out()) {
-            let slice_us = self.longest_pause.as_micros() as u64 / SLICES;
+            let slice_us = self.longest_pause.as_micros() as u64 * SLICE_PERCENT / 100;
             self.slice_ends_us.store(self.now_us() + slice_us, Ordering::Relaxed);
         }
         self.waiting.fetch_sub(1, Ordering::SeqCst);

@@ -36,9 +36,8 @@ pub struct EmbeddingSettings {
 pub struct NodePools {
     /// Longest time from the arrival of a request of ingest to its answer, in ms.
     pub ingest_timeout_ms: u64,
-    /// Ingest stands still for no longer than this while queries are inside, in ms, and then runs
-    /// beside them for a hundredth of it. So this sets how long a query may meet it, and 1 % is
-    /// what ingest gets when queries never cease.
+    /// Ingest stands still for no longer than this while queries are inside, in ms; then it runs
+    /// for half as long on what cores they leave.
     pub ingest_pause_ms: u64,
     /// Time between two looks at the signals that replicas are controlled by, in ms; at least 1.
     pub control_step_ms: u64,
@@ -46,7 +45,7 @@ pub struct NodePools {
 
 impl Default for NodePools {
     fn default() -> Self {
-        NodePools { ingest_timeout_ms: 600_000, ingest_pause_ms: 200, control_step_ms: 1_000 }
+        NodePools { ingest_timeout_ms: 600_000, ingest_pause_ms: 4, control_step_ms: 1_000 }
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) enum Problem {
         reason: String,
         after_ms: u64,
     },
+    /// The model is not served here now: no fault of the document, so it never ends it.
+    NotServed(String),
     /// The sink did not answer. What it was asked for may still happen.
     SinkDown(String),
     /// The partition belongs to another worker.
@@ -61,9 +63,8 @@ impl From<EmbedError> for Problem {
             EmbedError::Overloaded { retry_after_ms } => {
                 Problem::Later { reason, after_ms: retry_after_ms }
             }
-            EmbedError::Unavailable | EmbedError::Unloading | EmbedError::TimedOut { .. } => {
-                Problem::Later { reason, after_ms: 0 }
-            }
+            EmbedError::Unavailable | EmbedError::Unloading => Problem::NotServed(reason),
+            EmbedError::TimedOut { .. } => Problem::Later { reason, after_ms: 0 },
             EmbedError::Input(_) | EmbedError::Unreadable { .. } | EmbedError::Refused(_) => {
                 Problem::Permanent(reason)
             }
@@ -131,7 +132,8 @@ pub(super) async fn write(tools: &Tools, held: &Held, task: &Task) -> Result<Cou
         for target in &put.targets {
             match write_vectors(tools, held, target, &texts).await {
                 // It was given up meanwhile: nothing has to be written into it.
-                Err(Problem::Later { .. }) if !is_live(tools, held, target).await? => {}
+                Err(Problem::Later { .. } | Problem::NotServed(_))
+                    if !is_live(tools, held, target).await? => {}
                 outcome => outcome?,
             }
         }
@@ -170,7 +172,7 @@ async fn cut(
     };
     let Some(card) = card else {
         let reason = "no node serves the model that the text is cut for; load it".to_owned();
-        return Err(Problem::Later { reason, after_ms: 0 });
+        return Err(Problem::NotServed(reason));
     };
     let prefix = match card.passage_prefix.is_empty() {
         true => 0,

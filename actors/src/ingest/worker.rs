@@ -27,6 +27,8 @@ use crate::mutants::{Mutant, planted};
 const JOBS_LOOKED_AT: usize = 256;
 /// Pause before the end of an attempt is written down again, in ms.
 const END_PAUSE_MS: u64 = 100;
+/// Pause of a document whose model is not served now, in ms.
+const NOT_SERVED_PAUSE_MS: u64 = 5_000;
 /// Most partitions that a worker remembers to leave alone for a while.
 const RESTING: usize = 1_024;
 
@@ -314,6 +316,10 @@ async fn attempt(tools: Tools, held: Held, task: Task) {
             };
             tools.runtime.pause(after_ms).await;
             verdict(&tools, &task, reason, false, 0)
+        }
+        Err(Problem::NotServed(reason)) => {
+            let not_before_ms = tools.runtime.wall_ms() + NOT_SERVED_PAUSE_MS;
+            Ending::Again { not_before_ms, reason }
         }
         Err(Problem::Permanent(reason)) => verdict(&tools, &task, reason, true, 0),
         Err(Problem::Later { reason, after_ms }) => verdict(&tools, &task, reason, false, after_ms),

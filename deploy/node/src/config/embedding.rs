@@ -29,7 +29,8 @@ pub struct EmbeddingSection {
     pub ingest_batch_tokens: usize,
     /// Longest time from the arrival of a request of bulk work to its answer, in ms.
     pub ingest_timeout_ms: u64,
-    /// Bulk work on a CPU stands still for no longer than this while queries are inside, in ms.
+    /// Bulk work on a CPU stands still for no longer than this while queries are inside, in ms; then
+    /// it runs for half as long on what they leave.
     pub ingest_pause_ms: u64,
     /// Most memory for a model's cached vectors, in bytes; 0 turns the cache off.
     pub cache_bytes: u64,
@@ -118,7 +119,7 @@ impl Default for EmbeddingSection {
             padding_percent: 25,
             ingest_batch_tokens: 512,
             ingest_timeout_ms: 600_000,
-            ingest_pause_ms: 200,
+            ingest_pause_ms: 4,
             cache_bytes: 4 << 30,
             cache_stored_bytes: 0,
             models: vec![ModelSettings::named(
