@@ -305,9 +305,7 @@ impl Dispatcher {
             let items = queue.next_batch(settings);
             let batch = BatchId(self.next_batch);
             self.next_batch += 1;
-            // Ingest on its own replicas stands still for queries; what it borrows must not.
-            let home = self.slots.get(replica).map_or(pool, |slot| slot.home);
-            let deadline_ms = now_ms + self.plan.batch(home).batch_timeout_ms;
+            let deadline_ms = now_ms + settings.batch_timeout_ms;
             let ids = items.iter().map(|item| item.id).collect();
             if let Some(slot) = self.slots.get_mut(replica) {
                 slot.replica = Replica::Running { batch, pool, items, deadline_ms };

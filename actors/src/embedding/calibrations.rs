@@ -4,7 +4,7 @@
 //! learnt from the first vectors that are served, written to the store, and never change: of two
 //! nodes that learn at once, the first one's ranges stand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater_storage::retry::Retry;
@@ -70,24 +70,14 @@ impl CalibrationRecord {
 
 /// What is known of one version's vectors of one length.
 enum State {
-    /// Vectors so far, at most the sample, no two alike; whether the store was asked.
+    /// Vectors so far, at most the sample; whether the store was asked.
     Learning {
         sample: Vec<Vec<f32>>,
-        seen: BTreeSet<[u8; 32]>,
         asked: bool,
     },
     /// The sample is full and on its way into the store.
     Storing,
     Stands(Arc<Learnt>),
-}
-
-/// What tells two vectors apart.
-fn digest(vector: &[f32]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for component in vector {
-        hash.update(component.to_le_bytes());
-    }
-    hash.finalize().into()
 }
 
 /// By fingerprint and number of components: shortened vectors spread otherwise.
@@ -125,21 +115,13 @@ impl Calibrations {
         let Some(first) = vectors.first() else { return };
         let key = (fingerprint.to_owned(), first.len());
         let mut states = self.states();
-        let state = states.entry(key.clone()).or_insert_with(|| State::Learning {
-            sample: Vec::new(),
-            seen: BTreeSet::new(),
-            asked: false,
-        });
-        let State::Learning { sample, seen, .. } = state else { return };
-        // A text that comes again and again says nothing of how vectors spread.
-        for vector in vectors.iter().filter(|vector| vector.len() == key.1) {
-            if sample.len() == self.settings.sample {
-                break;
-            }
-            if seen.insert(digest(vector)) {
-                sample.push(vector.clone());
-            }
-        }
+        let state = states
+            .entry(key.clone())
+            .or_insert_with(|| State::Learning { sample: Vec::new(), asked: false });
+        let State::Learning { sample, .. } = state else { return };
+        let room = self.settings.sample - sample.len();
+        let fits = vectors.iter().filter(|vector| vector.len() == key.1).take(room);
+        sample.extend(fits.cloned());
         if sample.len() < self.settings.sample {
             return;
         }
@@ -166,11 +148,8 @@ impl Calibrations {
             states.insert(key, State::Stands(Arc::clone(&learnt)));
             return Some(learnt);
         }
-        let state = states.entry(key).or_insert(State::Learning {
-            sample: Vec::new(),
-            seen: BTreeSet::new(),
-            asked: true,
-        });
+        let state =
+            states.entry(key).or_insert(State::Learning { sample: Vec::new(), asked: true });
         if let State::Learning { asked, .. } = state {
             *asked = true;
         }
@@ -196,7 +175,7 @@ impl Calibrations {
         let stands = stands.inspect_err(|error| warn(&key, error));
         // After a failure it begins anew: the store may be back by then.
         let state = stands.map_or_else(
-            |_| State::Learning { sample: Vec::new(), seen: BTreeSet::new(), asked: false },
+            |_| State::Learning { sample: Vec::new(), asked: false },
             |learnt| State::Stands(Arc::new(learnt)),
         );
         self.states().insert(key, state);

@@ -63,8 +63,11 @@ impl From<EmbedError> for Problem {
             EmbedError::Overloaded { retry_after_ms } => {
                 Problem::Later { reason, after_ms: retry_after_ms }
             }
-            EmbedError::Unavailable | EmbedError::Unloading => Problem::NotServed(reason),
-            EmbedError::TimedOut { .. } => Problem::Later { reason, after_ms: 0 },
+            EmbedError::Unloading => Problem::NotServed(reason),
+            // Also a text under which replicas die, so this has an end.
+            EmbedError::Unavailable | EmbedError::TimedOut { .. } => {
+                Problem::Later { reason, after_ms: 0 }
+            }
             EmbedError::Input(_) | EmbedError::Unreadable { .. } | EmbedError::Refused(_) => {
                 Problem::Permanent(reason)
             }

@@ -41,7 +41,7 @@ async fn what_is_no_image_is_refused_with_what_to_send() {
         ("clip", url("file:///etc/passwd"), "invalid_field", &["no data URL"]),
         ("clip", url("data:image/png,abc"), "invalid_field", &["not in base64"]),
         ("clip", url("data:image/png;base64,!!"), "invalid_field", &["base64 is broken"]),
-        ("clip", json!({"picture": "x"}), "invalid_field", &["picture", "image"]),
+        ("clip", json!({"picture": "x"}), "invalid_field", &["image"]),
         ("clip", json!([png("wE"), "text"]), "invalid_field", &["mixes kinds"]),
         ("clip", url("data:image/gif;base64,R0lG"), "unreadable_input", &["input[0]", "PNG"]),
         ("plain", png("wE"), "unreadable_input", &["reads no images"]),

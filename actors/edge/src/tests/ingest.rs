@@ -161,7 +161,6 @@ async fn settings_that_make_no_sense_are_refused_by_name() {
         ("chunks", json!({"split": "verse"}), "chunks.split", "plain, sentence"),
         ("chunks", json!({"window_tokens": 0}), "chunks", "at least 1 token"),
         ("id", json!("a b"), "id", "1 to 64"),
-        ("source", json!({"places": []}), "source", "1 to 1000"),
     ] {
         let mut body = json!({"collection": "notes"});
         body[field] = value;

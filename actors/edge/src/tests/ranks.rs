@@ -122,7 +122,7 @@ async fn wrong_requests_are_told_what_is_allowed() {
         "query": "a", "texts": ["b"], "model": "judge", "truncation_direction": "Left",
     });
     world.post("/rerank", &left).await.is_tei_error(400, "Validation", &["only Right"]);
-    let wrong = json!({"query": "a", "texts": ["b"]});
+    let wrong = json!({"query": "a", "texts": ["b"], "model": "plain"});
     world.post("/rerank", &wrong).await.is_tei_error(400, "Validation", &["'plain'", "/embed"]);
     let dense = json!({"model": "judge", "input": "a"});
     let dense = world.embeddings(&dense).await;

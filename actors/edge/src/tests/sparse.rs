@@ -32,7 +32,7 @@ async fn weights_are_listed_by_word_and_zeros_left_out() {
 #[tokio::test]
 async fn models_of_another_task_are_refused_by_name() {
     let world = World::with(Setup { others: vec![splade()], ..Setup::default() }).await;
-    let dense = world.post("/embed_sparse", &json!({"inputs": "a"})).await;
+    let dense = world.post("/embed_sparse", &json!({"inputs": "a", "model": "plain"})).await;
     dense.is_tei_error(400, "Validation", &["'plain' is for embed", "/embed", "sparse"]);
     let sparse = world.embeddings(&json!({"model": "splade", "input": "a"})).await;
     sparse.is_error(400, "wrong_task", Some("model"), &["'splade' is for sparse", "/embed_sparse"]);

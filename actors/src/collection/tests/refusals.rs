@@ -59,7 +59,7 @@ async fn bad_collections_are_refused() {
     assert_eq!(create(NAME, "first", settings()).await, Err(there.to_owned()));
     let chunking = Chunking { overlap_percent: 91, ..Chunking::default() };
     let overlap = CollectionSettings { chunking, ..settings() };
-    let text = "chunking: overlap_percent must be 0 to 90";
+    let text = "chunking: overlap_percent must be 0 to 50";
     assert_eq!(create("other", "first", overlap).await, Err(text.to_owned()));
     assert_eq!(create("other", "first", settings()).await, Ok(()));
 }

@@ -79,7 +79,6 @@ fn wrong_arguments_are_named() {
         ("--docs 1 --qps 1 --tokens 1 --headroom x%", "--headroom"),
         ("--docs 1 --qps 1 --tokens 1 --gpu a10g --measure", "--measure"),
         ("--docs 1 --qps 1 --tokens 1 --gpu a10g --seconds 3", "--seconds"),
-        ("--docs 1 --qps 1 --tokens 1 --dimensions -1", "--dimensions"),
         ("--docs 1 --qps 1 --tokens 1 --price-per-hour cheap", "--price-per-hour"),
     ];
     for (words, named) in cases {
