@@ -17,6 +17,11 @@ pub struct Document {
     pub text: String,
 }
 
+/// Whether the environment names a corpus.
+pub fn is_given() -> bool {
+    std::env::var_os("HEADWATER_CORPUS").is_some()
+}
+
 /// The corpus that `HEADWATER_CORPUS` names, or this repository's pages and sources, by id.
 ///
 /// # Errors
