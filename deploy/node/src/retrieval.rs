@@ -21,6 +21,7 @@ use crate::config::{HOLD_LATE_MS, Settings, VectorEngine};
 use crate::failure::Failure;
 use crate::ingest::files::FileSource;
 
+const MIB: usize = 1 << 20;
 const HOUR_MS: u64 = 60 * 60 * 1000;
 /// Collections whose builds one node with models works on at once.
 const BUILDS: usize = 2;
@@ -80,8 +81,11 @@ fn open_sink(settings: &Settings, store: &Retry) -> Result<Arc<dyn Sink>, Failur
     let vectors = &settings.vectors;
     match vectors.engine {
         VectorEngine::Embedded => {
-            let exact_records_max = vectors.exact_records_max;
-            let chosen = EmbeddedVectorsSettings { exact_records_max, ..Default::default() };
+            let chosen = EmbeddedVectorsSettings {
+                exact_records_max: vectors.exact_records_max,
+                memory_bytes_max: vectors.memory_mb.saturating_mul(MIB),
+                ..Default::default()
+            };
             Ok(Arc::new(EmbeddedSink::new(store.clone(), chosen)))
         }
         VectorEngine::Qdrant => {

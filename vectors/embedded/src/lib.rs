@@ -17,7 +17,8 @@
 //! **Memory.** A searched space takes, for each record, the bytes of its number format, its
 //! fields, and about 150 bytes; with a graph 2 bytes more for each component and about 200; and up
 //! to half as much again for records that changed and are not compacted yet. It is given back
-//! when the space is dropped.
+//! when the space is dropped, and when others are searched and all together pass
+//! [`EmbeddedVectorsSettings::memory_bytes_max`].
 //!
 //! **Limits.** A name has at most [`NAME_BYTES_MAX`] bytes, a vector [`DIMENSIONS_MAX`]
 //! components, and a record with its fields 100,000 bytes, which is the store's limit for a value.

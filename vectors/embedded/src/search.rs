@@ -36,7 +36,8 @@ impl EmbeddedSink {
             };
             query.check(&glance.known.space)?;
             let open = self.open(&glance.known).await?;
-            if let Some(index) = open.reach(self.retry(), &glance).await.map_err(of_store)? {
+            let fits = |bytes| self.make_room(&open, bytes);
+            if let Some(index) = open.reach(self.retry(), &glance, fits).await? {
                 #[cfg(feature = "usearch")]
                 {
                     crate::graph::grow(&open, self.settings().exact_records_max);

@@ -1,6 +1,7 @@
 //! The sink itself: spaces, reads, and which indexes are open.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -29,6 +30,8 @@ pub struct SpaceInMemory {
     /// Vectors in the graph, those of changed and removed records included; the others are
     /// scanned. 0 where there is no graph.
     pub in_graph: usize,
+    /// Memory that it takes, roughly.
+    pub bytes: usize,
 }
 
 /// The sink; clones share their indexes.
@@ -41,6 +44,7 @@ struct Shared {
     retry: Retry,
     settings: EmbeddedVectorsSettings,
     open: Mutex<BTreeMap<String, Arc<Open>>>,
+    searches: AtomicU64,
     calibrations: Mutex<BTreeMap<String, (u64, Arc<Calibration>)>>,
 }
 
@@ -55,8 +59,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl EmbeddedSink {
     /// A sink over the store. It does nothing until it is called.
     pub fn new(retry: Retry, settings: EmbeddedVectorsSettings) -> Self {
-        let (open, calibrations) = Default::default();
-        EmbeddedSink { shared: Arc::new(Shared { retry, settings, open, calibrations }) }
+        let (open, searches, calibrations) = Default::default();
+        let shared = Shared { retry, settings, open, searches, calibrations };
+        EmbeddedSink { shared: Arc::new(shared) }
     }
 
     pub(crate) fn retry(&self) -> &Retry {
@@ -80,6 +85,7 @@ impl EmbeddedSink {
                 name,
                 records: index.slab.live(),
                 in_graph: index.in_graph(),
+                bytes: index.bytes(),
             });
         }
         spaces
@@ -117,6 +123,37 @@ impl EmbeddedSink {
         let open = Arc::new(Open::new(&known.space, known.incarnation));
         all.insert(known.space.name.clone(), Arc::clone(&open));
         Ok(open)
+    }
+
+    /// Counts the space as searched now, with so many bytes in memory, and gives back the indexes
+    /// of others until all fit. Searches that are in one of those end undisturbed.
+    ///
+    /// # Errors
+    /// [`SinkError::Unavailable`] when the space does not even fit alone.
+    pub(crate) fn make_room(&self, searched: &Open, bytes: usize) -> Result<(), SinkError> {
+        let most = self.settings().memory_bytes_max;
+        searched
+            .used
+            .store(self.shared.searches.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        searched.bytes.store(bytes, Ordering::Relaxed);
+        if bytes > most {
+            return Err(SinkError::Unavailable(format!(
+                "the index of this collection takes more than the {most} bytes of memory that this \
+                 node gives to indexes; raise vectors.memory_mb, keep a smaller number format, or \
+                 use the engine qdrant"
+            )));
+        }
+        let mut open = lock(&self.shared.open);
+        loop {
+            let all: usize = open.values().map(|open| open.bytes.load(Ordering::Relaxed)).sum();
+            if all <= most {
+                return Ok(());
+            }
+            let others = open.iter().filter(|(_, other)| !std::ptr::eq(other.as_ref(), searched));
+            let oldest = others.min_by_key(|(_, other)| other.used.load(Ordering::Relaxed));
+            let Some(name) = oldest.map(|(name, _)| name.clone()) else { return Ok(()) };
+            open.remove(&name);
+        }
     }
 
     pub(crate) fn forget(&self, name: &str) {

@@ -17,6 +17,10 @@ use crate::records::Kept;
 
 /// Vectors scored together.
 const BLOCK: usize = 256;
+/// What a slot takes beside its vector and its document's texts, roughly: ids, squares and maps.
+const SLOT_BYTES: usize = 150;
+/// What a field takes beside its texts, roughly.
+const FIELD_BYTES: usize = 64;
 /// Dead slots that are no reason to compact.
 const DEAD_FEW: usize = 1_024;
 
@@ -36,6 +40,17 @@ struct Document {
     fields: BTreeMap<String, Value>,
 }
 
+impl Document {
+    fn bytes(&self) -> usize {
+        let field = |(name, value): (&String, &Value)| {
+            let text = if let Value::Text(text) = value { text.len() } else { 0 };
+            FIELD_BYTES + name.len() + text
+        };
+        let model = self.model.as_ref().map_or(0, |model| model.len());
+        model + self.source.len() + self.fields.iter().map(field).sum::<usize>()
+    }
+}
+
 /// The vectors, and all that a hit tells of them.
 #[derive(Debug)]
 pub(crate) struct Slab {
@@ -50,6 +65,8 @@ pub(crate) struct Slab {
     /// `None` for a dead slot.
     documents: Vec<Option<Document>>,
     places: HashMap<RecordId, u32>,
+    /// Of all documents that were put in since the last compaction.
+    document_bytes: usize,
 }
 
 impl Slab {
@@ -73,7 +90,18 @@ impl Slab {
             ids: Vec::new(),
             documents: Vec::new(),
             places: HashMap::new(),
+            document_bytes: 0,
         }
+    }
+
+    /// Memory that the slots take, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let number = match &self.vectors {
+            Vectors::F32(_) => 4,
+            Vectors::F16(_) => 2,
+            Vectors::I8(_) | Vectors::Binary(_) => 1,
+        };
+        self.slots() * (number * self.width + SLOT_BYTES) + self.document_bytes
     }
 
     pub(crate) fn space(&self) -> &Space {
@@ -100,6 +128,7 @@ impl Slab {
             kept.calibrate(calibration);
         }
         let document = Document { model: kept.model, source: kept.source, fields: kept.fields };
+        self.document_bytes += document.bytes();
         if let Some(slot) = self.places.get(&id).copied() {
             if self.stored(slot) == kept.vector {
                 self.documents[slot as usize] = Some(document);

@@ -106,6 +106,39 @@ async fn found(sink: &EmbeddedSink, name: &str, query: &SearchQuery) -> Vec<Reco
     hits.into_iter().map(|hit| hit.record.id).collect()
 }
 
+/// Two spaces fit and three do not: the one searched the longest ago is read anew when it is
+/// searched again. One that does not fit alone is refused and leaves nothing behind.
+#[tokio::test(start_paused = true)]
+async fn indexes_beyond_the_memory_are_given_back() {
+    let environment = environment();
+    let store = MemoryStore::new(environment.clone());
+    let first = sink(&store, &environment, EmbeddedVectorsSettings::default());
+    for name in ["a", "b", "c"] {
+        first.create(&space(name, 16, NumberFormat::F32)).await.unwrap();
+        let records = (0..50).map(|number| record(number, vector(number, 16))).collect();
+        first.upsert(name, records).await.unwrap();
+    }
+    let wanted = query(vector(7, 16), 3);
+    let nearest = found(&first, "a", &wanted).await;
+    let bytes = first.spaces_in_memory().await[0].bytes;
+    let held = async |sink: &EmbeddedSink| -> Vec<String> {
+        sink.spaces_in_memory().await.into_iter().map(|space| space.name).collect()
+    };
+    let tight = |memory_bytes_max| {
+        let settings = EmbeddedVectorsSettings { memory_bytes_max, ..Default::default() };
+        sink(&store, &environment, settings)
+    };
+    let two = tight(2 * bytes);
+    for (name, left) in [("a", "a"), ("b", "ab"), ("a", "ab"), ("c", "ac"), ("b", "bc")] {
+        assert_eq!(found(&two, name, &wanted).await, nearest, "{name}");
+        assert_eq!(held(&two).await.concat(), left);
+    }
+    let none = tight(bytes - 1);
+    let refused = none.search("a", &wanted).await.unwrap_err();
+    assert!(refused.to_string().contains("vectors.memory_mb"), "{refused}");
+    assert_eq!(none.spaces_in_memory().await[0].records, 0);
+}
+
 /// Two nodes over one store: each sees what the other one wrote, by the log and, once it has
 /// fallen too far behind, by reading the space anew.
 #[tokio::test(start_paused = true)]

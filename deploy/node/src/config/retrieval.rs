@@ -22,6 +22,9 @@ pub struct VectorsSection {
     pub engine: VectorEngine,
     /// Up to so many vectors a space is searched exactly; above, by a graph.
     pub exact_records_max: usize,
+    /// Memory for the indexes of the embedded engine on this node, in MiB; the index whose last
+    /// search is the longest ago goes first.
+    pub memory_mb: usize,
     /// Address of the Qdrant server.
     pub qdrant_url: String,
     /// File with the key that the Qdrant server asks for.
@@ -39,6 +42,7 @@ impl Default for VectorsSection {
         VectorsSection {
             engine: VectorEngine::Embedded,
             exact_records_max: 20_000,
+            memory_mb: 4_096,
             qdrant_url: "http://127.0.0.1:6333".to_owned(),
             qdrant_key_file: None,
             qdrant_prefix: "headwater-".to_owned(),
@@ -101,6 +105,7 @@ impl Settings {
             Err(Nonsense { key: key.split('.').map(str::to_owned).collect(), problem })
         };
         let counts = [
+            ("vectors.memory_mb", self.vectors.memory_mb),
             ("ingest.documents", self.ingest.documents),
             ("ingest.embed_texts", self.ingest.embed_texts),
             ("ingest.attempts", self.ingest.attempts as usize),
