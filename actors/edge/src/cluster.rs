@@ -17,8 +17,8 @@ pub(crate) async fn status(
     State(edge): State<Edge>,
     Extension(grant): Extension<Arc<Grant>>,
 ) -> Response {
-    if !grant.is_operator() {
-        return ApiError::operators_only().respond(Shape::OpenAi);
+    if let Err(error) = grant.check_operator() {
+        return error.respond(Shape::OpenAi);
     }
     let members: Vec<Value> = edge.cluster.members().iter().map(member).collect();
     match edge.cluster.leases().await {

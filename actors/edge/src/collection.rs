@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::body::read_json;
 use crate::embedding::find_model;
-use crate::error::{ApiError, INVALID, Shape, UNAVAILABLE};
+use crate::error::{ApiError, INVALID, UNAVAILABLE, respond};
 use crate::identity::Grant;
 use crate::router::Edge;
 
@@ -65,10 +65,6 @@ pub(crate) fn collections(edge: &Edge) -> Result<&Collections, ApiError> {
         let message = "this node has no vector sink; ask the operator to set one up".to_owned();
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "no_vector_sink", message)
     })
-}
-
-fn respond(answer: Answer) -> Response {
-    answer.unwrap_or_else(|error| error.respond(Shape::OpenAi))
 }
 
 fn unreadable(field: &'static str) -> ApiError {

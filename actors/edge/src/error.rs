@@ -32,6 +32,11 @@ pub(crate) struct ApiError {
 pub(crate) const INVALID: &str = "invalid_request_error";
 pub(crate) const UNAVAILABLE: &str = "service_unavailable";
 
+/// An answer of a route that speaks OpenAI's shapes.
+pub(crate) fn respond(answer: Result<Response, ApiError>) -> Response {
+    answer.unwrap_or_else(|error| error.respond(Shape::OpenAi))
+}
+
 impl ApiError {
     pub(crate) fn new(
         status: StatusCode,

@@ -7,6 +7,8 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 
+use crate::error::ApiError;
+
 const ISSUER: &str = "headwater";
 /// Shortest key that HS256 may use (RFC 7518, section 3.2).
 const KEY_BYTES: usize = 32;
@@ -49,6 +51,11 @@ impl Grant {
     /// Whether the token is an operator's.
     pub fn is_operator(&self) -> bool {
         self.tier == OPERATOR
+    }
+
+    /// Refuses whoever is no operator.
+    pub(crate) fn check_operator(&self) -> Result<(), ApiError> {
+        if self.is_operator() { Ok(()) } else { Err(ApiError::operators_only()) }
     }
 
     /// Whether the tenant may use this model.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::body::read_json;
-use crate::error::{ApiError, Shape};
+use crate::error::{ApiError, respond};
 use crate::identity::{Grant, is_name};
 use crate::router::Edge;
 
@@ -63,9 +63,7 @@ pub(crate) async fn set_limits(
 ) -> Response {
     let answer = async {
         let tenant = seen_tenant(&grant, path)?;
-        if !grant.is_operator() {
-            return Err(ApiError::operators_only());
-        }
+        grant.check_operator()?;
         let request: LimitsRequest = read_json(body, &edge.settings).await?;
         let limits = parse(request)?;
         let revision = edge.tenancy.set_limits(&tenant, limits).await;
@@ -101,10 +99,6 @@ pub(crate) async fn usage(
     respond(answer.await)
 }
 
-fn respond(answer: Result<Response, ApiError>) -> Response {
-    answer.unwrap_or_else(|error| error.respond(Shape::OpenAi))
-}
-
 /// The tenant in the path, if the caller may see it.
 fn seen_tenant(grant: &Grant, path: TenantPath) -> Result<String, ApiError> {
     let tenant = path.map(|Path(tenant)| tenant).unwrap_or_default();
@@ -112,8 +106,8 @@ fn seen_tenant(grant: &Grant, path: TenantPath) -> Result<String, ApiError> {
         let message = "the tenant in the path must be 1 to 64 of the characters A-Z a-z 0-9 . _ -";
         return Err(ApiError::invalid("tenant", "invalid_path", message.to_owned()));
     }
-    if grant.tenant != tenant && !grant.is_operator() {
-        return Err(ApiError::operators_only());
+    if grant.tenant != tenant {
+        grant.check_operator()?;
     }
     Ok(tenant)
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::openai::describe;
 use crate::body::read_json;
-use crate::error::{ApiError, Shape};
+use crate::error::{ApiError, respond};
 use crate::identity::Grant;
 use crate::router::Edge;
 
@@ -49,7 +49,7 @@ pub(crate) async fn load(
     body: Body,
 ) -> Response {
     let answer = async {
-        operators_only(&grant)?;
+        grant.check_operator()?;
         let LoadRequest { name } = read_json(body, &edge.settings).await?;
         let loaded = edge.embedding.load(&name).await;
         loaded.map_err(|error| ApiError::from_change(error, "name"))?;
@@ -67,7 +67,7 @@ pub(crate) async fn unload(
     name: NamePath,
 ) -> Response {
     let answer = async {
-        operators_only(&grant)?;
+        grant.check_operator()?;
         let name = named(name)?;
         let unloaded = edge.embedding.unload(&name).await;
         unloaded.map_err(|error| ApiError::from_change(error, "model"))?;
@@ -82,7 +82,7 @@ pub(crate) async fn aliases(
     Extension(grant): Extension<Arc<Grant>>,
 ) -> Response {
     let answer = async {
-        operators_only(&grant)?;
+        grant.check_operator()?;
         let aliases = edge.embedding.aliases();
         let data: Vec<Value> =
             aliases.iter().map(|(name, alias)| describe_alias(name, alias)).collect();
@@ -100,7 +100,7 @@ pub(crate) async fn set_alias(
     body: Body,
 ) -> Response {
     let answer = async {
-        operators_only(&grant)?;
+        grant.check_operator()?;
         let name = named(name)?;
         let AliasRequest { targets } = read_json(body, &edge.settings).await?;
         let target = |field: TargetField| Target { model: field.model, percent: field.percent };
@@ -122,17 +122,13 @@ pub(crate) async fn remove_alias(
     name: NamePath,
 ) -> Response {
     let answer = async {
-        operators_only(&grant)?;
+        grant.check_operator()?;
         let name = named(name)?;
         let removed = edge.embedding.remove_alias(&name).await;
         removed.map_err(|error| ApiError::from_change(error, "alias"))?;
         Ok(axum::Json(json!({"id": name, "object": "alias", "deleted": true})).into_response())
     };
     respond(answer.await)
-}
-
-fn operators_only(grant: &Grant) -> Result<(), ApiError> {
-    if grant.is_operator() { Ok(()) } else { Err(ApiError::operators_only()) }
 }
 
 fn named(name: NamePath) -> Result<String, ApiError> {
@@ -150,8 +146,4 @@ fn describe_alias(name: &str, alias: &Alias) -> Value {
     let target = |target: &Target| json!({"model": target.model, "percent": target.percent});
     let targets: Vec<Value> = alias.targets().iter().map(target).collect();
     json!({"id": name, "object": "alias", "targets": targets})
-}
-
-fn respond(answer: Result<Response, ApiError>) -> Response {
-    answer.unwrap_or_else(|error| error.respond(Shape::OpenAi))
 }
