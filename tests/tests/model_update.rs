@@ -44,7 +44,9 @@ fn start() -> World {
         )
     };
     let models = format!("embedding.models=[{}, {}]", model(OLD, "mean"), model(NEW, "cls"));
-    let mut node = NodeProcess::listening(&folder.path().join("data"), &[models]).unwrap();
+    // So slow that there are searches and documents while both versions are live.
+    let slow = "vectors.build_chunks_per_s=200".to_owned();
+    let mut node = NodeProcess::listening(&folder.path().join("data"), &[models, slow]).unwrap();
     node.wait_for("ready").unwrap();
     World { node, folder, queries: Vec::new() }
 }
@@ -158,10 +160,10 @@ fn write_corpus(world: &mut World) -> BTreeMap<String, corpus::Document> {
     if let Some(last) = documents.pop_last() {
         later.insert(last.0, last.1);
     }
-    let sentences = documents.values().flat_map(|document| document.text.split(". "));
-    let sentences = sentences.map(str::trim).filter(|text| (40..200).contains(&text.len()));
-    world.queries = sentences.step_by(20).take(12).map(str::to_owned).collect();
-    assert!(world.queries.len() > 5, "too few sentences");
+    let lines = documents.values().flat_map(|document| document.text.lines());
+    let lines = lines.map(str::trim).filter(|line| (60..200).contains(&line.len()));
+    world.queries = lines.step_by(30).take(12).map(str::to_owned).collect();
+    assert!(world.queries.len() > 5, "too few lines");
     world.ingest("first", &documents);
     later
 }
@@ -183,12 +185,13 @@ fn a_new_model_takes_over_and_no_answer_mixes_two() {
     assert_eq!(names.len(), 2, "{names:?}");
     // Written while both are live.
     world.ingest("second", &later);
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), searched.len());
     while world.settled().is_none() {
         assert!(began.elapsed() < HANG_TIMEOUT, "{:?}", world.versions());
         searched.extend(world.search_all());
         std::thread::sleep(Duration::from_millis(20));
     }
+    assert!(searched.len() > before, "nothing was searched while both were live");
     assert_eq!(world.settled().as_deref(), Some(NEW));
     let after = world.search_all();
     assert!(after.iter().all(|one| names[&one.version] == NEW));
