@@ -127,13 +127,14 @@ impl Reader<'_> {
                     failed += 1;
                     let job = &self.held.job.key.id;
                     tracing::warn!(job, reason, failed, "a place cannot be read now");
-                    let runtime = self.shared.handle.runtime();
-                    let pause_ms = self.shared.handle.settings().poll_ms << failed;
-                    if self.while_wanted(runtime.pause(pause_ms)).await?.is_none() {
-                        return Ok(Place::Stopped);
-                    }
                     if failed == READ_TRIES {
                         return Ok(Place::Failed);
+                    }
+                    let runtime = self.shared.handle.runtime();
+                    let poll_ms = self.shared.handle.settings().poll_ms;
+                    let pause_ms = poll_ms.saturating_mul(1 << failed);
+                    if self.while_wanted(runtime.pause(pause_ms)).await?.is_none() {
+                        return Ok(Place::Stopped);
                     }
                 }
             }
