@@ -20,6 +20,8 @@ use crate::runtime::Runtime;
 const PLACES: usize = 1_000;
 /// Longest place, in bytes.
 const PLACE_BYTES: usize = 4_096;
+/// Most bytes of all places of a job together: they are one row, and a row holds 100,000.
+const PLACES_BYTES: usize = 64 << 10;
 
 /// How ingest works on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,18 +131,18 @@ impl IngestHandle {
         jobs::create(self.retry(), &Job { key: key.clone(), spec, state }).await
     }
 
-    /// A stream of documents for a job whose first line is the one behind `offset`.
+    /// A stream of documents for a job whose first line is the one behind `offset`. A job that
+    /// takes no more still hears the lines that it has: a client whose answer got lost sends them
+    /// again, and must not hear that they were refused.
     ///
     /// # Errors
     /// [`IngestError::Gap`] when lines before it are missing, [`IngestError::Refused`] when the
     /// job takes no more; [`IngestError::NoJob`] and the store's.
     pub async fn intake(&self, key: &JobKey, offset: u64) -> Result<Intake, IngestError> {
         let load = self.load(key).await?;
-        if !load.job.state.may_receive() {
-            let standing = load.job.state.standing();
-            return Err(IngestError::Refused(Refusal(standing)));
-        }
-        Intake::new(self.clone(), key.clone(), offset, load.received)
+        let state = &load.job.state;
+        let closed = (!state.may_receive()).then(|| Refusal(state.standing()));
+        Intake::new(self.clone(), key.clone(), offset, load.received, closed)
     }
 
     /// No more documents come in. Sealing twice is as good as once.
@@ -281,6 +283,12 @@ fn check(key: &JobKey, spec: &JobSpec) -> Result<(), IngestError> {
         }
         SourceSpec::Places(places) if places.iter().any(|place| place.len() > PLACE_BYTES) => {
             invalid("source", format!("places of at most {PLACE_BYTES} bytes"))
+        }
+        SourceSpec::Places(places)
+            if places.iter().map(String::len).sum::<usize>() > PLACES_BYTES =>
+        {
+            let allowed = "bytes in all places together; make several jobs of them";
+            invalid("source", format!("at most {PLACES_BYTES} {allowed}"))
         }
         _ => Ok(()),
     }

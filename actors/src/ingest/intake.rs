@@ -1,7 +1,7 @@
 //! JSON lines on their way into a job: cut, read and staged batch by batch. Whoever pushes waits
 //! until its bytes are staged; so the store's pace is the client's.
 
-use headwater_embedding::ingest::{Line, Lines};
+use headwater_embedding::ingest::{Line, Lines, Refusal};
 
 use super::handle::IngestHandle;
 use super::nouns::{BadLine, IngestError, JobKey, Received};
@@ -18,23 +18,31 @@ pub struct Intake {
     /// What is in the store.
     staged: Received,
     batch: Batch,
+    /// Why the job takes no line that it does not have.
+    closed: Option<Refusal>,
 }
 
 impl Intake {
     /// The stream's first line is the one behind `offset`; lines that are in the store already
-    /// are skipped.
+    /// are skipped, and `closed` is told to any other.
     pub(super) fn new(
         handle: IngestHandle,
         key: JobKey,
         offset: u64,
         received: Received,
+        closed: Option<Refusal>,
     ) -> Result<Intake, IngestError> {
+        if let Some(refusal) = closed
+            && offset > received.lines
+        {
+            return Err(IngestError::Refused(refusal));
+        }
         if offset > received.lines {
             return Err(IngestError::Gap { received: received.lines });
         }
         let lines = Lines::after(offset, handle.settings().line_bytes);
         let batch = Batch::after(received);
-        Ok(Intake { handle, key, lines, base: 0, staged: received, batch })
+        Ok(Intake { handle, key, lines, base: 0, staged: received, batch, closed })
     }
 
     /// What is in the store.
@@ -49,7 +57,7 @@ impl Intake {
     /// [`IngestError::Refused`] when the job takes no more, and the store's.
     pub async fn push(&mut self, bytes: &[u8]) -> Result<(), IngestError> {
         for line in self.lines.push(bytes) {
-            self.add(line);
+            self.add(line).await?;
             if self.batch.is_full() {
                 self.flush().await?;
             }
@@ -91,7 +99,8 @@ impl Intake {
         self.end_lines(self.batch.received.place).await?;
         let number = self.lines.read() + 1;
         self.lines = Lines::after(number, self.handle.settings().line_bytes);
-        let bad = BadLine { field: Some("source".to_owned()), problem: problem.to_owned() };
+        let field = format!("source.places[{}]", self.batch.received.place);
+        let bad = BadLine { field: Some(field), problem: problem.to_owned() };
         self.batch.add(number, Err(bad));
         Ok(())
     }
@@ -104,23 +113,30 @@ impl Intake {
         let read = last.as_ref().map_or(before, |line| line.number);
         self.lines = Lines::after(read, longest);
         if let Some(line) = last {
-            self.add(line);
+            self.add(line).await?;
         }
         (self.batch.received.place, self.batch.received.place_bytes) = (next_place, 0);
         self.flush_to(read).await?;
         Ok(())
     }
 
-    fn add(&mut self, line: Line) {
+    async fn add(&mut self, line: Line) -> Result<(), IngestError> {
         if line.number <= self.staged.lines {
-            return;
+            return Ok(());
         }
-        self.batch.received.place_bytes = self.base + line.end;
+        if let Some(refusal) = self.closed {
+            return Err(IngestError::Refused(refusal));
+        }
         let document = match line.text {
             Ok(text) => parse::document(&text),
             Err(problem) => Err(parse::unreadable(problem)),
         };
+        if !self.batch.has_room(&document) {
+            self.flush().await?;
+        }
+        self.batch.received.place_bytes = self.base + line.end;
         self.batch.add(line.number, document);
+        Ok(())
     }
 
     async fn flush_to(&mut self, lines: u64) -> Result<Received, IngestError> {

@@ -131,8 +131,25 @@ pub enum IngestError {
     /// Lines are missing, or another client sends documents of the same job.
     #[error("the next line of this job is line {}; send from there on", .received + 1)]
     Gap { received: u64 },
+    /// More than the store takes; another try would fail the same way.
+    #[error(
+        "the {what} would take {given} bytes in the store, which takes at most {allowed}; send \
+         less at a time, or split the document"
+    )]
+    TooLarge { what: &'static str, given: usize, allowed: usize },
     #[error(transparent)]
     Collection(#[from] CollectionError),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for IngestError {
+    fn from(error: StoreError) -> IngestError {
+        match error {
+            StoreError::Limit { what, given, allowed } => {
+                IngestError::TooLarge { what, given, allowed }
+            }
+            other => IngestError::Store(other),
+        }
+    }
 }

@@ -10,6 +10,14 @@ use super::nouns::{BadLine, Document};
 
 /// Longest id of a document, in bytes.
 const ID_BYTES: usize = 1_024;
+/// Longest text, in bytes. With all that goes with it, it fits into one of the store's
+/// transactions, which hold 10,000,000.
+const TEXT_BYTES: usize = 8 << 20;
+/// A collection's own limits for a document's fields: what it would refuse later is told at once.
+const FIELDS: usize = 64;
+const FIELD_NAME_BYTES: usize = 128;
+/// Most bytes of a line's fields together, names counted.
+const FIELDS_BYTES: usize = 32 << 10;
 
 fn bad(field: Option<&str>, problem: impl Into<String>) -> BadLine {
     BadLine { field: field.map(str::to_owned), problem: problem.into() }
@@ -47,11 +55,16 @@ pub(super) fn document(line: &str) -> Result<Document, BadLine> {
     if text.trim().is_empty() {
         return Err(bad(Some("text"), "must hold more than white space"));
     }
+    if text.len() > TEXT_BYTES {
+        let problem = format!(
+            "has {} bytes; at most {TEXT_BYTES} are allowed; split the document",
+            text.len()
+        );
+        return Err(bad(Some("text"), problem));
+    }
     let fields = match object.remove("fields") {
         None | Some(Json::Null) => BTreeMap::new(),
-        Some(Json::Object(fields)) => {
-            fields.into_iter().map(|(name, value)| field(name, value)).collect::<Result<_, _>>()?
-        }
+        Some(Json::Object(fields)) => fields_of(fields)?,
         Some(_) => return Err(bad(Some("fields"), "must be an object")),
     };
     match object.keys().next() {
@@ -66,6 +79,45 @@ fn text_of(object: &mut Map<String, Json>, field: &str) -> Result<String, BadLin
         Some(_) => Err(bad(Some(field), "must be a string")),
         None => Err(bad(Some(field), "is missing; each line needs id and text")),
     }
+}
+
+fn fields_of(given: Map<String, Json>) -> Result<BTreeMap<String, Value>, BadLine> {
+    if given.len() > FIELDS {
+        let problem = format!("has {} fields; at most {FIELDS} are allowed", given.len());
+        return Err(bad(Some("fields"), problem));
+    }
+    let mut fields = BTreeMap::new();
+    for (name, value) in given {
+        // Before anything else: the name itself becomes part of what the client is told.
+        if name.is_empty() || name.len() > FIELD_NAME_BYTES || name.starts_with('$') {
+            let problem = format!(
+                "a field's name must have 1 to {FIELD_NAME_BYTES} bytes and not start with '$'"
+            );
+            return Err(bad(Some("fields"), problem));
+        }
+        let (name, value) = field(name, value)?;
+        let bytes = field_bytes(&name, &value);
+        if bytes > FIELDS_BYTES {
+            let problem = format!(
+                "takes {bytes} bytes; all fields of a line together may take {FIELDS_BYTES}; put long texts into text"
+            );
+            return Err(bad(Some(&format!("fields.{name}")), problem));
+        }
+        fields.insert(name, value);
+    }
+    let bytes: usize = fields.iter().map(|(name, value)| field_bytes(name, value)).sum();
+    if bytes > FIELDS_BYTES {
+        let problem = format!(
+            "take {bytes} bytes together; at most {FIELDS_BYTES} are allowed; leave some out"
+        );
+        return Err(bad(Some("fields"), problem));
+    }
+    Ok(fields)
+}
+
+/// What a field counts, in bytes.
+pub(super) fn field_bytes(name: &str, value: &Value) -> usize {
+    name.len() + if let Value::Text(text) = value { text.len() } else { size_of::<f64>() }
 }
 
 fn field(name: String, value: Json) -> Result<(String, Value), BadLine> {

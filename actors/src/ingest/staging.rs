@@ -7,6 +7,7 @@ use headwater_storage::{ReadMode, StoreError, Transaction};
 use super::jobs::read_job;
 use super::keys::{dead_key, received_key, task_key, text_key, turns_key};
 use super::nouns::{BadLine, Document, IngestError, Job, JobKey, Received};
+use super::parse::field_bytes;
 use super::records::{
     DeadRow, TaskRow, count, decode_received, decode_turns, encode, encode_received, encode_text,
     encode_turns,
@@ -14,8 +15,10 @@ use super::records::{
 
 /// Most lines that one transaction takes in.
 pub(super) const BATCH_LINES: usize = 256;
-/// Most bytes of documents that one transaction takes in, unless one alone has more.
+/// Most bytes of lines that one transaction takes in, unless one line alone has more.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
+/// What a line's rows take beside what the line says: keys, conflict ranges and counts, in bytes.
+const ROWS_BYTES: usize = 2_048;
 
 /// Lines that go into the store together.
 #[derive(Debug, Clone)]
@@ -35,13 +38,30 @@ impl Batch {
     }
 
     pub(super) fn add(&mut self, line: u64, document: Result<Document, BadLine>) {
-        self.bytes += document.as_ref().map_or(0, |document| document.text.len());
+        self.bytes += line_bytes(&document);
         self.lines.push((line, document));
+    }
+
+    /// Whether this line may come into the same transaction.
+    pub(super) fn has_room(&self, document: &Result<Document, BadLine>) -> bool {
+        self.lines.is_empty() || self.bytes + line_bytes(document) <= BATCH_BYTES
     }
 
     pub(super) fn is_full(&self) -> bool {
         self.lines.len() >= BATCH_LINES || self.bytes >= BATCH_BYTES
     }
+}
+
+/// What a line takes in the store, about, in bytes.
+fn line_bytes(document: &Result<Document, BadLine>) -> usize {
+    let own = match document {
+        Ok(Document { id, text, fields }) => {
+            let fields = fields.iter().map(|(name, value)| field_bytes(name, value));
+            id.len() + text.len() + fields.sum::<usize>()
+        }
+        Err(BadLine { field, problem }) => field.as_ref().map_or(0, String::len) + problem.len(),
+    };
+    own + ROWS_BYTES
 }
 
 /// What became of a batch.

@@ -88,6 +88,7 @@ impl Worker {
             let wall_ms = runtime.wall_ms();
             if self.shared.source.is_some()
                 && wants_source(&load.job)
+                && !self.resting.contains_key(&(key.clone(), SOURCE_PARTITION))
                 && !load
                     .holds
                     .iter()
@@ -184,14 +185,17 @@ impl Worker {
         Ok(held)
     }
 
-    async fn read_source(&self, held: Held) {
-        let Shared { handle, source, metrics, .. } = &*self.shared;
-        let Some(reader) = source else { return };
-        let mut window = Window::new(&held, handle.runtime());
-        let reading = source::read(handle, handle.runtime(), reader.as_ref(), &held);
-        match window.drive(reading).await {
-            Event::Lost | Event::Ended => metrics.hold("lost"),
-            Event::Other(_) => held.release().await,
+    async fn read_source(&mut self, held: Held) {
+        let shared = Arc::clone(&self.shared);
+        let Some(reader) = &shared.source else { return };
+        let mut window = Window::new(&held, shared.handle.runtime());
+        match window.drive(source::read(&shared, reader.as_ref(), &held)).await {
+            Event::Lost | Event::Ended => shared.metrics.hold("lost"),
+            Event::Other(ended) => {
+                let settings = shared.handle.settings();
+                self.rest(&held, ended == source::Ended::Failed, settings.slice_ms);
+                held.release().await;
+            }
         }
     }
 
@@ -243,7 +247,7 @@ impl Worker {
                 Err(_) => empty = window.len() == 0,
             }
         }
-        self.rest(&held, waits);
+        self.rest(&held, waits, shared.handle.settings().poll_ms);
         drop(window);
         let job = Arc::clone(&held.job);
         held.release().await;
@@ -264,11 +268,10 @@ impl Worker {
         tracing::warn!(job = held.job.key.id, partition = held.partition, "a hold was lost");
     }
 
-    /// Leaves a partition alone for a while whose tasks all wait.
-    fn rest(&mut self, held: &Held, waits: bool) {
-        let (runtime, settings) = (self.shared.handle.runtime(), self.shared.handle.settings());
+    /// Leaves a partition alone for a while whose tasks all wait, or a source that fails.
+    fn rest(&mut self, held: &Held, waits: bool, ms: u64) {
         if waits && self.resting.len() < RESTING {
-            let until_ms = runtime.now_ms() + settings.poll_ms;
+            let until_ms = self.shared.handle.runtime().now_ms() + ms;
             self.resting.insert((held.job.key.clone(), held.partition), until_ms);
         }
     }

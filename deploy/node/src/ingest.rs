@@ -1,6 +1,9 @@
 //! `headwater ingest`: sends a file of JSON lines to a running node and shows how far it is.
 
 pub(crate) mod files;
+mod retry;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, stdin};
@@ -16,11 +19,10 @@ use crate::failure::Failure;
 use crate::operator::{OperatorFlags, ask, send};
 use crate::progress::Progress;
 
+use retry::persist;
+
 /// Bytes of whole lines that one request carries, unless one line alone has more.
 const REQUEST_BYTES: usize = 512 << 10;
-/// How often a request that failed is sent again.
-const TRIES: u32 = 8;
-const PAUSE: Duration = Duration::from_secs(1);
 /// How often the job is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -97,7 +99,13 @@ fn create(flags: &IngestFlags, settings: &Settings) -> Result<Value, Failure> {
             body[name] = value;
         }
     }
-    ask(&flags.operator, settings, "POST", "/v1/ingest/jobs", Some(&body))
+    let (operator, path) = (&flags.operator, "/v1/ingest/jobs");
+    // Without an id each try would be a job of its own.
+    if flags.job.is_none() {
+        return ask(operator, settings, "POST", path, Some(&body));
+    }
+    let body = body.to_string().into_bytes();
+    persist(|| send(operator, settings, "POST", path, "application/json", body.clone()), sleep)
 }
 
 /// Sends all lines, a request's worth at a time; those that the job has already are not sent.
@@ -142,27 +150,18 @@ fn send_part(
     part: &[u8],
 ) -> Result<(), Failure> {
     let path = format!("/v1/ingest/jobs/{id}/documents?offset={offset}&complete={is_last}");
-    let mut tries = 0;
-    loop {
-        let kind = "application/x-ndjson";
-        match send(&flags.operator, settings, "POST", &path, kind, part.to_vec()) {
-            Ok(_) => return Ok(()),
-            Err(failure) => {
-                tries += 1;
-                if tries == TRIES {
-                    return Err(failure);
-                }
-                sleep(PAUSE);
-            }
-        }
-    }
+    let kind = "application/x-ndjson";
+    persist(|| send(&flags.operator, settings, "POST", &path, kind, part.to_vec()), sleep)?;
+    Ok(())
 }
 
 fn wait(flags: &IngestFlags, settings: &Settings, id: &str) -> Result<Value, Failure> {
     let path = format!("/v1/ingest/jobs/{id}");
     let mut bar: Option<Progress> = None;
     loop {
-        let job = ask(&flags.operator, settings, "GET", &path, None)?;
+        let kind = "application/json";
+        let job =
+            persist(|| send(&flags.operator, settings, "GET", &path, kind, Vec::new()), sleep)?;
         let count = |name: &str| job["progress"][name].as_u64().unwrap_or(0);
         let (ended, total) = (count("documents_ended"), count("documents_total"));
         bar.get_or_insert_with(|| Progress::start("documents", Some(total), false))

@@ -7,7 +7,7 @@ use clap::Args;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::{Request, header};
+use hyper::{HeaderMap, Request, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -28,6 +28,33 @@ pub(crate) struct OperatorFlags {
     token: Option<String>,
 }
 
+/// Why a node gave no good answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// It could not be reached, or broke off; what was asked may have happened.
+    Broken(Failure),
+    /// It refused.
+    Refused {
+        /// Of HTTP.
+        status: u16,
+        /// When it asks to be asked again.
+        retry_after: Option<Duration>,
+        failure: Failure,
+    },
+    /// Nothing was asked: another try would fail the same way.
+    NotAsked(Failure),
+}
+
+impl From<NoAnswer> for Failure {
+    fn from(no_answer: NoAnswer) -> Failure {
+        match no_answer {
+            NoAnswer::Broken(failure)
+            | NoAnswer::Refused { failure, .. }
+            | NoAnswer::NotAsked(failure) => failure,
+        }
+    }
+}
+
 /// Asks a node one question and returns its answer.
 ///
 /// # Errors
@@ -40,13 +67,13 @@ pub(crate) fn ask(
     body: Option<&Value>,
 ) -> Result<Value, Failure> {
     let body = body.map(ToString::to_string).unwrap_or_default();
-    send(flags, settings, method, path, "application/json", body.into_bytes())
+    Ok(send(flags, settings, method, path, "application/json", body.into_bytes())?)
 }
 
 /// As [`ask`], with a body of any kind.
 ///
 /// # Errors
-/// As [`ask`].
+/// [`NoAnswer`], by what the caller should do.
 pub(crate) fn send(
     flags: &OperatorFlags,
     settings: &Settings,
@@ -54,16 +81,17 @@ pub(crate) fn send(
     path: &str,
     content_type: &str,
     body: Vec<u8>,
-) -> Result<Value, Failure> {
+) -> Result<Value, NoAnswer> {
     let address = flags.at.clone().unwrap_or_else(|| settings.server.listen.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(Failure::broken)?;
+        .map_err(|error| NoAnswer::NotAsked(Failure::broken(error)))?;
     let asking = exchange(&address, flags.token.as_deref(), method, path, content_type, body);
     runtime.block_on(async {
         tokio::time::timeout(PATIENCE, asking).await.map_err(|_| {
-            Failure::unavailable(format!("{address} did not answer within {PATIENCE:?}"))
+            let text = format!("{address} did not answer within {PATIENCE:?}");
+            NoAnswer::Broken(Failure::unavailable(text))
         })?
     })
 }
@@ -75,11 +103,11 @@ async fn exchange(
     path: &str,
     content_type: &str,
     body: Vec<u8>,
-) -> Result<Value, Failure> {
+) -> Result<Value, NoAnswer> {
     let unreachable = |error: &dyn std::fmt::Display| {
-        Failure::unavailable(format!(
+        NoAnswer::Broken(Failure::unavailable(format!(
             "cannot reach a node at {address}: {error}; is it running? name another with --at"
-        ))
+        )))
     };
     let mut addresses =
         tokio::net::lookup_host(address).await.map_err(|error| unreachable(&error))?;
@@ -96,14 +124,23 @@ async fn exchange(
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    let request = request.body(Full::new(Bytes::from(body))).map_err(Failure::broken)?;
+    let request = request
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|error| NoAnswer::NotAsked(Failure::broken(error)))?;
     let response = sender.send_request(request).await.map_err(|error| unreachable(&error))?;
-    let status = response.status();
+    let (status, retry_after) = (response.status(), retry_after(response.headers()));
     let bytes = response.into_body().collect().await.map_err(|error| unreachable(&error))?;
     let answer: Value = serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default();
     if status.is_success() {
         return Ok(answer);
     }
     let says = answer["error"]["message"].as_str().unwrap_or("no reason given");
-    Err(Failure::broken(format!("{address} answered {status}: {says}")))
+    let failure = Failure::broken(format!("{address} answered {status}: {says}"));
+    Err(NoAnswer::Refused { status: status.as_u16(), retry_after, failure })
+}
+
+/// In seconds; a node writes no date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }

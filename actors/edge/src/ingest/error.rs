@@ -17,6 +17,9 @@ impl ApiError {
             }
             IngestError::Refused(_) => refused(StatusCode::CONFLICT, "job_state", "id"),
             IngestError::Gap { .. } => refused(StatusCode::CONFLICT, "wrong_offset", "offset"),
+            IngestError::TooLarge { .. } => {
+                refused(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "documents")
+            }
             IngestError::Collection(error) => ApiError::from_collection(error),
             IngestError::Store(_) => ApiError::store_down(),
         }

@@ -2,9 +2,11 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, StatusCode};
+use headwater_actors::ingest::IngestError;
 use serde_json::{Value, json};
 
 use super::world::{Answer, NESTED, PLAIN, Setup, World, request, token_for};
+use crate::error::ApiError;
 
 const JOBS: &str = "/v1/ingest/jobs";
 
@@ -90,6 +92,18 @@ async fn the_same_request_again_is_the_same_job() {
     let (first, second) = (post().await, post().await);
     assert_eq!((first.status, second.status), (StatusCode::CREATED, StatusCode::OK));
     assert_eq!(first.json()["id"], second.json()["id"]);
+    let lines_once = async |body: &str| {
+        let mut request = lines(&world, &format!("{JOBS}?collection=notes"), body.to_owned());
+        request.headers_mut().insert("idempotency-key", HeaderValue::from_static("stream"));
+        world.send(request).await
+    };
+    let body = "{\"id\": \"a\", \"text\": \"one\"}\n{\"id\": \"b\", \"text\": \"two\"}";
+    let (one, two) = (lines_once(body).await, lines_once(body).await);
+    assert_eq!((one.status, two.status), (StatusCode::CREATED, StatusCode::OK), "{}", two.text());
+    let (one, two) = (one.json(), two.json());
+    assert_eq!((&one["id"], &two["progress"]["received_lines"]), (&two["id"], &json!(2)));
+    let more = format!("{body}\n{{\"id\": \"c\", \"text\": \"three\"}}");
+    lines_once(&more).await.is_error(409, "job_state", Some("id"), &["any more"]);
     let other = json!({"collection": "notes", "id": first.json()["id"], "priority": 4});
     world.post(JOBS, &other).await.is_error(409, "job_exists", Some("id"), &["other settings"]);
 }
@@ -111,7 +125,16 @@ async fn documents_come_in_parts_and_gaps_are_refused() {
     let both = format!("{first}{{\"id\": \"b\", \"text\": \"two\"}}");
     let sealed = send(&world, &format!("{path}?offset=0"), &both).await.ok();
     assert_eq!(sealed["progress"]["received_lines"], 2);
+    for (offset, body) in [(0, both.as_str()), (2, "")] {
+        let again = send(&world, &format!("{path}?offset={offset}"), body).await.ok();
+        assert_eq!(again["progress"]["received_lines"], 2, "its answer may have been lost");
+    }
     assert_eq!(ended(&world, "parts").await["progress"]["documents_done"], 2);
+    let again = send(&world, &format!("{path}?offset=0"), &both).await.ok();
+    assert_eq!(
+        (&again["state"], &again["progress"]["documents_total"]),
+        (&json!("done"), &json!(2))
+    );
     send(&world, &path, first).await.is_error(409, "job_state", Some("id"), &["done"]);
 }
 
@@ -172,6 +195,12 @@ async fn settings_that_make_no_sense_are_refused_by_name() {
     query.is_error(400, "invalid_query", Some("query"), &["collection, model"]);
     let page = world.get(&format!("{JOBS}?limit=0")).await;
     page.is_error(400, "invalid_query", Some("limit"), &["1 to 1000"]);
+}
+
+#[test]
+fn what_the_store_cannot_hold_is_no_outage() {
+    let large = IngestError::TooLarge { what: "transaction", given: 11, allowed: 10 };
+    assert_eq!(ApiError::from_ingest(large).status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 #[tokio::test]

@@ -1,13 +1,18 @@
 //! Jobs whose documents a node reads itself, and jobs that are forgotten.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use headwater_embedding::ingest::Lane;
+use tokio::time::sleep;
 
 use super::world::{World, key, line, spec};
-use crate::ingest::{DocumentSource, IngestError, JobSpec, SourceError, SourceSpec, jobs};
+use crate::ingest::{
+    DocumentSource, IngestError, IngestWorkers, JobKey, JobSpec, SourceError, SourceSpec, jobs,
+};
 
 /// Places in memory that give a few bytes at a time; the first reads may fail.
 struct Shelf {
@@ -47,7 +52,88 @@ async fn a_node_reads_places_and_those_it_cannot_read_become_dead_letters() {
     let letters = world.handle.dead_letters(&key, None, 10).await.expect("letters");
     let told: Vec<_> = letters.iter().map(|letter| (letter.line, letter.reason.as_str())).collect();
     assert_eq!(told[0], (3, "there is no such place"));
+    assert_eq!(letters[0].field.as_deref(), Some("source.places[1]"));
     assert_eq!(told[1].0, 5);
+}
+
+/// What a node meets at a place that never ends.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    /// Lines without an end.
+    Endless,
+    /// No answer ever.
+    Hangs,
+    /// It cannot be read now, and never.
+    Fails,
+}
+
+struct Troubled {
+    trouble: Trouble,
+    reads: AtomicUsize,
+}
+
+/// More reads than any test needs; a loop without a pause ends here.
+const READS: usize = 1_000;
+
+#[async_trait]
+impl DocumentSource for Troubled {
+    async fn read(&self, _: &str, offset: u64, most: usize) -> Result<Vec<u8>, SourceError> {
+        let reads = self.reads.fetch_add(1, Ordering::SeqCst);
+        match self.trouble {
+            Trouble::Fails if reads < READS => Err(SourceError::Unavailable("broken".to_owned())),
+            Trouble::Endless => {
+                // A store in memory answers at once: without a pause nobody else gets a turn.
+                sleep(Duration::from_millis(1)).await;
+                let lines = (0..).map(|number| line(&format!("{offset}-{number}"), "text"));
+                let mut bytes = Vec::new();
+                for line in lines.take_while(|_| reads < READS).take(most.min(600)) {
+                    bytes.extend_from_slice(line.as_bytes());
+                }
+                Ok(bytes)
+            }
+            Trouble::Hangs | Trouble::Fails => pending().await,
+        }
+    }
+}
+
+impl Troubled {
+    async fn job(world: &World, trouble: Trouble) -> (Arc<Troubled>, IngestWorkers, JobKey) {
+        let troubled = Arc::new(Troubled { trouble, reads: AtomicUsize::new(0) });
+        let workers = world.start_with(Some(troubled.clone()));
+        let source = SourceSpec::Places(vec!["one".to_owned()]);
+        let key = key("places");
+        world.handle.create(&key, JobSpec { source, ..spec() }).await.expect("is created");
+        while troubled.reads.load(Ordering::SeqCst) == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        (troubled, workers, key)
+    }
+}
+
+#[tokio::test]
+async fn a_drain_and_a_cancel_end_the_reading_of_a_place() {
+    for trouble in [Trouble::Endless, Trouble::Hangs, Trouble::Fails] {
+        let world = World::new().await;
+        let (_, workers, key) = Troubled::job(&world, trouble).await;
+        assert!(workers.drain(20_000).await, "{trouble:?}: the drain is heard");
+        let state = world.handle.status(&key).await.expect("is there").job.state;
+        assert!(state.may_receive(), "{trouble:?}: another node goes on");
+        let world = World::new().await;
+        let (_, workers, key) = Troubled::job(&world, trouble).await;
+        world.handle.cancel(&key).await.expect("is cancelled");
+        world.ended(&key).await;
+        assert!(workers.drain(20_000).await, "{trouble:?}: the cancel is heard");
+    }
+}
+
+/// In the test's own time: each worker reads a few times, then leaves the place alone for a while.
+#[tokio::test(start_paused = true)]
+async fn a_place_that_cannot_be_read_is_asked_seldom() {
+    let world = World::new().await;
+    let (troubled, _workers, _) = Troubled::job(&world, Trouble::Fails).await;
+    sleep(Duration::from_secs(60)).await;
+    let reads = troubled.reads.load(Ordering::SeqCst);
+    assert!((10..=100).contains(&reads), "{reads} reads in a minute");
 }
 
 #[tokio::test]
