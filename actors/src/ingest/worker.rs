@@ -29,6 +29,9 @@ const JOBS_LOOKED_AT: usize = 256;
 const END_PAUSE_MS: u64 = 100;
 /// Pause of a document whose model is not served now, in ms.
 const NOT_SERVED_PAUSE_MS: u64 = 5_000;
+/// Shortest and longest pause of a document whose tenant's quota is used up, in ms: a limit that
+/// was raised is noticed long before the end of a month.
+const QUOTA_PAUSE_MS: (u64, u64) = (100, 60_000);
 /// Most partitions that a worker remembers to leave alone for a while.
 const RESTING: usize = 1_024;
 
@@ -204,7 +207,9 @@ impl Worker {
         let mut window = Window::new(&held, &runtime);
         let (mut empty, mut waits) = (false, false);
         loop {
-            let open = !empty && !shared.is_draining() && runtime.now_ms() < ends_ms;
+            let now_ms = runtime.now_ms();
+            let short = tools.over_quota_until_ms.load(Ordering::Relaxed) > now_ms;
+            let open = !empty && !short && !shared.is_draining() && now_ms < ends_ms;
             let room = settings.documents.max(1).saturating_sub(window.len());
             if !open && window.len() == 0 {
                 break;
@@ -243,7 +248,7 @@ impl Worker {
                 Err(_) => empty = window.len() == 0,
             }
         }
-        self.rest(&held, waits);
+        self.rest(&held, waits, tools.over_quota_until_ms.load(Ordering::Relaxed));
         drop(window);
         let job = Arc::clone(&held.job);
         held.release().await;
@@ -264,11 +269,13 @@ impl Worker {
         tracing::warn!(job = held.job.key.id, partition = held.partition, "a hold was lost");
     }
 
-    /// Leaves a partition alone for a while whose tasks all wait.
-    fn rest(&mut self, held: &Held, waits: bool) {
+    /// Leaves a partition alone for a while whose tasks all wait, or whose tenant's quota is used
+    /// up until then.
+    fn rest(&mut self, held: &Held, waits: bool, over_quota_until_ms: u64) {
         let (runtime, settings) = (self.shared.handle.runtime(), self.shared.handle.settings());
-        if waits && self.resting.len() < RESTING {
-            let until_ms = runtime.now_ms() + settings.poll_ms;
+        let now_ms = runtime.now_ms();
+        if (waits || over_quota_until_ms > now_ms) && self.resting.len() < RESTING {
+            let until_ms = over_quota_until_ms.max(now_ms + settings.poll_ms);
             self.resting.insert((held.job.key.clone(), held.partition), until_ms);
         }
     }
@@ -289,12 +296,13 @@ impl Worker {
             settings: *handle.settings(),
             metrics: metrics.clone(),
             removed: Arc::default(),
+            over_quota_until_ms: Arc::default(),
         }
     }
 }
 
 /// One attempt at a document, and how it ended, written down.
-async fn attempt(tools: Tools, held: Held, task: Task) {
+async fn attempt(tools: Tools, held: Held, mut task: Task) {
     let began_ms = tools.runtime.now_ms();
     if planted(Mutant::EndsBeforeChunks) {
         write_down(&tools, &held, &task, &Ending::Done(Default::default())).await;
@@ -320,6 +328,14 @@ async fn attempt(tools: Tools, held: Held, task: Task) {
         Err(Problem::NotServed(reason)) => {
             let not_before_ms = tools.runtime.wall_ms() + NOT_SERVED_PAUSE_MS;
             Ending::Again { not_before_ms, reason }
+        }
+        Err(Problem::OverQuota { reason, after_ms }) => {
+            let after_ms = after_ms.clamp(QUOTA_PAUSE_MS.0, QUOTA_PAUSE_MS.1);
+            let until_ms = tools.runtime.now_ms() + after_ms;
+            tools.over_quota_until_ms.fetch_max(until_ms, Ordering::Relaxed);
+            // It waited, and did not fail.
+            task.row.attempts = task.row.attempts.saturating_sub(1);
+            Ending::Again { not_before_ms: tools.runtime.wall_ms() + after_ms, reason }
         }
         Err(Problem::Permanent(reason)) => verdict(&tools, &task, reason, true, 0),
         Err(Problem::Later { reason, after_ms }) => verdict(&tools, &task, reason, false, after_ms),
