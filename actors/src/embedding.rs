@@ -4,6 +4,7 @@ mod actor;
 mod background;
 mod cache;
 mod calibrations;
+mod charged;
 mod embedder;
 mod fleet;
 mod handle;
@@ -25,6 +26,7 @@ mod wire;
 
 pub use cache::{CacheSettings, StoredVectors};
 pub use calibrations::{CalibrationSettings, Calibrations, Learnt};
+pub use charged::ChargedEmbedder;
 pub use embedder::Embedder;
 pub use fleet::{EmbeddingFleet, FleetModel, ModelStatus};
 pub use handle::{EmbedCall, EmbedError, Embedded, Inputs, ModelHandle, Purpose};

@@ -248,6 +248,11 @@ impl ApiError {
                 ApiError::new(status, UNAVAILABLE, "timeout", message).retry(1000)
             }
             EmbedError::Refused(_) => ApiError::invalid(param, "refused_input", message),
+            EmbedError::OverQuota { retry_after_ms, .. } => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                ApiError::new(status, "rate_limit_error", "quota_exceeded", message)
+                    .retry(retry_after_ms)
+            }
         }
     }
 

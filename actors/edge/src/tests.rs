@@ -1,6 +1,7 @@
 //! The whole router over the double: requests in, statuses and bodies out.
 
 mod body;
+mod charges;
 mod collections;
 mod embeddings;
 mod formats;

@@ -227,8 +227,14 @@ impl CollectionError {
                 EmbedError::Overloaded { .. }
                     | EmbedError::Unavailable
                     | EmbedError::TimedOut { .. }
+                    | EmbedError::OverQuota { .. }
             ),
             _ => false,
         }
+    }
+
+    /// Whether the tenant's quota has to be waited for.
+    pub(super) fn is_over_quota(&self) -> bool {
+        matches!(self, CollectionError::Embed { error: EmbedError::OverQuota { .. }, .. })
     }
 }

@@ -186,7 +186,9 @@ impl Reembedding {
                 Err(problem) => {
                     failures += 1;
                     collections.metrics().failed();
-                    if failures > PATIENCE || !problem.is_retryable() {
+                    // A lease is not held while a quota is waited for.
+                    let waits = problem.is_over_quota();
+                    if failures > PATIENCE || waits || !problem.is_retryable() {
                         self.shared.rest(collection.id);
                         break;
                     }

@@ -10,7 +10,6 @@ use headwater_vectors::{Record, RecordId, SinkError};
 use super::chunks::{Label, labels, text};
 use super::handle::{Collections, read_collection};
 use super::nouns::{ChunkId, CollectionError, CollectionId, Target};
-use crate::embedding::{Pool, Purpose};
 
 /// Most chunks that one read of the store or one call of the sink is about.
 pub(super) const PAGE_CHUNKS: usize = 128;
@@ -103,7 +102,8 @@ impl Collections {
         Err(SinkError::Unavailable(text).into())
     }
 
-    /// Embeds chunks with the target's version, as bulk work, and writes their vectors. Returns
+    /// Embeds chunks with the target's version, as bulk work that its tenant pays for, and writes
+    /// their vectors, each request's before the next one is made. Returns
     /// how many there were to embed.
     ///
     /// # Errors
@@ -115,19 +115,20 @@ impl Collections {
             self.served(target)?;
         }
         for page in chunks.chunks(PAGE_TEXTS) {
-            let (ids, texts): (Vec<ChunkId>, Vec<String>) =
+            let (mut ids, mut texts): (Vec<ChunkId>, Vec<String>) =
                 self.texts(target.id, page).await?.into_iter().unzip();
-            if ids.is_empty() {
-                continue;
+            while !ids.is_empty() {
+                let call = self.embedder().embed_bulk(&target.tenant, &target.version, &texts);
+                let vectors = call.await.map_err(|error| CollectionError::Embed {
+                    version: target.version.clone(),
+                    error,
+                })?;
+                let count = vectors.len().clamp(1, ids.len());
+                texts.drain(..count);
+                let vectors = ids.drain(..count).zip(vectors).collect();
+                self.write_vectors(target, vectors).await?;
+                embedded += count;
             }
-            let call =
-                self.embedder().embed(&target.version, texts, Purpose::Passage, Pool::Ingest);
-            let vectors = call.await.map_err(|error| CollectionError::Embed {
-                version: target.version.clone(),
-                error,
-            })?;
-            embedded += ids.len();
-            self.write_vectors(target, ids.into_iter().zip(vectors).collect()).await?;
         }
         Ok(embedded)
     }

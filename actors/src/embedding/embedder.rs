@@ -35,6 +35,21 @@ pub trait Embedder: Send + Sync {
         purpose: Purpose,
         pool: Pool,
     ) -> Result<Vec<Vec<f32>>, EmbedError>;
+
+    /// Bulk work that a tenant pays for: the vectors of the first of these passages, of at least
+    /// one and in their order; of fewer than all where its quota covers no more. Here nobody is
+    /// charged; [`super::ChargedEmbedder`] does it.
+    ///
+    /// # Errors
+    /// As [`Embedder::embed`], and [`EmbedError::OverQuota`].
+    async fn embed_bulk(
+        &self,
+        _tenant: &str,
+        fingerprint: &str,
+        texts: &[String],
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
+        self.embed(fingerprint, texts.to_vec(), Purpose::Passage, Pool::Ingest).await
+    }
 }
 
 #[async_trait]

@@ -95,6 +95,9 @@ pub enum EmbedError {
     /// The encoder refused the batch.
     #[error("the encoder refused the input: {0}")]
     Refused(String),
+    /// The quota of the tenant that pays does not cover it now: try again after the pause.
+    #[error("{reason}")]
+    OverQuota { reason: String, retry_after_ms: u64 },
 }
 
 /// One served model.
@@ -216,6 +219,7 @@ impl ModelHandle {
             Err(EmbedError::Unloading) => "unloading",
             Err(EmbedError::TimedOut { .. }) => "timeout",
             Err(EmbedError::Refused(_)) => "refused",
+            Err(EmbedError::OverQuota { .. }) => "over_quota",
         };
         answer
     }

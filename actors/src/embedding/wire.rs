@@ -146,9 +146,11 @@ pub(super) fn encode_outcome(
                 OutcomeRecord::Unreadable { index: wide(index), why: why.clone() }
             }
         },
-        Err(EmbedError::Overloaded { retry_after_ms }) => {
-            OutcomeRecord::Overloaded { retry_after_ms: *retry_after_ms }
-        }
+        // Quotas are looked at where the work is asked for, so none comes from another node.
+        Err(
+            EmbedError::Overloaded { retry_after_ms }
+            | EmbedError::OverQuota { retry_after_ms, .. },
+        ) => OutcomeRecord::Overloaded { retry_after_ms: *retry_after_ms },
         Err(EmbedError::Unavailable) => OutcomeRecord::Unavailable,
         Err(EmbedError::Unloading) => OutcomeRecord::Unloading,
         Err(EmbedError::TimedOut { timeout_ms }) => {

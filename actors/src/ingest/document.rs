@@ -2,7 +2,7 @@
 //! and each live version. Every step may be repeated, so a crash anywhere costs only work.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use headwater_embedding::ingest::{Counts, Lane, NearDuplicates};
 use headwater_embedding::{ChunkSettings, chunk_id, plan};
@@ -18,7 +18,7 @@ use super::pace;
 use super::records::decode_text;
 use super::tasks::{self, Task};
 use crate::collection::{ChunkId, ChunkText, CollectionError, Collections, Target};
-use crate::embedding::{EmbedError, Embedder, Pool, Purpose};
+use crate::embedding::{EmbedError, Embedder};
 use crate::mutants::{Mutant, planted};
 use crate::runtime::Runtime;
 
@@ -38,6 +38,11 @@ pub(super) enum Problem {
     },
     /// The model is not served here now: no fault of the document, so it never ends it.
     NotServed(String),
+    /// The tenant's quota is used up for so long: no fault of the document either.
+    OverQuota {
+        reason: String,
+        after_ms: u64,
+    },
     /// The sink did not answer. What it was asked for may still happen.
     SinkDown(String),
     /// The partition belongs to another worker.
@@ -64,6 +69,9 @@ impl From<EmbedError> for Problem {
                 Problem::Later { reason, after_ms: retry_after_ms }
             }
             EmbedError::Unloading => Problem::NotServed(reason),
+            EmbedError::OverQuota { retry_after_ms, .. } => {
+                Problem::OverQuota { reason, after_ms: retry_after_ms }
+            }
             // Also a text under which replicas die, so this has an end.
             EmbedError::Unavailable | EmbedError::TimedOut { .. } => {
                 Problem::Later { reason, after_ms: 0 }
@@ -102,6 +110,8 @@ pub(super) struct Tools {
     pub(super) metrics: IngestMetrics,
     /// Chunks that went while this partition was worked on.
     pub(super) removed: Arc<AtomicUsize>,
+    /// Until when the tenant's quota is used up, in ms of the monotonic clock; 0 before it is.
+    pub(super) over_quota_until_ms: Arc<AtomicU64>,
 }
 
 /// A document's chunks and the tokens in them.
@@ -135,7 +145,7 @@ pub(super) async fn write(tools: &Tools, held: &Held, task: &Task) -> Result<Cou
         for target in &put.targets {
             match write_vectors(tools, held, target, &texts).await {
                 // It was given up meanwhile: nothing has to be written into it.
-                Err(Problem::Later { .. } | Problem::NotServed(_))
+                Err(Problem::Later { .. } | Problem::NotServed(_) | Problem::OverQuota { .. })
                     if !is_live(tools, held, target).await? => {}
                 outcome => outcome?,
             }
@@ -225,26 +235,26 @@ async fn write_vectors(
             let chunk = chunks.iter().find(|chunk| chunk.id == *id);
             chunk.map(|chunk| (*id, chunk.text.clone()))
         });
-        let (ids, texts): (Vec<ChunkId>, Vec<String>) = texts.unzip();
+        let (mut ids, mut texts): (Vec<ChunkId>, Vec<String>) = texts.unzip();
         pace::pass(&tools.runtime, &held.retry, &held.job, &texts).await?;
-        let vectors = embed(tools, target, texts).await?;
-        let written = vectors.len() as u64;
-        let vectors = ids.into_iter().zip(vectors).collect();
-        tools.collections.write_vectors(target, vectors).await?;
-        tools.metrics.vectors(written);
+        while !ids.is_empty() {
+            let vectors = embed(tools, target, &texts).await?;
+            // Written before the next request, so that a used-up quota undoes nothing paid for.
+            let count = vectors.len().clamp(1, ids.len());
+            texts.drain(..count);
+            let vectors = ids.drain(..count).zip(vectors).collect();
+            tools.collections.write_vectors(target, vectors).await?;
+            tools.metrics.vectors(count as u64);
+        }
     }
     Ok(())
 }
 
-/// Embeds as bulk work. A full queue is no failure: it says when to come back.
-async fn embed(
-    tools: &Tools,
-    target: &Target,
-    texts: Vec<String>,
-) -> Result<Vec<Vec<f32>>, Problem> {
+/// Embeds the first of the texts as bulk work that the target's tenant pays for. A full queue is
+/// no failure: it says when to come back.
+async fn embed(tools: &Tools, target: &Target, texts: &[String]) -> Result<Vec<Vec<f32>>, Problem> {
     loop {
-        let embedding =
-            tools.embedder.embed(&target.version, texts.clone(), Purpose::Passage, Pool::Ingest);
+        let embedding = tools.embedder.embed_bulk(&target.tenant, &target.version, texts);
         match embedding.await {
             Err(EmbedError::Overloaded { retry_after_ms }) => {
                 let (least_ms, most_ms) = FULL_PAUSE_MS;

@@ -29,6 +29,9 @@ const JOBS_LOOKED_AT: usize = 256;
 const END_PAUSE_MS: u64 = 100;
 /// Pause of a document whose model is not served now, in ms.
 const NOT_SERVED_PAUSE_MS: u64 = 5_000;
+/// Shortest and longest pause of a document whose tenant's quota is used up, in ms: a limit that
+/// was raised is noticed long before the end of a month.
+const QUOTA_PAUSE_MS: (u64, u64) = (100, 60_000);
 /// Most partitions that a worker remembers to leave alone for a while.
 const RESTING: usize = 1_024;
 
@@ -208,7 +211,9 @@ impl Worker {
         let mut window = Window::new(&held, &runtime);
         let (mut empty, mut waits) = (false, false);
         loop {
-            let open = !empty && !shared.is_draining() && runtime.now_ms() < ends_ms;
+            let now_ms = runtime.now_ms();
+            let short = tools.over_quota_until_ms.load(Ordering::Relaxed) > now_ms;
+            let open = !empty && !short && !shared.is_draining() && now_ms < ends_ms;
             let room = settings.documents.max(1).saturating_sub(window.len());
             if !open && window.len() == 0 {
                 break;
@@ -247,7 +252,9 @@ impl Worker {
                 Err(_) => empty = window.len() == 0,
             }
         }
-        self.rest(&held, waits, shared.handle.settings().poll_ms);
+        let now_ms = runtime.now_ms();
+        let short_ms = tools.over_quota_until_ms.load(Ordering::Relaxed).saturating_sub(now_ms);
+        self.rest(&held, waits || short_ms > 0, short_ms.max(settings.poll_ms));
         drop(window);
         let job = Arc::clone(&held.job);
         held.release().await;
@@ -268,7 +275,8 @@ impl Worker {
         tracing::warn!(job = held.job.key.id, partition = held.partition, "a hold was lost");
     }
 
-    /// Leaves a partition alone for a while whose tasks all wait, or a source that fails.
+    /// Leaves a partition alone for so long: its tasks all wait, its source fails, or its tenant's
+    /// quota is used up.
     fn rest(&mut self, held: &Held, waits: bool, ms: u64) {
         if waits && self.resting.len() < RESTING {
             let until_ms = self.shared.handle.runtime().now_ms() + ms;
@@ -292,12 +300,13 @@ impl Worker {
             settings: *handle.settings(),
             metrics: metrics.clone(),
             removed: Arc::default(),
+            over_quota_until_ms: Arc::default(),
         }
     }
 }
 
 /// One attempt at a document, and how it ended, written down.
-async fn attempt(tools: Tools, held: Held, task: Task) {
+async fn attempt(tools: Tools, held: Held, mut task: Task) {
     let began_ms = tools.runtime.now_ms();
     if planted(Mutant::EndsBeforeChunks) {
         write_down(&tools, &held, &task, &Ending::Done(Default::default())).await;
@@ -323,6 +332,14 @@ async fn attempt(tools: Tools, held: Held, task: Task) {
         Err(Problem::NotServed(reason)) => {
             let not_before_ms = tools.runtime.wall_ms() + NOT_SERVED_PAUSE_MS;
             Ending::Again { not_before_ms, reason }
+        }
+        Err(Problem::OverQuota { reason, after_ms }) => {
+            let after_ms = after_ms.clamp(QUOTA_PAUSE_MS.0, QUOTA_PAUSE_MS.1);
+            let until_ms = tools.runtime.now_ms() + after_ms;
+            tools.over_quota_until_ms.fetch_max(until_ms, Ordering::Relaxed);
+            // It waited, and did not fail.
+            task.row.attempts = task.row.attempts.saturating_sub(1);
+            Ending::Again { not_before_ms: tools.runtime.wall_ms() + after_ms, reason }
         }
         Err(Problem::Permanent(reason)) => verdict(&tools, &task, reason, true, 0),
         Err(Problem::Later { reason, after_ms }) => verdict(&tools, &task, reason, false, after_ms),

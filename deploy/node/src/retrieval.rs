@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use headwater_actors::cluster::Leases;
 use headwater_actors::collection::{
     CollectionMetrics, Collections, ReembedSettings, Reembedding, Sink,
 };
-use headwater_actors::embedding::EmbeddingFleet;
+use headwater_actors::embedding::{ChargedEmbedder, EmbeddingFleet};
 use headwater_actors::ingest::{
     AttemptSettings, DocumentSource, HoldSettings, IngestHandle, IngestMetrics, IngestSettings,
     IngestWorkers,
@@ -17,6 +16,7 @@ use headwater_vectors_embedded::{EmbeddedSink, EmbeddedVectorsSettings};
 use headwater_vectors_qdrant::{ApiKey, QdrantSettings, QdrantSink};
 use prometheus_client::registry::Registry;
 
+use crate::cluster::Services;
 use crate::config::{HOLD_LATE_MS, Settings, VectorEngine};
 use crate::failure::Failure;
 use crate::ingest::files::FileSource;
@@ -42,12 +42,13 @@ pub(crate) fn start(
     settings: &Settings,
     runtime: &Runtime,
     store: &Retry,
-    leases: &Leases,
+    services: &Services,
     fleet: &EmbeddingFleet,
     registry: &mut Registry,
 ) -> Result<Retrieval, Failure> {
+    let Services { leases, tenancy, .. } = services;
     let sink = open_sink(settings, store)?;
-    let embedder = Arc::new(fleet.clone());
+    let embedder = Arc::new(ChargedEmbedder::new(fleet.clone(), tenancy.clone()));
     let metrics = CollectionMetrics::register(registry);
     let collections = Collections::observed(
         runtime.clone(),

@@ -129,7 +129,7 @@ impl Node {
             .with_calibrations(calibrations);
         let runtime = place.caller.runtime();
         let Retrieval { collections, ingest, workers } =
-            retrieval::start(&settings, runtime, &store, &services.leases, &fleet, &mut registry)?;
+            retrieval::start(&settings, runtime, &store, &services, &fleet, &mut registry)?;
         let edge = Edge {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),

@@ -9,7 +9,7 @@ use headwater_actors::cluster::{
     MembersSettings, NodeId, ProtocolRange,
 };
 use headwater_actors::collection::Collections;
-use headwater_actors::embedding::EmbeddingFleet;
+use headwater_actors::embedding::ChargedEmbedder;
 use headwater_actors::ingest::{IngestHandle, IngestMetrics, IngestSettings, IngestWorkers};
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::{
@@ -70,7 +70,7 @@ pub(super) fn bulk(
     retry: Retry,
     collections: &Collections,
     sink: Arc<MemorySink>,
-    embedder: Arc<EmbeddingFleet>,
+    embedder: Arc<ChargedEmbedder>,
     registry: &mut Registry,
 ) -> IngestHandle {
     let settings = IngestSettings { workers: 2, poll_ms: 5, line_bytes: 300, ..Default::default() };

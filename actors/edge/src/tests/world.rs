@@ -8,9 +8,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use headwater_actors::collection::Collections;
 use headwater_actors::embedding::{
-    BatchSettings, CacheSettings, CalibrationSettings, Calibrations, EmbeddingFleet,
-    EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader, ModelPools, NodePools, Opening,
-    ServedModel, start,
+    BatchSettings, CacheSettings, CalibrationSettings, Calibrations, ChargedEmbedder,
+    EmbeddingFleet, EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader, ModelPools,
+    NodePools, Opening, ServedModel, start,
 };
 use headwater_models::Model;
 use headwater_models::double::DoubleModel;
@@ -125,7 +125,7 @@ impl World {
             .with_loader(loader())
             .with_calibrations(Calibrations::new(cluster.store().clone(), calibrating));
         let (store, sink) = (cluster.store().clone(), Arc::new(MemorySink::default()));
-        let embedder = Arc::new(fleet.clone());
+        let embedder = Arc::new(ChargedEmbedder::new(fleet.clone(), tenancy.clone()));
         let collections =
             Collections::new(runtime.clone(), store.clone(), sink.clone(), embedder.clone());
         let ingest =

@@ -30,6 +30,8 @@ pub(super) struct Words {
     card: ModelCard,
     pub(super) failures: AtomicUsize,
     pub(super) full: AtomicUsize,
+    /// So often the tenant's quota does not cover the next request.
+    pub(super) over_quota: AtomicUsize,
 }
 
 fn less_one(count: &AtomicUsize) -> bool {
@@ -75,6 +77,22 @@ impl Embedder for Words {
         }
         Ok(texts.iter().map(|text| vec![text.len() as f32, 1.0]).collect())
     }
+
+    /// Like a quota that covers one text at a time.
+    async fn embed_bulk(
+        &self,
+        tenant: &str,
+        fingerprint: &str,
+        texts: &[String],
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
+        assert_eq!(tenant, TENANT);
+        if less_one(&self.over_quota) {
+            let reason = "the quota is used up".to_owned();
+            return Err(EmbedError::OverQuota { reason, retry_after_ms: 1 });
+        }
+        let first = texts.iter().take(1).cloned().collect();
+        self.embed(fingerprint, first, Purpose::Passage, Pool::Ingest).await
+    }
 }
 
 pub(super) struct World {
@@ -104,8 +122,8 @@ impl World {
         };
         let runtime = Runtime::tokio(environment, wall_ms);
         let card = DoubleModel::new("words", 2, 20).card().clone();
-        let words =
-            Arc::new(Words { card, failures: Default::default(), full: Default::default() });
+        let (failures, full, over_quota) = Default::default();
+        let words = Arc::new(Words { card, failures, full, over_quota });
         let sink = MemorySink::default();
         let (shared, embedder) = (Arc::new(sink.clone()), words.clone());
         let collections = Collections::new(runtime.clone(), retry.clone(), shared, embedder);
