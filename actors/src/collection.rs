@@ -22,6 +22,7 @@ mod vectors;
 mod versions;
 
 pub use handle::Collections;
+pub(crate) use keys::near_row;
 pub use metrics::CollectionMetrics;
 pub use nouns::{
     ChunkId, ChunkText, Chunking, Collection, CollectionError, CollectionId, CollectionSettings,

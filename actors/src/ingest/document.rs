@@ -38,8 +38,9 @@ pub(super) enum Problem {
     },
     /// The model is not served here now: no fault of the document, so it never ends it.
     NotServed(String),
-    /// The tenant's quota is used up for so long: no fault of the document either.
-    OverQuota {
+    /// The tenant's quota or the job's own limit of tokens is used up for so long: no fault of the
+    /// document either.
+    OverLimit {
         reason: String,
         after_ms: u64,
     },
@@ -70,7 +71,7 @@ impl From<EmbedError> for Problem {
             }
             EmbedError::Unloading => Problem::NotServed(reason),
             EmbedError::OverQuota { retry_after_ms, .. } => {
-                Problem::OverQuota { reason, after_ms: retry_after_ms }
+                Problem::OverLimit { reason, after_ms: retry_after_ms }
             }
             // Also a text under which replicas die, so this has an end.
             EmbedError::Unavailable | EmbedError::TimedOut { .. } => {
@@ -110,8 +111,9 @@ pub(super) struct Tools {
     pub(super) metrics: IngestMetrics,
     /// Chunks that went while this partition was worked on.
     pub(super) removed: Arc<AtomicUsize>,
-    /// Until when the tenant's quota is used up, in ms of the monotonic clock; 0 before it is.
-    pub(super) over_quota_until_ms: Arc<AtomicU64>,
+    /// Until when the partition is better left alone, in ms of the monotonic clock: what its
+    /// documents wait for does not come earlier. 0 at first.
+    pub(super) rest_until_ms: Arc<AtomicU64>,
 }
 
 /// A document's chunks and the tokens in them.
@@ -139,13 +141,15 @@ pub(super) async fn write(tools: &Tools, held: &Held, task: &Task) -> Result<Cou
         tasks::add_counts(held, &Counts::of(Lane::Duplicates, put.duplicates)).await?;
     }
     // Their vectors are removed by the one worker that mends the collection.
-    near::forget(&held.retry, job, &put.removed).await?;
+    if let Some(target) = put.targets.first() {
+        near::forget(&held.retry, target.id, &put.removed).await?;
+    }
     tools.removed.fetch_add(put.removed.len(), Ordering::Relaxed);
     if !planted(Mutant::EndsBeforeVectors) {
         for target in &put.targets {
             match write_vectors(tools, held, target, &texts).await {
                 // It was given up meanwhile: nothing has to be written into it.
-                Err(Problem::Later { .. } | Problem::NotServed(_) | Problem::OverQuota { .. })
+                Err(Problem::Later { .. } | Problem::NotServed(_) | Problem::OverLimit { .. })
                     if !is_live(tools, held, target).await? => {}
                 outcome => outcome?,
             }
@@ -205,7 +209,12 @@ async fn cut(
         let part = text.get(chunk.range.clone()).unwrap_or_default();
         parts.push((ChunkId(chunk_id(part)), part));
     }
-    let near = near::find(&held.retry, &held.job, &task.row.key, &parts).await?;
+    let near = match targets.first() {
+        Some(target) if spec.near_duplicates != NearDuplicates::Off => {
+            near::find(&held.retry, target.id, &task.row.key, &parts).await?
+        }
+        _ => Default::default(),
+    };
     cut.near_duplicates = near.len() as u64;
     for (place, (chunk, (id, part))) in planned.iter().zip(parts).enumerate() {
         if spec.near_duplicates == NearDuplicates::Skip && near.contains(&place) {

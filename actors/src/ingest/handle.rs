@@ -45,6 +45,8 @@ pub struct IngestSettings {
     pub retention_ms: u64,
     /// How often the gauges of the backlog are set, in ms.
     pub backlog_ms: u64,
+    /// Most jobs of a tenant that have not ended.
+    pub jobs: usize,
     /// Longest line that holds a document, in bytes.
     pub line_bytes: usize,
 }
@@ -62,6 +64,7 @@ impl Default for IngestSettings {
             slice_ms: 15_000,
             retention_ms: 7 * 24 * 60 * 60 * 1000,
             backlog_ms: 15_000,
+            jobs: 1_000,
             line_bytes: 8 << 20,
         }
     }
@@ -123,12 +126,14 @@ impl IngestHandle {
     /// until [`IngestHandle::seal`], and are worked on at once.
     ///
     /// # Errors
-    /// [`IngestError::Invalid`] names the field; [`IngestError::Exists`]; the store's.
+    /// [`IngestError::Invalid`] names the field; [`IngestError::Exists`];
+    /// [`IngestError::TooManyJobs`]; the store's.
     pub async fn create(&self, key: &JobKey, spec: JobSpec) -> Result<(Job, bool), IngestError> {
         check(key, &spec)?;
         self.shared.collections.get(&key.tenant, &spec.collection).await?;
         let state = JobState { created_ms: self.runtime().wall_ms(), ..JobState::default() };
-        jobs::create(self.retry(), &Job { key: key.clone(), spec, state }).await
+        let job = Job { key: key.clone(), spec, state };
+        jobs::create(self.retry(), &job, self.settings().jobs).await
     }
 
     /// A stream of documents for a job whose first line is the one behind `offset`. A job that

@@ -7,10 +7,10 @@ use headwater_storage::retry::Retry;
 use headwater_storage::{KeyRange, RangeRead, ReadMode, StoreError, Transaction};
 
 use super::keys::{
-    active_jobs, active_key, counts_of, dead_after, ended_before, ended_key, holds_of, job_key,
-    jobs_after, last_job, last_number, ranges_of, received_key, turns_key,
+    active_after, active_key, active_of, counts_of, dead_after, ended_before, ended_key, holds_of,
+    job_key, jobs_after, last_job, last_number, ranges_of, received_key, turns_key,
 };
-use super::nouns::{IngestError, Job, JobKey, Received};
+use super::nouns::{IngestError, Job, JobKey, PRIORITY_MAX, Received};
 use super::records::{
     DeadRow, decode, decode_hold, decode_job, decode_received, decode_turns, encode_job,
     encode_turns,
@@ -46,20 +46,46 @@ fn write_job(transaction: &mut dyn Transaction, job: &Job) -> Result<(), StoreEr
     transaction.set(&job_key(&job.key), &encode_job(job)?)
 }
 
-/// Creates the job, or finds it: the job, and whether it is new.
-pub(super) async fn create(retry: &Retry, job: &Job) -> Result<(Job, bool), IngestError> {
+/// A tenant's jobs that have not ended; `most` where there are more.
+async fn count_active(
+    transaction: &mut dyn Transaction,
+    tenant: &str,
+    most: usize,
+) -> Result<usize, StoreError> {
+    let mut count = 0;
+    for priority in 0..=PRIORITY_MAX {
+        let read = RangeRead::all(active_of(priority, tenant)).limit(most - count).snapshot();
+        count += transaction.range(read).await?.len();
+        if count >= most {
+            break;
+        }
+    }
+    Ok(count)
+}
+
+/// Creates the job, or finds it: the job, and whether it is new. A tenant may have `most` that
+/// have not ended; requests at once may get a few more in.
+pub(super) async fn create(
+    retry: &Retry,
+    job: &Job,
+    most: usize,
+) -> Result<(Job, bool), IngestError> {
     let created = retry.write_idempotent(|transaction| {
         let job = job.clone();
         Box::pin(async move {
             if let Some(known) = read_job(transaction, &job.key).await? {
-                return Ok((known, false));
+                return Ok((known, Some(false)));
+            }
+            if count_active(transaction, &job.key.tenant, most).await? >= most {
+                return Ok((job, None));
             }
             write_job(transaction, &job)?;
             transaction.set(&active_key(job.spec.priority, &job.key), &[])?;
-            Ok((job, true))
+            Ok((job, Some(true)))
         })
     });
     let (known, is_new) = created.await?;
+    let Some(is_new) = is_new else { return Err(IngestError::TooManyJobs { allowed: most }) };
     if known.spec != job.spec {
         return Err(IngestError::Exists(job.key.id.clone()));
     }
@@ -135,10 +161,15 @@ pub(super) async fn read_range(
         .await
 }
 
-/// Jobs that have not ended, the highest priority first.
-pub(super) async fn active(retry: &Retry, limit: usize) -> Result<Vec<JobKey>, StoreError> {
-    let pairs = read_range(retry, active_jobs(), limit).await?;
-    pairs.iter().map(|(key, _)| last_job(key)).collect()
+/// Jobs that have not ended, the highest priority first, behind the row `after` or all, each with
+/// the key of its row.
+pub(super) async fn active(
+    retry: &Retry,
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(Vec<u8>, JobKey)>, StoreError> {
+    let pairs = read_range(retry, active_after(after), limit).await?;
+    pairs.into_iter().map(|(row, _)| last_job(&row).map(|job| (row, job))).collect()
 }
 
 /// A job with its counts and holders.

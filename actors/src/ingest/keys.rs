@@ -51,8 +51,19 @@ pub(super) fn active_key(priority: u8, job: &JobKey) -> Vec<u8> {
     tuple::pack(&[INGEST.into(), "active".into(), rank.into(), tenant, id])
 }
 
-pub(super) fn active_jobs() -> KeyRange {
-    tuple::below(&[INGEST.into(), "active".into()])
+/// Jobs that have not ended: those behind this row, or all.
+pub(super) fn active_after(after: Option<&[u8]>) -> KeyRange {
+    let all = tuple::below(&[INGEST.into(), "active".into()]);
+    match after {
+        Some(row) => KeyRange { begin: KeyRange::of_key(row).end, ..all },
+        None => all,
+    }
+}
+
+/// A tenant's jobs of this priority that have not ended.
+pub(super) fn active_of(priority: u8, tenant: &str) -> KeyRange {
+    let rank = u32::from(PRIORITY_MAX.saturating_sub(priority));
+    tuple::below(&[INGEST.into(), "active".into(), rank.into(), tenant.into()])
 }
 
 /// A job that has ended, by when.

@@ -5,16 +5,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use headwater_embedding::ingest::{DocumentKey, NearDuplicates};
+use headwater_embedding::ingest::DocumentKey;
 use headwater_embedding::{Fingerprint, NEAR_BITS, bands, distance, fingerprint};
 use headwater_storage::retry::Retry;
 use headwater_storage::tuple::{self, Element};
 use headwater_storage::{RangeRead, ReadMode, StoreError, Transaction};
 use serde::{Deserialize, Serialize};
 
-use super::nouns::Job;
 use super::records::{decode, decode_some, encode};
-use crate::collection::ChunkId;
+use crate::collection::{ChunkId, CollectionId, near_row};
 
 /// Chunks that one transaction looks at.
 const PAGE_CHUNKS: usize = 64;
@@ -27,53 +26,42 @@ struct NearRow {
     document: DocumentKey,
 }
 
-fn below(job: &Job, kind: &str, rest: &[Element]) -> Vec<Element> {
-    let (tenant, collection) = (job.key.tenant.as_str(), job.spec.collection.as_str());
-    let mut elements =
-        vec!["ingest".into(), "near".into(), tenant.into(), collection.into(), kind.into()];
-    elements.extend_from_slice(rest);
-    elements
+fn band(id: CollectionId, index: usize, value: u16) -> Vec<Element> {
+    near_row(id, &["band".into(), Element::Integer(index as i64), u32::from(value).into()])
 }
 
-fn band(job: &Job, index: usize, value: u16) -> Vec<Element> {
-    below(job, "band", &[Element::Integer(index as i64), u32::from(value).into()])
-}
-
-fn band_key(job: &Job, index: usize, value: u16, chunk: ChunkId) -> Vec<u8> {
-    let mut elements = band(job, index, value);
+fn band_key(id: CollectionId, index: usize, value: u16, chunk: ChunkId) -> Vec<u8> {
+    let mut elements = band(id, index, value);
     elements.push(Element::Bytes(chunk.0.to_vec()));
     tuple::pack(&elements)
 }
 
 /// The fingerprint of a chunk that has rows.
-fn chunk_key(job: &Job, chunk: ChunkId) -> Vec<u8> {
-    tuple::pack(&below(job, "chunk", &[Element::Bytes(chunk.0.to_vec())]))
+fn chunk_key(id: CollectionId, chunk: ChunkId) -> Vec<u8> {
+    tuple::pack(&near_row(id, &["chunk".into(), Element::Bytes(chunk.0.to_vec())]))
 }
 
-/// The places of those chunks that resemble one of another document.
+/// The places of those chunks that resemble one of another document of the collection.
 pub(super) async fn find(
     retry: &Retry,
-    job: &Arc<Job>,
+    id: CollectionId,
     document: &DocumentKey,
     chunks: &[(ChunkId, &str)],
 ) -> Result<BTreeSet<usize>, StoreError> {
     let mut near = BTreeSet::new();
-    if job.spec.near_duplicates == NearDuplicates::Off {
-        return Ok(near);
-    }
-    let prints = chunks.iter().map(|(id, text)| (*id, fingerprint(text)));
+    let prints = chunks.iter().map(|(chunk, text)| (*chunk, fingerprint(text)));
     let prints: Vec<(usize, (ChunkId, Fingerprint))> = prints.enumerate().collect();
     for page in prints.chunks(PAGE_CHUNKS) {
         let page: Arc<[(usize, (ChunkId, Fingerprint))]> = page.into();
         let found = retry.write_idempotent(|transaction| {
-            let (job, document, page) = (Arc::clone(job), *document, Arc::clone(&page));
+            let (document, page) = (*document, Arc::clone(&page));
             Box::pin(async move {
                 let mut near = Vec::new();
                 for (place, (chunk, print)) in page.iter() {
-                    if resembles(transaction, &job, &document, *chunk, *print).await? {
+                    if resembles(transaction, id, &document, *chunk, *print).await? {
                         near.push(*place);
                     } else {
-                        add(transaction, &job, document, *chunk, *print).await?;
+                        add(transaction, id, document, *chunk, *print).await?;
                     }
                 }
                 Ok(near)
@@ -86,16 +74,16 @@ pub(super) async fn find(
 
 async fn resembles(
     transaction: &mut dyn Transaction,
-    job: &Job,
+    id: CollectionId,
     document: &DocumentKey,
     chunk: ChunkId,
     print: Fingerprint,
 ) -> Result<bool, StoreError> {
     for (index, value) in bands(print).into_iter().enumerate() {
-        let range = tuple::below(&band(job, index, value));
+        let range = tuple::below(&band(id, index, value));
         for (key, row) in transaction.range(RangeRead::all(range).limit(CANDIDATES)).await? {
             let row: NearRow = decode(&row)?;
-            let is_same = key.ends_with(&band_key(job, index, value, chunk));
+            let is_same = key.ends_with(&band_key(id, index, value, chunk));
             let is_near = distance(Fingerprint(row.fingerprint), print) <= NEAR_BITS;
             // The same text is a duplicate, not a near one.
             if is_near && !is_same && row.document != *document {
@@ -108,19 +96,19 @@ async fn resembles(
 
 async fn add(
     transaction: &mut dyn Transaction,
-    job: &Job,
+    id: CollectionId,
     document: DocumentKey,
     chunk: ChunkId,
     print: Fingerprint,
 ) -> Result<(), StoreError> {
-    let key = chunk_key(job, chunk);
+    let key = chunk_key(id, chunk);
     if transaction.get(&key, ReadMode::Serializable).await?.is_some() {
         return Ok(());
     }
     transaction.set(&key, &encode(&print.0)?)?;
     let row = encode(&NearRow { fingerprint: print.0, document })?;
     for (index, value) in bands(print).into_iter().enumerate() {
-        transaction.set(&band_key(job, index, value, chunk), &row)?;
+        transaction.set(&band_key(id, index, value, chunk), &row)?;
     }
     Ok(())
 }
@@ -128,21 +116,21 @@ async fn add(
 /// Forgets chunks that no document has any more.
 pub(super) async fn forget(
     retry: &Retry,
-    job: &Arc<Job>,
+    id: CollectionId,
     chunks: &[ChunkId],
 ) -> Result<(), StoreError> {
     for page in chunks.chunks(PAGE_CHUNKS) {
         let page: Arc<[ChunkId]> = page.into();
         let forgotten = retry.write_idempotent(|transaction| {
-            let (job, page) = (Arc::clone(job), Arc::clone(&page));
+            let page = Arc::clone(&page);
             Box::pin(async move {
                 for chunk in page.iter() {
-                    let key = chunk_key(&job, *chunk);
+                    let key = chunk_key(id, *chunk);
                     let row = transaction.get(&key, ReadMode::Serializable).await?;
                     let Some(print) = decode_some::<u64>(row)? else { continue };
                     transaction.clear(&key)?;
                     for (index, value) in bands(Fingerprint(print)).into_iter().enumerate() {
-                        transaction.clear(&band_key(&job, index, value, *chunk))?;
+                        transaction.clear(&band_key(id, index, value, *chunk))?;
                     }
                 }
                 Ok(())

@@ -111,7 +111,7 @@ async fn keep_house(shared: &Shared) {
 async fn backlog(shared: &Shared) -> Result<Backlog, headwater_storage::StoreError> {
     let (retry, now_ms) = (shared.handle.retry(), shared.handle.runtime().wall_ms());
     let mut backlog = Backlog::default();
-    for key in jobs::active(retry, JOBS_COUNTED).await? {
+    for (_, key) in jobs::active(retry, None, JOBS_COUNTED).await? {
         let Some(load) = jobs::load(retry, &key).await? else { continue };
         let total = load.total();
         backlog.jobs += 1;

@@ -131,6 +131,11 @@ pub enum IngestError {
     /// Lines are missing, or another client sends documents of the same job.
     #[error("the next line of this job is line {}; send from there on", .received + 1)]
     Gap { received: u64 },
+    #[error(
+        "{allowed} jobs of this tenant have not ended, and no more are allowed; wait for one, or \
+         cancel one"
+    )]
+    TooManyJobs { allowed: usize },
     /// More than the store takes; another try would fail the same way.
     #[error(
         "the {what} would take {given} bytes in the store, which takes at most {allowed}; send \

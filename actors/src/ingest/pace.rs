@@ -13,7 +13,11 @@ use crate::runtime::Runtime;
 /// Bytes of a token, for the estimate that the limit is kept by.
 const TOKEN_BYTES: u64 = 4;
 
-/// Waits until the job may embed these texts; at once when it has no limit.
+/// Longer waits are left to the store, so that nobody holds a partition for them, in ms.
+const WAIT_MS: u64 = 2_000;
+
+/// Waits until the job may embed these texts; at once when it has no limit. A wait of more than
+/// [`WAIT_MS`] takes no tokens and ends in [`Problem::OverLimit`].
 pub(super) async fn pass(
     runtime: &Runtime,
     retry: &Retry,
@@ -31,11 +35,18 @@ pub(super) async fn pass(
             let row = transaction.get(&key, ReadMode::Serializable).await?;
             let free_at_ms: u64 = decode_some(row)?.unwrap_or(0);
             let (at_ms, next_ms) = pass_at(free_at_ms, now_ms, tokens, tokens_per_s);
+            if at_ms.saturating_sub(now_ms) > WAIT_MS {
+                return Ok(at_ms);
+            }
             transaction.set(&key, &encode(&next_ms)?)?;
             Ok(at_ms)
         })
     });
-    let at_ms = at_ms.await?;
-    runtime.pause(at_ms.saturating_sub(now_ms)).await;
+    let wait_ms = at_ms.await?.saturating_sub(now_ms);
+    if wait_ms > WAIT_MS {
+        let reason = "the job's limit of tokens a second is used up".to_owned();
+        return Err(Problem::OverLimit { reason, after_ms: wait_ms });
+    }
+    runtime.pause(wait_ms).await;
     Ok(())
 }

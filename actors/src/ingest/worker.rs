@@ -23,11 +23,11 @@ use super::window::{Event, Window};
 use crate::collection::{CollectionError, Collections};
 use crate::mutants::{Mutant, planted};
 
-/// Most jobs that a worker looks at for work.
+/// Most jobs that a worker looks at for work at a time; the next look begins behind them.
 const JOBS_LOOKED_AT: usize = 256;
 /// Pause before the end of an attempt is written down again, in ms.
 const END_PAUSE_MS: u64 = 100;
-/// Pause of a document whose model is not served now, in ms.
+/// Pause of a document whose model went while it was worked on, in ms.
 const NOT_SERVED_PAUSE_MS: u64 = 5_000;
 /// Shortest and longest pause of a document whose tenant's quota is used up, in ms: a limit that
 /// was raised is noticed long before the end of a month.
@@ -46,11 +46,13 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     /// Partitions in which nothing can begin before a time, in ms of the monotonic clock.
     resting: BTreeMap<(JobKey, u16), u64>,
+    /// The key of the last job that was looked at in vain; at the end it begins anew.
+    looked_at: Option<Vec<u8>>,
 }
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>) -> Worker {
-        Worker { shared, resting: BTreeMap::new() }
+        Worker { shared, resting: BTreeMap::new(), looked_at: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -86,7 +88,10 @@ impl Worker {
         let (handle, runtime) = (self.shared.handle.clone(), self.shared.handle.runtime().clone());
         let now_ms = runtime.now_ms();
         self.resting.retain(|_, until_ms| *until_ms > now_ms);
-        for key in jobs::active(handle.retry(), JOBS_LOOKED_AT).await? {
+        let after = self.looked_at.take();
+        let active = jobs::active(handle.retry(), after.as_deref(), JOBS_LOOKED_AT).await?;
+        let behind = active.last().filter(|_| active.len() == JOBS_LOOKED_AT).cloned();
+        for (_, key) in active {
             let Some(load) = jobs::load(handle.retry(), &key).await? else { continue };
             let wall_ms = runtime.wall_ms();
             if self.shared.source.is_some()
@@ -110,12 +115,28 @@ impl Worker {
                     .holds
                     .iter()
                     .filter(|(place, hold)| *place != SOURCE_PARTITION && hold.runs(wall_ms));
-                if others.count() < load.job.spec.workers_max as usize {
+                if others.count() < load.job.spec.workers_max as usize
+                    && self.serves(&load.job).await
+                {
                     return Ok(Some(Place { job: key, partition }));
                 }
             }
         }
+        self.looked_at = behind.map(|(row, _)| row);
         Ok(None)
+    }
+
+    /// Whether this node has the models that the job needs: what it cannot do it leaves to others.
+    async fn serves(&self, job: &Job) -> bool {
+        let Shared { handle, embedder, .. } = &*self.shared;
+        if job.state.drops() {
+            return true;
+        }
+        let targets = handle.collections().targets(&job.key.tenant, &job.spec.collection).await;
+        // What is wrong with the collection is told where a document is worked on.
+        let Ok(targets) = targets else { return true };
+        let cuts = job.spec.model.as_ref().is_none_or(|model| embedder.card(model).is_some());
+        cuts && targets.iter().all(|target| embedder.version(&target.version).is_some())
     }
 
     fn with_work(&self, load: &Load) -> Vec<u16> {
@@ -212,7 +233,7 @@ impl Worker {
         let (mut empty, mut waits) = (false, false);
         loop {
             let now_ms = runtime.now_ms();
-            let short = tools.over_quota_until_ms.load(Ordering::Relaxed) > now_ms;
+            let short = tools.rest_until_ms.load(Ordering::Relaxed) > now_ms;
             let open = !empty && !short && !shared.is_draining() && now_ms < ends_ms;
             let room = settings.documents.max(1).saturating_sub(window.len());
             if !open && window.len() == 0 {
@@ -253,7 +274,7 @@ impl Worker {
             }
         }
         let now_ms = runtime.now_ms();
-        let short_ms = tools.over_quota_until_ms.load(Ordering::Relaxed).saturating_sub(now_ms);
+        let short_ms = tools.rest_until_ms.load(Ordering::Relaxed).saturating_sub(now_ms);
         self.rest(&held, waits || short_ms > 0, short_ms.max(settings.poll_ms));
         drop(window);
         let job = Arc::clone(&held.job);
@@ -300,7 +321,7 @@ impl Worker {
             settings: *handle.settings(),
             metrics: metrics.clone(),
             removed: Arc::default(),
-            over_quota_until_ms: Arc::default(),
+            rest_until_ms: Arc::default(),
         }
     }
 }
@@ -330,13 +351,14 @@ async fn attempt(tools: Tools, held: Held, mut task: Task) {
             verdict(&tools, &task, reason, false, 0)
         }
         Err(Problem::NotServed(reason)) => {
+            task.row.attempts = task.row.attempts.saturating_sub(1);
             let not_before_ms = tools.runtime.wall_ms() + NOT_SERVED_PAUSE_MS;
             Ending::Again { not_before_ms, reason }
         }
-        Err(Problem::OverQuota { reason, after_ms }) => {
+        Err(Problem::OverLimit { reason, after_ms }) => {
             let after_ms = after_ms.clamp(QUOTA_PAUSE_MS.0, QUOTA_PAUSE_MS.1);
             let until_ms = tools.runtime.now_ms() + after_ms;
-            tools.over_quota_until_ms.fetch_max(until_ms, Ordering::Relaxed);
+            tools.rest_until_ms.fetch_max(until_ms, Ordering::Relaxed);
             // It waited, and did not fail.
             task.row.attempts = task.row.attempts.saturating_sub(1);
             Ending::Again { not_before_ms: tools.runtime.wall_ms() + after_ms, reason }

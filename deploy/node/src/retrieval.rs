@@ -125,6 +125,7 @@ fn ingest_settings(settings: &Settings) -> IngestSettings {
         },
         attempts: AttemptSettings { attempts: section.attempts, ..AttemptSettings::default() },
         retention_ms: section.retention_hours * HOUR_MS,
+        jobs: section.jobs,
         line_bytes: section.line_bytes,
         ..IngestSettings::default()
     }

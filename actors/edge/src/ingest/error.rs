@@ -17,6 +17,9 @@ impl ApiError {
             }
             IngestError::Refused(_) => refused(StatusCode::CONFLICT, "job_state", "id"),
             IngestError::Gap { .. } => refused(StatusCode::CONFLICT, "wrong_offset", "offset"),
+            IngestError::TooManyJobs { .. } => {
+                refused(StatusCode::TOO_MANY_REQUESTS, "too_many_jobs", "id")
+            }
             IngestError::TooLarge { .. } => {
                 refused(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "documents")
             }

@@ -65,6 +65,8 @@ pub struct IngestSection {
     pub hold_ms: u64,
     /// Attempts at a document before it counts as dead.
     pub attempts: u32,
+    /// Most jobs of one tenant that have not ended.
+    pub jobs: usize,
     /// Longest line that holds a document, in bytes.
     pub line_bytes: usize,
     /// How long a job that has ended is remembered, in hours.
@@ -81,6 +83,7 @@ impl Default for IngestSection {
             embed_texts: 32,
             hold_ms: 30_000,
             attempts: 8,
+            jobs: 1_000,
             line_bytes: 8 << 20,
             retention_hours: 7 * 24,
             roots: Vec::new(),
@@ -109,6 +112,7 @@ impl Settings {
             ("ingest.documents", self.ingest.documents),
             ("ingest.embed_texts", self.ingest.embed_texts),
             ("ingest.attempts", self.ingest.attempts as usize),
+            ("ingest.jobs", self.ingest.jobs),
             ("ingest.line_bytes", self.ingest.line_bytes),
         ];
         for (key, value) in counts {
