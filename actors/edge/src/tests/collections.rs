@@ -61,10 +61,11 @@ async fn a_text_finds_its_chunk_and_is_charged() {
     assert_eq!(hit["model_version"], found["model_version"]);
     // The prefix and two words, and two special tokens.
     assert_eq!(found["usage"], json!({"prompt_tokens": 5, "total_tokens": 5}));
+    // Beside the search, the two chunks of two words each that were embedded before it.
     let usage = ask(&world, "GET", "/v1/tenants/acme/usage", Value::Null).await.ok();
     assert_eq!(
         (&usage["usage"][0]["requests"], &usage["usage"][0]["tokens"]),
-        (&json!(1), &json!(5))
+        (&json!(2), &json!(5 + 2 * 4))
     );
 }
 

@@ -63,6 +63,20 @@ async fn a_full_queue_is_waited_for_and_failures_are_tried_again() {
 }
 
 #[tokio::test]
+async fn a_used_up_quota_is_waited_for_and_is_no_attempt() {
+    let world = World::new().await;
+    // More often than a document may fail; and once it does fail, after that, it has its attempts.
+    world.words.over_quota.store(5, Ordering::SeqCst);
+    world.words.failures.store(2, Ordering::SeqCst);
+    let _workers = world.start();
+    let key = world.job("one", spec(), &line("a", TWO)).await;
+    let counts = world.ended(&key).await.counts;
+    assert_eq!((counts.get(Lane::Documents), counts.dead()), (1, 0));
+    assert_eq!(counts.get(Lane::Retries), 7);
+    assert_eq!(world.vectors().await, counts.get(Lane::Vectors));
+}
+
+#[tokio::test]
 async fn a_sink_that_loses_answers_gets_each_vector_once() {
     let world = World::new().await;
     world.sink.lose_answers(2);
