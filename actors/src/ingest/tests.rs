@@ -4,4 +4,5 @@ mod documents;
 mod holds;
 mod intake;
 mod source;
+mod turns;
 mod world;

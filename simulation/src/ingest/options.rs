@@ -74,6 +74,7 @@ impl Options {
             slice_ms: world.between(500, 6_000),
             retention_ms: 3_600_000,
             backlog_ms: 5_000,
+            jobs: 1_000,
             line_bytes: 2_000,
         };
         let episodes = EPISODES.into_iter().filter(|_| world.percent(60)).collect();

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use headwater_embedding::ingest::{Lane, Standing};
 
-use super::world::{TENANT, World, key, line, spec};
+use super::world::{NAME, TENANT, World, key, line, spec};
+use crate::collection::CollectionSettings;
 use crate::ingest::{IngestError, JobSpec, NearDuplicates};
 
 const TWO: &str = "The lake is calm today. The river is wild tonight.";
@@ -130,6 +131,14 @@ async fn near_duplicates_are_reported_or_left_out() {
     assert_eq!((counts.get(Lane::NearDuplicates), counts.get(Lane::Chunks)), (1, 0));
     let off = world.job("off", wide(NearDuplicates::Off), &line("d", &shouted)).await;
     assert_eq!(world.ended(&off).await.counts.get(Lane::NearDuplicates), 0);
+    // What another collection of this name held is no neighbour.
+    let collections = world.handle.collections();
+    collections.delete(TENANT, NAME).await.expect("is deleted");
+    let standard = CollectionSettings::default();
+    collections.create(TENANT, NAME, "words", standard).await.expect("is created");
+    let anew = world.job("anew", wide(NearDuplicates::Report), &line("e", &shouted)).await;
+    let counts = world.ended(&anew).await.counts;
+    assert_eq!((counts.get(Lane::NearDuplicates), counts.get(Lane::Chunks)), (0, 1));
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ async fn jobs_that_ended_long_ago_are_forgotten_with_all_their_rows() {
     let rest = jobs::read_range(retry, headwater_storage::KeyRange::of_prefix(b"\x02ingest"), 10);
     let rest = rest.await.expect("the store answers");
     let kinds: Vec<_> = rest.iter().map(|(key, _)| String::from_utf8_lossy(key)).collect();
-    assert!(kinds.iter().all(|kind| kind.contains("mend/") || kind.contains("near")), "{kinds:?}");
+    assert!(kinds.iter().all(|kind| kind.contains("mend/")), "{kinds:?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A store, a sink, an embedding service of words, and jobs over them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -32,20 +32,28 @@ pub(super) struct Words {
     pub(super) full: AtomicUsize,
     /// So often the tenant's quota does not cover the next request.
     pub(super) over_quota: AtomicUsize,
+    /// Whether this node does not serve the model.
+    pub(super) is_absent: AtomicBool,
 }
 
 fn less_one(count: &AtomicUsize) -> bool {
     count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
+impl Words {
+    fn is_absent(&self) -> bool {
+        self.is_absent.load(Ordering::Relaxed)
+    }
+}
+
 #[async_trait]
 impl Embedder for Words {
     fn card(&self, model: &str) -> Option<ModelCard> {
-        (model == self.card.name).then(|| self.card.clone())
+        (model == self.card.name && !self.is_absent()).then(|| self.card.clone())
     }
 
     fn version(&self, fingerprint: &str) -> Option<ModelCard> {
-        (fingerprint == self.card.fingerprint).then(|| self.card.clone())
+        (fingerprint == self.card.fingerprint && !self.is_absent()).then(|| self.card.clone())
     }
 
     async fn pieces(&self, _: &str, text: String) -> Result<Vec<Piece>, EmbedError> {
@@ -95,6 +103,9 @@ impl Embedder for Words {
     }
 }
 
+/// Most jobs that have not ended: more than a worker looks at in one go.
+pub(super) const JOBS: usize = 270;
+
 pub(super) struct World {
     pub(super) handle: IngestHandle,
     pub(super) sink: MemorySink,
@@ -104,6 +115,7 @@ pub(super) struct World {
 pub(super) fn settings() -> IngestSettings {
     let mut settings =
         IngestSettings { workers: 2, poll_ms: 2, line_bytes: 500, ..Default::default() };
+    settings.jobs = JOBS;
     settings.attempts.attempts = 3;
     settings.attempts.first_pause_ms = 1;
     settings.attempts.longest_pause_ms = 2;
@@ -122,8 +134,8 @@ impl World {
         };
         let runtime = Runtime::tokio(environment, wall_ms);
         let card = DoubleModel::new("words", 2, 20).card().clone();
-        let (failures, full, over_quota) = Default::default();
-        let words = Arc::new(Words { card, failures, full, over_quota });
+        let (failures, full, over_quota, is_absent) = Default::default();
+        let words = Arc::new(Words { card, failures, full, over_quota, is_absent });
         let sink = MemorySink::default();
         let (shared, embedder) = (Arc::new(sink.clone()), words.clone());
         let collections = Collections::new(runtime.clone(), retry.clone(), shared, embedder);
