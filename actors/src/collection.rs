@@ -12,6 +12,7 @@ mod handle;
 mod keys;
 mod mend;
 mod metrics;
+mod near;
 mod nouns;
 mod places;
 mod records;
@@ -22,8 +23,8 @@ mod vectors;
 mod versions;
 
 pub use handle::Collections;
-pub(crate) use keys::near_row;
 pub use metrics::CollectionMetrics;
+pub(crate) use near::{remember, resembles};
 pub use nouns::{
     ChunkId, ChunkText, Chunking, Collection, CollectionError, CollectionId, CollectionSettings,
     DocumentInfo, Put, Target,

@@ -10,6 +10,7 @@ use super::keys::{
     stale_key, text_key, texts_of,
 };
 use super::mend::mark;
+use super::near;
 use super::nouns::{ChunkId, ChunkText, CollectionId};
 use super::records::{ChunkRow, DocumentRow, MemberRow, Place, decode, encode};
 
@@ -86,6 +87,7 @@ pub(super) async fn drop_reference(
     let Some((other, _)) = others.first() else {
         transaction.clear(&chunk_key)?;
         transaction.clear_range(&texts_of(id, chunk))?;
+        near::forget(transaction, id, chunk).await?;
         transaction.atomic(&count_key(id), AtomicOp::Add, &u64::MAX.to_le_bytes())?;
         return Ok(true);
     };

@@ -41,8 +41,8 @@ fn below(id: CollectionId, rest: &[Element]) -> KeyRange {
     tuple::below(&elements)
 }
 
-/// What ingest keeps of a collection to see which chunks resemble each other; it goes with it.
-pub(crate) fn near_row(id: CollectionId, rest: &[Element]) -> Vec<Element> {
+/// A row by which chunks are found that resemble each other.
+pub(super) fn near_row(id: CollectionId, rest: &[Element]) -> Vec<Element> {
     let uid = Element::Bytes(id.0.to_be_bytes().to_vec());
     let mut elements = vec![COLLECTION.into(), "data".into(), uid, "near".into()];
     elements.extend_from_slice(rest);

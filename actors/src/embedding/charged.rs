@@ -116,7 +116,7 @@ impl Embedder for ChargedEmbedder {
         fingerprint: &str,
         texts: &[String],
     ) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let model = self.fleet.of_version(fingerprint).ok_or(EmbedError::Unavailable)?;
+        let model = self.fleet.of_version(fingerprint).ok_or(EmbedError::Unloading)?;
         // It does not begin: dropped before its vectors are there, the share goes back.
         let (share, call) = self.reserve(tenant, &model, texts).await?;
         let embedded = model.embed(call).await?;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use headwater_embedding::ingest::{Counts, Lane, NearDuplicates};
 use headwater_embedding::{ChunkSettings, chunk_id, plan};
+use headwater_models::{ModelCard, Piece};
 use headwater_storage::StoreError;
 use headwater_vectors::SinkError;
 
@@ -141,9 +142,6 @@ pub(super) async fn write(tools: &Tools, held: &Held, task: &Task) -> Result<Cou
         tasks::add_counts(held, &Counts::of(Lane::Duplicates, put.duplicates)).await?;
     }
     // Their vectors are removed by the one worker that mends the collection.
-    if let Some(target) = put.targets.first() {
-        near::forget(&held.retry, target.id, &put.removed).await?;
-    }
     tools.removed.fetch_add(put.removed.len(), Ordering::Relaxed);
     if !planted(Mutant::EndsBeforeVectors) {
         for target in &put.targets {
@@ -195,13 +193,13 @@ async fn cut(
         true => 0,
         false => {
             let prefix = card.passage_prefix.clone();
-            tools.embedder.pieces(&card.fingerprint, prefix).await?.len()
+            pieces(tools, &card, prefix).await?.len()
         }
     };
     let room = card.max_tokens.saturating_sub(SPECIAL_TOKENS + prefix).max(1);
     let window_tokens = spec.chunks.window_tokens.min(room);
     let settings = ChunkSettings { window_tokens, ..spec.chunks };
-    let pieces = tools.embedder.pieces(&card.fingerprint, text.to_owned()).await?;
+    let pieces = pieces(tools, &card, text.to_owned()).await?;
     let mut cut = Cut { chunks: Vec::new(), tokens: 0, near_duplicates: 0 };
     let planned = plan(text, &pieces, &settings);
     let mut parts: Vec<(ChunkId, &str)> = Vec::with_capacity(planned.len());
@@ -226,6 +224,14 @@ async fn cut(
         cut.tokens += chunk.tokens as u64;
     }
     Ok(cut)
+}
+
+/// The text's tokens. A node that knows the model from other nodes only cannot cut for it.
+async fn pieces(tools: &Tools, card: &ModelCard, text: String) -> Result<Vec<Piece>, Problem> {
+    match tools.embedder.pieces(&card.fingerprint, text).await {
+        Err(error @ EmbedError::Unavailable) => Err(Problem::NotServed(error.to_string())),
+        pieces => Ok(pieces?),
+    }
 }
 
 /// Embeds the chunks that the version has no vector of, a request's worth at a time.

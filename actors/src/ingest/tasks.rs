@@ -228,6 +228,15 @@ async fn end_in(
     let standing = transaction.get(&task_key, ReadMode::Serializable).await?;
     let Some(standing) = decode_some::<TaskRow>(standing)? else { return Ok(()) };
     let name = (key.id.clone(), task.line);
+    let ending = match ending {
+        // Nobody waits for anything on behalf of a cancelled job.
+        Ending::Again { not_before_ms: at_ms, reason }
+            if read_job(transaction, key).await?.is_some_and(|job| job.state.drops()) =>
+        {
+            Ending::Dead { reason, at_ms }
+        }
+        other => other,
+    };
     match ending {
         Ending::Done(counts) => {
             transaction.clear(&task_key)?;

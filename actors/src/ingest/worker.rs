@@ -352,6 +352,8 @@ async fn attempt(tools: Tools, held: Held, mut task: Task) {
         }
         Err(Problem::NotServed(reason)) => {
             task.row.attempts = task.row.attempts.saturating_sub(1);
+            let until_ms = tools.runtime.now_ms() + NOT_SERVED_PAUSE_MS;
+            tools.rest_until_ms.fetch_max(until_ms, Ordering::Relaxed);
             let not_before_ms = tools.runtime.wall_ms() + NOT_SERVED_PAUSE_MS;
             Ending::Again { not_before_ms, reason }
         }

@@ -129,7 +129,7 @@ impl EmbeddedSink {
     /// of others until all fit. Searches that are in one of those end undisturbed.
     ///
     /// # Errors
-    /// [`SinkError::Unavailable`] when the space does not even fit alone.
+    /// [`SinkError::Request`] when the space does not even fit alone: another try would not help.
     pub(crate) fn make_room(&self, searched: &Open, bytes: usize) -> Result<(), SinkError> {
         let most = self.settings().memory_bytes_max;
         searched
@@ -137,7 +137,7 @@ impl EmbeddedSink {
             .store(self.shared.searches.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         searched.bytes.store(bytes, Ordering::Relaxed);
         if bytes > most {
-            return Err(SinkError::Unavailable(format!(
+            return Err(SinkError::Request(format!(
                 "the index of this collection takes more than the {most} bytes of memory that this \
                  node gives to indexes; raise vectors.memory_mb, keep a smaller number format, or \
                  use the engine qdrant"

@@ -65,7 +65,7 @@ pub(crate) struct Slab {
     /// `None` for a dead slot.
     documents: Vec<Option<Document>>,
     places: HashMap<RecordId, u32>,
-    /// Of all documents that were put in since the last compaction.
+    /// Of all documents that are there.
     document_bytes: usize,
 }
 
@@ -130,11 +130,11 @@ impl Slab {
         let document = Document { model: kept.model, source: kept.source, fields: kept.fields };
         self.document_bytes += document.bytes();
         if let Some(slot) = self.places.get(&id).copied() {
+            self.forget_document(slot);
             if self.stored(slot) == kept.vector {
                 self.documents[slot as usize] = Some(document);
                 return Ok(());
             }
-            self.documents[slot as usize] = None;
         }
         let components = kept.vector.components(self.space.dimensions, self.calibration.as_ref());
         let components = components.map_err(damaged)?;
@@ -157,8 +157,13 @@ impl Slab {
 
     pub(crate) fn remove(&mut self, id: &RecordId) {
         if let Some(slot) = self.places.remove(id) {
-            self.documents[slot as usize] = None;
+            self.forget_document(slot);
         }
+    }
+
+    fn forget_document(&mut self, slot: u32) {
+        let document = self.documents[slot as usize].take();
+        self.document_bytes -= document.map_or(0, |document| document.bytes());
     }
 
     /// Whether so many slots are dead that [`Slab::compact`] is due.

@@ -131,8 +131,12 @@ async fn near_duplicates_are_reported_or_left_out() {
     assert_eq!((counts.get(Lane::NearDuplicates), counts.get(Lane::Chunks)), (1, 0));
     let off = world.job("off", wide(NearDuplicates::Off), &line("d", &shouted)).await;
     assert_eq!(world.ended(&off).await.counts.get(Lane::NearDuplicates), 0);
-    // What another collection of this name held is no neighbour.
+    // A chunk that went resembles nothing any more.
     let collections = world.handle.collections();
+    collections.delete_document(TENANT, NAME, "a").await.expect("is deleted");
+    let alone = world.job("alone", wide(NearDuplicates::Report), &line("f", &shouted)).await;
+    assert_eq!(world.ended(&alone).await.counts.get(Lane::NearDuplicates), 0);
+    // What another collection of this name held is no neighbour.
     collections.delete(TENANT, NAME).await.expect("is deleted");
     let standard = CollectionSettings::default();
     collections.create(TENANT, NAME, "words", standard).await.expect("is created");
