@@ -22,6 +22,8 @@ const COLLECTION: &str = "docs";
 const CHUNK_TOKENS: u64 = 64;
 /// Between two kills; the first comes with the first document.
 const KILL_EVERY: Duration = Duration::from_secs(4);
+/// A job that takes longer hangs.
+const LONGEST: Duration = Duration::from_secs(3_000);
 /// So that a fast machine needs longer than one kill for this repository's text.
 const TOKENS_PER_S: &str = "12000";
 
@@ -50,6 +52,7 @@ fn ingest(cluster: &mut Cluster, file: &Path) -> (Value, u32) {
     let mut shown = Instant::now();
     while !done.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(100));
+        assert!(began.elapsed() < LONGEST, "the job does not end: {job}");
         let path = "/v1/ingest/jobs/killed";
         let answer = cluster.ask(STORE, "GET", path, cluster.operator(), &Value::Null).unwrap();
         job = answer.json();
