@@ -22,6 +22,7 @@ mod sweep;
 mod vectors;
 mod versions;
 
+pub(crate) use checks::{DOCUMENT_ID_BYTES, FIELD_NAME_BYTES, FIELDS, FIELDS_BYTES};
 pub use handle::Collections;
 pub use metrics::CollectionMetrics;
 pub(crate) use near::{remember, resembles};

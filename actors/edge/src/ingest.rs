@@ -19,7 +19,7 @@ use headwater_actors::ingest::{
 use serde_json::{Value, json};
 
 use crate::body::read_json;
-use crate::error::{ApiError, INVALID, Shape, UNAVAILABLE};
+use crate::error::{ApiError, INVALID, UNAVAILABLE, respond};
 use crate::identity::Grant;
 use crate::router::Edge;
 
@@ -28,10 +28,6 @@ use request::{JobRequest, Query, once, page_of, spec_of};
 type Caller = Extension<Arc<Grant>>;
 type IdPath = Result<Path<String>, PathRejection>;
 type Answer = Result<Response, ApiError>;
-
-fn respond(answer: Answer) -> Response {
-    answer.unwrap_or_else(|error| error.respond(Shape::OpenAi))
-}
 
 /// The ingest of a node that has a vector sink.
 fn ingest(edge: &Edge) -> Result<&IngestHandle, ApiError> {
@@ -82,8 +78,8 @@ pub(crate) async fn create(
         let key = JobKey { tenant: grant.tenant.clone(), id };
         let streams = spec.source == SourceSpec::Stream;
         // The operator's folders are shared by all tenants.
-        if !streams && !grant.is_operator() {
-            return Err(ApiError::operators_only());
+        if !streams {
+            grant.check_operator()?;
         }
         let (_, is_new) = handle.create(&key, spec).await.map_err(ApiError::from_ingest)?;
         if let Some(body) = body.filter(|_| streams) {

@@ -12,11 +12,11 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Most chunks of a document.
 const DOCUMENT_CHUNKS: usize = 1 << 20;
 /// Longest id of a document, in bytes: it is part of keys.
-const DOCUMENT_ID_BYTES: usize = 1_024;
-const FIELDS: usize = 64;
-const FIELD_NAME_BYTES: usize = 128;
+pub(crate) const DOCUMENT_ID_BYTES: usize = 1_024;
+pub(crate) const FIELDS: usize = 64;
+pub(crate) const FIELD_NAME_BYTES: usize = 128;
 /// Most bytes of a document's fields together.
-const FIELDS_BYTES: usize = 32 << 10;
+pub(crate) const FIELDS_BYTES: usize = 32 << 10;
 
 type Outcome<T> = Result<T, CollectionError>;
 

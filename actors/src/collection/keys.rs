@@ -26,27 +26,25 @@ pub(super) fn record_name(key: &[u8]) -> Result<(String, String), StoreError> {
     }
 }
 
-fn data(id: CollectionId, rest: &[Element]) -> Vec<u8> {
+fn elements(id: CollectionId, rest: &[Element]) -> Vec<Element> {
     let uid = Element::Bytes(id.0.to_be_bytes().to_vec());
     let mut elements = vec![COLLECTION.into(), "data".into(), uid];
     elements.extend_from_slice(rest);
-    tuple::pack(&elements)
+    elements
+}
+
+fn data(id: CollectionId, rest: &[Element]) -> Vec<u8> {
+    tuple::pack(&elements(id, rest))
 }
 
 /// The rows whose keys go on behind these elements.
 fn below(id: CollectionId, rest: &[Element]) -> KeyRange {
-    let uid = Element::Bytes(id.0.to_be_bytes().to_vec());
-    let mut elements = vec![COLLECTION.into(), "data".into(), uid];
-    elements.extend_from_slice(rest);
-    tuple::below(&elements)
+    tuple::below(&elements(id, rest))
 }
 
 /// A row by which chunks are found that resemble each other.
 pub(super) fn near_row(id: CollectionId, rest: &[Element]) -> Vec<Element> {
-    let uid = Element::Bytes(id.0.to_be_bytes().to_vec());
-    let mut elements = vec![COLLECTION.into(), "data".into(), uid, "near".into()];
-    elements.extend_from_slice(rest);
-    elements
+    elements(id, &[&[Element::from("near")], rest].concat())
 }
 
 /// Everything that a collection has besides its record.

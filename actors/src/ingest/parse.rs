@@ -7,17 +7,11 @@ use headwater_vectors::Value;
 use serde_json::{Map, Value as Json};
 
 use super::nouns::{BadLine, Document};
+use crate::collection::{DOCUMENT_ID_BYTES, FIELD_NAME_BYTES, FIELDS, FIELDS_BYTES};
 
-/// Longest id of a document, in bytes.
-const ID_BYTES: usize = 1_024;
 /// Longest text, in bytes. With all that goes with it, it fits into one of the store's
 /// transactions, which hold 10,000,000.
 const TEXT_BYTES: usize = 8 << 20;
-/// A collection's own limits for a document's fields: what it would refuse later is told at once.
-const FIELDS: usize = 64;
-const FIELD_NAME_BYTES: usize = 128;
-/// Most bytes of a line's fields together, names counted.
-const FIELDS_BYTES: usize = 32 << 10;
 
 fn bad(field: Option<&str>, problem: impl Into<String>) -> BadLine {
     BadLine { field: field.map(str::to_owned), problem: problem.into() }
@@ -47,8 +41,8 @@ pub(super) fn document(line: &str) -> Result<Document, BadLine> {
         return Err(bad(None, "the line must be a JSON object with id and text"));
     };
     let id = text_of(&mut object, "id")?;
-    if id.is_empty() || id.len() > ID_BYTES || id.chars().any(char::is_control) {
-        let allowed = format!("must have 1 to {ID_BYTES} bytes and no control characters");
+    if id.is_empty() || id.len() > DOCUMENT_ID_BYTES || id.chars().any(char::is_control) {
+        let allowed = format!("must have 1 to {DOCUMENT_ID_BYTES} bytes and no control characters");
         return Err(bad(Some("id"), allowed));
     }
     let text = text_of(&mut object, "text")?;
