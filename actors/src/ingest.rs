@@ -20,6 +20,7 @@ mod nouns;
 mod pace;
 mod parse;
 mod records;
+mod rests;
 mod source;
 mod staging;
 mod tasks;

@@ -52,6 +52,7 @@ pub(crate) const SOMETIMES: &[&str] = &[
     "job ended",
     "job paused",
     "node cut from the store",
+    "node stalled on its way to the store",
     "node drained",
     "node killed",
     "sink answer lost",

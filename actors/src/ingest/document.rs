@@ -2,7 +2,7 @@
 //! and each live version. Every step may be repeated, so a crash anywhere costs only work.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use headwater_embedding::ingest::{Counts, Lane, NearDuplicates};
 use headwater_embedding::{ChunkSettings, chunk_id, plan};
@@ -17,6 +17,7 @@ use super::metrics::IngestMetrics;
 use super::near;
 use super::pace;
 use super::records::decode_text;
+use super::rests::Rests;
 use super::tasks::{self, Task};
 use crate::collection::{ChunkId, ChunkText, CollectionError, Collections, Target};
 use crate::embedding::{EmbedError, Embedder};
@@ -112,9 +113,8 @@ pub(super) struct Tools {
     pub(super) metrics: IngestMetrics,
     /// Chunks that went while this partition was worked on.
     pub(super) removed: Arc<AtomicUsize>,
-    /// Until when the partition is better left alone, in ms of the monotonic clock: what its
-    /// documents wait for does not come earlier. 0 at first.
-    pub(super) rest_until_ms: Arc<AtomicU64>,
+    /// Jobs of which this node begins nothing for a while.
+    pub(super) rests: Arc<Rests>,
 }
 
 /// A document's chunks and the tokens in them.
@@ -134,6 +134,12 @@ pub(super) async fn write(tools: &Tools, held: &Held, task: &Task) -> Result<Cou
     let cut = cut(tools, held, task, &text, &targets).await?;
     let placed = cut.chunks.len() as u64;
     let texts = cut.chunks.clone();
+    // Its old chunks stay in searches until the new ones can be paid for.
+    let after_ms = tools.rests.left_ms(&job.key, tools.runtime.now_ms());
+    if after_ms > 0 {
+        let reason = "the job waits for its tenant's quota or for its model".to_owned();
+        return Err(Problem::OverLimit { reason, after_ms });
+    }
     let put = tools
         .collections
         .put_document(tenant, collection, &task.row.document, fields, cut.chunks)

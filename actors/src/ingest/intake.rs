@@ -8,12 +8,12 @@ use super::nouns::{BadLine, IngestError, JobKey, Received};
 use super::parse;
 use super::staging::{Batch, stage};
 
-/// One client's stream, or the places of a job one after the other.
+/// One client's stream, or the objects of a job's places one after the other.
 pub struct Intake {
     handle: IngestHandle,
     key: JobKey,
     lines: Lines,
-    /// Where in its place the stream began, in bytes.
+    /// Where in its object the stream began, in bytes.
     base: u64,
     /// What is in the store.
     staged: Received,
@@ -41,13 +41,13 @@ impl Intake {
             return Err(IngestError::Gap { received: received.lines });
         }
         let lines = Lines::after(offset, handle.settings().line_bytes);
-        let batch = Batch::after(received);
+        let batch = Batch::after(received.clone());
         Ok(Intake { handle, key, lines, base: 0, staged: received, batch, closed })
     }
 
     /// What is in the store.
-    pub fn received(&self) -> Received {
-        self.staged
+    pub fn received(&self) -> &Received {
+        &self.staged
     }
 
     /// Takes bytes in; returns once all but less than a batch of them is staged.
@@ -79,24 +79,31 @@ impl Intake {
     /// # Errors
     /// As [`Intake::push`].
     pub async fn finish(mut self) -> Result<Received, IngestError> {
-        self.end_lines(0).await?;
+        self.end_lines().await?;
         Ok(self.staged)
     }
 
-    /// What is pushed next comes from this place, from this byte on.
-    pub(super) fn begin_place(&mut self, place: u32, offset: u64) {
+    /// What is pushed next comes from this object of this place, from this byte on.
+    pub(super) fn begin_object(&mut self, place: u32, object: &str, offset: u64) {
         self.base = offset;
-        (self.batch.received.place, self.batch.received.place_bytes) = (place, offset);
+        self.at(place, Some(object), offset);
+    }
+
+    /// The object has ended; its last line may end without a line's end.
+    pub(super) async fn end_object(&mut self) -> Result<(), IngestError> {
+        self.end_lines().await
     }
 
     /// The place has ended, the next one begins.
     pub(super) async fn end_place(&mut self, next: u32) -> Result<(), IngestError> {
-        self.end_lines(next).await
+        self.at(next, None, 0);
+        self.flush_to(self.lines.read()).await?;
+        Ok(())
     }
 
-    /// The place cannot be read: that is a dead letter of its own.
+    /// The place, or an object of it, cannot be read: that is a dead letter of its own.
     pub(super) async fn refuse(&mut self, problem: &str) -> Result<(), IngestError> {
-        self.end_lines(self.batch.received.place).await?;
+        self.end_lines().await?;
         let number = self.lines.read() + 1;
         self.lines = Lines::after(number, self.handle.settings().line_bytes);
         let field = format!("source.places[{}]", self.batch.received.place);
@@ -105,7 +112,14 @@ impl Intake {
         Ok(())
     }
 
-    async fn end_lines(&mut self, next_place: u32) -> Result<(), IngestError> {
+    fn at(&mut self, place: u32, object: Option<&str>, object_bytes: u64) {
+        let received = &mut self.batch.received;
+        received.place = place;
+        received.object = object.map(str::to_owned);
+        received.object_bytes = object_bytes;
+    }
+
+    async fn end_lines(&mut self) -> Result<(), IngestError> {
         let longest = self.handle.settings().line_bytes;
         let lines = std::mem::replace(&mut self.lines, Lines::after(0, longest));
         let before = lines.read();
@@ -115,7 +129,6 @@ impl Intake {
         if let Some(line) = last {
             self.add(line).await?;
         }
-        (self.batch.received.place, self.batch.received.place_bytes) = (next_place, 0);
         self.flush_to(read).await?;
         Ok(())
     }
@@ -134,21 +147,21 @@ impl Intake {
         if !self.batch.has_room(&document) {
             self.flush().await?;
         }
-        self.batch.received.place_bytes = self.base + line.end;
+        self.batch.received.object_bytes = self.base + line.end;
         self.batch.add(line.number, document);
         Ok(())
     }
 
     async fn flush_to(&mut self, lines: u64) -> Result<Received, IngestError> {
         if lines <= self.staged.lines {
-            return Ok(self.staged);
+            return Ok(self.staged.clone());
         }
         self.batch.received.lines = lines;
         let now_ms = self.handle.runtime().wall_ms();
         let staged = stage(self.handle.retry(), &self.key, &self.batch, now_ms).await?;
-        let received = Received { lines, bytes: staged.bytes, ..self.batch.received };
-        self.batch = Batch::after(received);
-        self.staged = received;
+        let received = Received { lines, bytes: staged.bytes, ..self.batch.received.clone() };
+        self.batch = Batch::after(received.clone());
+        self.staged = received.clone();
         Ok(received)
     }
 }

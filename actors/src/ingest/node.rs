@@ -9,6 +9,8 @@ use super::handle::IngestHandle;
 use super::holds::SOURCE_PARTITION;
 use super::jobs;
 use super::metrics::{Backlog, IngestMetrics};
+use super::nouns::Job;
+use super::rests::Rests;
 use super::source::DocumentSource;
 use super::tasks;
 use super::worker::Worker;
@@ -27,6 +29,7 @@ pub(super) struct Shared {
     pub(super) embedder: Arc<dyn Embedder>,
     pub(super) source: Option<Arc<dyn DocumentSource>>,
     pub(super) metrics: IngestMetrics,
+    pub(super) rests: Arc<Rests>,
     draining: AtomicBool,
     running: AtomicUsize,
 }
@@ -34,6 +37,12 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing of a job begins now. What a cancelled job drops costs nobody anything.
+    pub(super) fn rests(&self, job: &Job) -> bool {
+        let now_ms = self.handle.runtime().now_ms();
+        !job.state.drops() && self.rests.left_ms(&job.key, now_ms) > 0
     }
 }
 
@@ -59,6 +68,7 @@ impl IngestWorkers {
             embedder,
             source,
             metrics,
+            rests: Arc::default(),
             draining: AtomicBool::new(false),
             running: AtomicUsize::new(workers),
         });

@@ -21,7 +21,8 @@ pub struct JobKey {
 pub enum SourceSpec {
     /// A client sends them.
     Stream,
-    /// A node reads them: JSON lines at these places, in this order.
+    /// A node reads them: JSON lines at these places, in this order. A place is one object, or
+    /// all objects below it.
     Places(Vec<String>),
 }
 
@@ -54,14 +55,16 @@ pub struct Job {
 }
 
 /// What has come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Received {
     /// Lines, blank ones counted: the next line has the number behind it.
     pub lines: u64,
     pub bytes: u64,
-    /// The place that a node reads, and how far into it, in bytes.
+    /// The place that a node reads, the object of it that is being read, and how far into that,
+    /// in bytes.
     pub place: u32,
-    pub place_bytes: u64,
+    pub object: Option<String>,
+    pub object_bytes: u64,
 }
 
 /// A job with all that it has counted.

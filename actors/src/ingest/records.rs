@@ -108,19 +108,20 @@ struct ReceivedRow {
     lines: u64,
     bytes: u64,
     place: u32,
-    place_bytes: u64,
+    object: Option<String>,
+    object_bytes: u64,
 }
 
 pub(super) fn encode_received(received: &Received) -> Result<Vec<u8>, StoreError> {
-    let Received { lines, bytes, place, place_bytes } = *received;
-    encode(&ReceivedRow { lines, bytes, place, place_bytes })
+    let Received { lines, bytes, place, object, object_bytes } = received.clone();
+    encode(&ReceivedRow { lines, bytes, place, object, object_bytes })
 }
 
 pub(super) fn decode_received(row: Option<Vec<u8>>) -> Result<Received, StoreError> {
     let row: Option<ReceivedRow> = decode_some(row)?;
     Ok(row.map_or_else(Received::default, |row| {
-        let ReceivedRow { lines, bytes, place, place_bytes } = row;
-        Received { lines, bytes, place, place_bytes }
+        let ReceivedRow { lines, bytes, place, object, object_bytes } = row;
+        Received { lines, bytes, place, object, object_bytes }
     }))
 }
 

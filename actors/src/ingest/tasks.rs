@@ -93,8 +93,8 @@ impl Taking<'_> {
         let (key, partition) = (&self.held.job.key, self.held.partition);
         if began {
             // What began is ended, wherever the job stands: else its document would stay half
-            // written, and locked for other jobs.
-            if task.row.not_before_ms > self.now_ms {
+            // written, and locked for other jobs. A cancelled job waits for nothing.
+            if task.row.not_before_ms > self.now_ms && !self.job.state.drops() {
                 self.taken.waits = true;
                 return Ok(());
             }

@@ -32,8 +32,6 @@ const NOT_SERVED_PAUSE_MS: u64 = 5_000;
 /// Shortest and longest pause of a document whose tenant's quota is used up, in ms: a limit that
 /// was raised is noticed long before the end of a month.
 const QUOTA_PAUSE_MS: (u64, u64) = (100, 60_000);
-/// Most partitions that a worker remembers to leave alone for a while.
-const RESTING: usize = 1_024;
 
 /// What to work on.
 struct Place {
@@ -44,7 +42,8 @@ struct Place {
 /// See the module.
 pub(super) struct Worker {
     shared: Arc<Shared>,
-    /// Partitions in which nothing can begin before a time, in ms of the monotonic clock.
+    /// Partitions in which nothing can begin before a time, in ms of the monotonic clock. Each is
+    /// claimed for it and forgotten a moment later, so there are never many.
     resting: BTreeMap<(JobKey, u16), u64>,
     /// The key of the last job that was looked at in vain; at the end it begins anew.
     looked_at: Option<Vec<u8>>,
@@ -140,7 +139,11 @@ impl Worker {
     }
 
     fn with_work(&self, load: &Load) -> Vec<u16> {
-        let all = load.job.state.may_begin() || load.job.state.drops();
+        let state = &load.job.state;
+        if self.shared.rests(&load.job) {
+            return Vec::new();
+        }
+        let all = state.may_begin() || state.drops();
         let has_work = |(partition, counts): &(&u16, &Counts)| {
             let has = if all { counts.waiting() > 0 } else { counts.running() > 0 };
             has && !self.resting.contains_key(&(load.job.key.clone(), **partition))
@@ -233,8 +236,8 @@ impl Worker {
         let (mut empty, mut waits) = (false, false);
         loop {
             let now_ms = runtime.now_ms();
-            let short = tools.rest_until_ms.load(Ordering::Relaxed) > now_ms;
-            let open = !empty && !short && !shared.is_draining() && now_ms < ends_ms;
+            let open =
+                !empty && !shared.rests(&held.job) && !shared.is_draining() && now_ms < ends_ms;
             let room = settings.documents.max(1).saturating_sub(window.len());
             if !open && window.len() == 0 {
                 break;
@@ -273,9 +276,7 @@ impl Worker {
                 Err(_) => empty = window.len() == 0,
             }
         }
-        let now_ms = runtime.now_ms();
-        let short_ms = tools.rest_until_ms.load(Ordering::Relaxed).saturating_sub(now_ms);
-        self.rest(&held, waits || short_ms > 0, short_ms.max(settings.poll_ms));
+        self.rest(&held, waits, settings.poll_ms);
         drop(window);
         let job = Arc::clone(&held.job);
         held.release().await;
@@ -296,17 +297,16 @@ impl Worker {
         tracing::warn!(job = held.job.key.id, partition = held.partition, "a hold was lost");
     }
 
-    /// Leaves a partition alone for so long: its tasks all wait, its source fails, or its tenant's
-    /// quota is used up.
+    /// Leaves a partition alone for so long: its tasks all wait, or its source fails.
     fn rest(&mut self, held: &Held, waits: bool, ms: u64) {
-        if waits && self.resting.len() < RESTING {
+        if waits {
             let until_ms = self.shared.handle.runtime().now_ms() + ms;
             self.resting.insert((held.job.key.clone(), held.partition), until_ms);
         }
     }
 
     fn tools(&self, held: &Held) -> Tools {
-        let Shared { handle, sink, embedder, metrics, .. } = &*self.shared;
+        let Shared { handle, sink, embedder, metrics, rests, .. } = &*self.shared;
         let runtime = handle.runtime().clone();
         let collections = Collections::new(
             runtime.clone(),
@@ -321,7 +321,7 @@ impl Worker {
             settings: *handle.settings(),
             metrics: metrics.clone(),
             removed: Arc::default(),
-            rest_until_ms: Arc::default(),
+            rests: Arc::clone(rests),
         }
     }
 }
@@ -351,24 +351,24 @@ async fn attempt(tools: Tools, held: Held, mut task: Task) {
             verdict(&tools, &task, reason, false, 0)
         }
         Err(Problem::NotServed(reason)) => {
-            task.row.attempts = task.row.attempts.saturating_sub(1);
-            let until_ms = tools.runtime.now_ms() + NOT_SERVED_PAUSE_MS;
-            tools.rest_until_ms.fetch_max(until_ms, Ordering::Relaxed);
-            let not_before_ms = tools.runtime.wall_ms() + NOT_SERVED_PAUSE_MS;
-            Ending::Again { not_before_ms, reason }
+            waits(&tools, &held, &mut task, reason, NOT_SERVED_PAUSE_MS)
         }
         Err(Problem::OverLimit { reason, after_ms }) => {
             let after_ms = after_ms.clamp(QUOTA_PAUSE_MS.0, QUOTA_PAUSE_MS.1);
-            let until_ms = tools.runtime.now_ms() + after_ms;
-            tools.rest_until_ms.fetch_max(until_ms, Ordering::Relaxed);
-            // It waited, and did not fail.
-            task.row.attempts = task.row.attempts.saturating_sub(1);
-            Ending::Again { not_before_ms: tools.runtime.wall_ms() + after_ms, reason }
+            waits(&tools, &held, &mut task, reason, after_ms)
         }
         Err(Problem::Permanent(reason)) => verdict(&tools, &task, reason, true, 0),
         Err(Problem::Later { reason, after_ms }) => verdict(&tools, &task, reason, false, after_ms),
     };
     write_down(&tools, &held, &task, &ending).await;
+}
+
+/// A document that waited for so long and did not fail: the attempt is not counted, and nothing
+/// of its job begins on this node before.
+fn waits(tools: &Tools, held: &Held, task: &mut Task, reason: String, for_ms: u64) -> Ending {
+    task.row.attempts = task.row.attempts.saturating_sub(1);
+    tools.rests.rest(&held.job.key, tools.runtime.now_ms(), for_ms);
+    Ending::Again { not_before_ms: tools.runtime.wall_ms() + for_ms, reason }
 }
 
 fn verdict(tools: &Tools, task: &Task, reason: String, permanent: bool, asked_ms: u64) -> Ending {

@@ -1,6 +1,8 @@
-//! `headwater ingest`: sends a file of JSON lines to a running node and shows how far it is.
+//! `headwater ingest`: sends a file of JSON lines to a running node, or has it read an object
+//! store, and shows how far it is.
 
-pub(crate) mod files;
+mod files;
+pub(crate) mod places;
 mod retry;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ use crate::failure::Failure;
 use crate::operator::{OperatorFlags, ask, send};
 use crate::progress::Progress;
 
+use places::SCHEME_END;
 use retry::persist;
 
 /// Bytes of whole lines that one request carries, unless one line alone has more.
@@ -28,7 +31,9 @@ const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(crate) struct IngestFlags {
-    /// JSON lines, each {"id": text, "text": text, "fields": {..}?}; `-` reads standard input.
+    /// JSON lines, each {"id": text, "text": text, "fields": {..}?}; `-` reads standard input. An
+    /// address such as s3://bucket/prefix/ is read by the node itself, with all objects below it
+    /// when it ends in `/`; the node's `ingest.stores` must allow it.
     file: PathBuf,
     /// The collection to write to; create it first.
     #[arg(long)]
@@ -59,10 +64,13 @@ pub(crate) struct IngestFlags {
 }
 
 pub(crate) fn run(flags: &IngestFlags, settings: &Settings) -> Result<(), Failure> {
-    let (mut reader, bytes) = open(&flags.file)?;
-    let job = create(flags, settings)?;
+    let address = flags.file.to_str().filter(|file| file.contains(SCHEME_END));
+    let opened = address.is_none().then(|| open(&flags.file)).transpose()?;
+    let job = create(flags, settings, address)?;
     let id = job["id"].as_str().unwrap_or_default().to_owned();
-    if job["state"] == "receiving" || job["state"] == "paused" {
+    if let Some((mut reader, bytes)) = opened
+        && (job["state"] == "receiving" || job["state"] == "paused")
+    {
         let mut bar = flags.progress.then(|| Progress::start("sending", bytes, true));
         send_all(flags, settings, &id, reader.as_mut(), bar.as_mut(), bytes)?;
     }
@@ -85,8 +93,15 @@ fn open(file: &Path) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
     Ok((Box::new(BufReader::new(opened)), bytes))
 }
 
-fn create(flags: &IngestFlags, settings: &Settings) -> Result<Value, Failure> {
+fn create(
+    flags: &IngestFlags,
+    settings: &Settings,
+    address: Option<&str>,
+) -> Result<Value, Failure> {
     let mut body = json!({"collection": flags.collection});
+    if let Some(address) = address {
+        body["source"] = json!({"places": [address]});
+    }
     for (name, value) in [
         ("id", flags.job.as_deref().map(Value::from)),
         ("model", flags.model.as_deref().map(Value::from)),

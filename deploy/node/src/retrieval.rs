@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 use crate::cluster::Services;
 use crate::config::{HOLD_LATE_MS, Settings, VectorEngine};
 use crate::failure::Failure;
-use crate::ingest::files::FileSource;
+use crate::ingest::places::Places;
 
 const MIB: usize = 1 << 20;
 const HOUR_MS: u64 = 60 * 60 * 1000;
@@ -36,8 +36,8 @@ pub(crate) struct Retrieval {
 /// Opens the sink and starts this node's workers and builds.
 ///
 /// # Errors
-/// Kind `Settings` when a key file or a root of ingest cannot be read, or the sink refuses its
-/// settings.
+/// Kind `Settings` when a key file, or a root or store of ingest, cannot be read, or the sink
+/// refuses its settings.
 pub(crate) fn start(
     settings: &Settings,
     runtime: &Runtime,
@@ -72,7 +72,8 @@ pub(crate) fn start(
         collections.clone(),
         ingest_settings(settings),
     );
-    let source = document_source(settings)?;
+    let source = Places::open(&settings.ingest)?;
+    let source = source.map(|places| Arc::new(places) as Arc<dyn DocumentSource>);
     let metrics = IngestMetrics::register(registry);
     let workers = IngestWorkers::start(ingest.clone(), sink, embedder, source, metrics);
     Ok(Retrieval { collections, ingest, workers })
@@ -129,14 +130,4 @@ fn ingest_settings(settings: &Settings) -> IngestSettings {
         line_bytes: section.line_bytes,
         ..IngestSettings::default()
     }
-}
-
-fn document_source(settings: &Settings) -> Result<Option<Arc<dyn DocumentSource>>, Failure> {
-    let roots = &settings.ingest.roots;
-    if roots.is_empty() {
-        return Ok(None);
-    }
-    let source = FileSource::new(roots)
-        .map_err(|error| Failure::settings(format!("ingest.roots: {error}")))?;
-    Ok(Some(Arc::new(source)))
 }

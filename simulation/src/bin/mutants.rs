@@ -1,5 +1,6 @@
 //! The mutant hunt: plants one defect after the other in the real code and runs seeds of every
-//! workload until an invariant breaks. Fails when a defect survives.
+//! workload until an invariant breaks. Fails when a defect survives. `mutants [SEEDS] [NAME]`: the
+//! most seeds of a workload, and the only defect to plant.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -116,9 +117,11 @@ fn hunt(planted: Planted, seeds: u64) -> Option<Found> {
 }
 
 fn main() -> ExitCode {
-    let seeds = std::env::args().nth(1).map_or(Ok(SEEDS), |text| text.parse());
+    let mut arguments = std::env::args().skip(1);
+    let seeds = arguments.next().map_or(Ok(SEEDS), |text| text.parse());
+    let only = arguments.next();
     let Ok(seeds) = seeds else {
-        eprintln!("the argument is the number of seeds, for example 500");
+        eprintln!("the first argument is the number of seeds, for example 500");
         return ExitCode::FAILURE;
     };
     let began = Instant::now();
@@ -126,6 +129,10 @@ fn main() -> ExitCode {
     println!("{:<34}{:<44}{:<18}{:>6}{:>6}", "mutant", "found by", "workload", "seed", "runs");
     for planted in Planted::all() {
         let name = planted.name();
+        if only.as_ref().is_some_and(|only| name.split_once(' ').is_none_or(|(_, own)| own != only))
+        {
+            continue;
+        }
         match hunt(planted, seeds) {
             Some(Found { invariant, workload, seed, runs }) => {
                 let workload = workload.name();

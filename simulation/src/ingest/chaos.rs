@@ -11,14 +11,19 @@ pub(super) enum Episode {
     Leave,
     /// The store does not answer one process.
     StoreCut,
+    /// What one process asks the store waits, and goes through when others have taken over.
+    StoreStall,
     StoreDown,
     StoreSlow,
 }
 
 /// From one episode to the next, in ms.
 const CALM_MS: (u64, u64) = (300, 5_000);
-/// The longest that the store does not answer, in ms: longer than a hold.
+/// The longest that one process does not reach the store, in ms: longer than a hold.
 const CUT_MS: u64 = 16_000;
+/// How long what a process asks the store may be on its way, in ms: until others have taken over
+/// and have written the same documents.
+const STALL_MS: (u64, u64) = (8_000, 30_000);
 /// The longest that a process is away, in ms.
 const AWAY_MS: u64 = 4_000;
 /// How long a leaving process may take, in ms.
@@ -63,6 +68,12 @@ async fn act(cluster: Cluster, life: Life, episode: Episode) {
             life.door.cut(true);
             world.sleep(lasts_ms).await;
             life.door.cut(false);
+        }
+        Episode::StoreStall => {
+            world.count("node stalled on its way to the store");
+            life.door.stall(true);
+            world.sleep(world.between(STALL_MS.0, STALL_MS.1).min(left_ms)).await;
+            life.door.stall(false);
         }
         Episode::StoreDown => {
             cluster.store.set_down(true);

@@ -13,11 +13,12 @@ const END_MS: u64 = 300_000;
 /// The longest that a request to the store or the sink is late, in ms.
 pub(super) const LATE_MS: u64 = 4_000;
 
-const EPISODES: [Episode; 6] = [
+const EPISODES: [Episode; 7] = [
     Episode::Kill,
     Episode::Kill,
     Episode::Leave,
     Episode::StoreCut,
+    Episode::StoreStall,
     Episode::StoreDown,
     Episode::StoreSlow,
 ];

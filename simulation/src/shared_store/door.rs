@@ -1,4 +1,5 @@
-//! One process's way into the shared store: it can be cut, and closes when the process dies.
+//! One process's way into the shared store: it can be cut or stall, and closes when the process
+//! dies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,8 @@ use super::{Commit, Mishap, SharedStore};
 
 /// Longest ordinary way to the store and back, in ms.
 const WAY_MS: u64 = 2;
+/// How often what waits at a stalled door looks whether it may go on, in ms.
+const STALL_LOOK_MS: u64 = 20;
 /// One read in so many takes time of its own.
 const READS_AT_ONCE: u64 = 8;
 
@@ -21,18 +24,30 @@ const READS_AT_ONCE: u64 = 8;
 pub(crate) struct Door {
     by: u64,
     cut: AtomicBool,
+    stalled: AtomicBool,
     /// None once closed, so that what a dead process still holds keeps no store alive.
     store: Mutex<Option<SharedStore>>,
 }
 
 impl Door {
     pub(super) fn new(store: SharedStore, by: u64) -> Door {
-        Door { by, cut: AtomicBool::new(false), store: Mutex::new(Some(store)) }
+        Door {
+            by,
+            cut: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            store: Mutex::new(Some(store)),
+        }
     }
 
     /// While cut, the store does not answer this process.
     pub(crate) fn cut(&self, cut: bool) {
         self.cut.store(cut, Ordering::Relaxed);
+    }
+
+    /// While stalled, what this process asks waits on its way, and then goes on: as when the
+    /// process is frozen in the middle of its work.
+    pub(crate) fn stall(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Relaxed);
     }
 
     pub(crate) fn close(&self) {
@@ -56,6 +71,9 @@ impl Door {
         let way_ms = if slow { store.slow_ms() } else { store.world.between(0, WAY_MS) };
         if way_ms > 0 {
             store.world.sleep(way_ms).await;
+        }
+        while self.stalled.load(Ordering::Relaxed) {
+            store.world.sleep(STALL_LOOK_MS).await;
         }
         self.open()?;
         if store.strikes(Mishap::Unavailable) {

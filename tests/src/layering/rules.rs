@@ -29,6 +29,7 @@ const CRATES: &[CrateRule] = &[
     rule("headwater-models-burn", Layer::Adapter, &[MODELS]),
     rule("headwater-storage-embedded", Layer::Adapter, &[STORAGE]),
     rule("headwater-storage-fdb", Layer::Adapter, &[STORAGE]),
+    rule("headwater-storage-lake", Layer::Adapter, &[STORAGE]),
     // The embedded sink's outside system is the store itself: its records are rows there, in
     // transactions, whatever the engine is. So it stands on two ports, and on no other adapter.
     rule("headwater-vectors-embedded", Layer::Adapter, &[VECTORS, STORAGE]),

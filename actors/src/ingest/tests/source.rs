@@ -19,15 +19,34 @@ struct Shelf {
     failures: AtomicUsize,
 }
 
-#[async_trait]
-impl DocumentSource for Shelf {
-    async fn read(&self, place: &str, offset: u64, most: usize) -> Result<Vec<u8>, SourceError> {
+impl Shelf {
+    fn fail(&self) -> Result<(), SourceError> {
         let left = self
             .failures
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if left.is_ok() {
-            return Err(SourceError::Unavailable("not now".to_owned()));
+        match left {
+            Ok(_) => Err(SourceError::Unavailable("not now".to_owned())),
+            Err(_) => Ok(()),
         }
+    }
+}
+
+#[async_trait]
+impl DocumentSource for Shelf {
+    async fn next(&self, place: &str, after: Option<&str>) -> Result<Option<String>, SourceError> {
+        self.fail()?;
+        let names: &[&str] = match place {
+            "all/" => &["one", "none", "two"],
+            "empty/" => &[],
+            "locked/" => return Err(SourceError::Refused("it is locked".to_owned())),
+            one => return Ok(after.is_none().then(|| one.to_owned())),
+        };
+        let mut next = names.iter().skip_while(|name| after.is_some_and(|after| after != **name));
+        Ok(next.nth(usize::from(after.is_some())).map(|name| (*name).to_owned()))
+    }
+
+    async fn read(&self, place: &str, offset: u64, most: usize) -> Result<Vec<u8>, SourceError> {
+        self.fail()?;
         let text = match place {
             "one" => line("a", "First text.") + line("b", "Second text.").trim_end(),
             "two" => line("c", "Third text.") + "no JSON\n\n",
@@ -56,6 +75,77 @@ async fn a_node_reads_places_and_those_it_cannot_read_become_dead_letters() {
     assert_eq!(told[1].0, 5);
 }
 
+#[tokio::test]
+async fn a_prefix_is_all_objects_below_it_and_what_is_wrong_names_the_object() {
+    let world = World::new().await;
+    let shelf = Shelf { failures: AtomicUsize::new(3) };
+    let _workers = world.start_with(Some(Arc::new(shelf)));
+    let places = ["empty/", "locked/", "all/"].map(str::to_owned).to_vec();
+    let source = SourceSpec::Places(places);
+    let key = key("places");
+    world.handle.create(&key, JobSpec { source, ..spec() }).await.expect("is created");
+    let status = world.ended(&key).await;
+    assert_eq!(status.counts.get(Lane::Documents), 3, "{status:?}");
+    let letters = world.handle.dead_letters(&key, None, 10).await.expect("letters");
+    let told: Vec<_> = letters
+        .iter()
+        .map(|letter| (letter.field.as_deref().unwrap_or(""), letter.reason.as_str()))
+        .collect();
+    assert_eq!(told[0], ("source.places[0]", "no object lies below the place"));
+    assert_eq!(told[1], ("source.places[1]", "it is locked"));
+    assert_eq!(told[2], ("source.places[2]", "none: there is no such place"));
+    assert_eq!(told.len(), 4, "and the line that is no JSON: {told:?}");
+}
+
+/// A reader that stops after so many of its reads for good; the next one goes on behind it.
+#[tokio::test]
+async fn a_reader_that_is_cut_off_goes_on_in_the_object_it_was_in() {
+    for reads in [1, 9, 12, 17, 25] {
+        let world = World::new().await;
+        let shelf = Arc::new(Cut {
+            shelf: Shelf { failures: AtomicUsize::new(0) },
+            left: AtomicUsize::new(reads),
+        });
+        let workers = world.start_with(Some(shelf.clone()));
+        let source = SourceSpec::Places(vec!["all/".to_owned(), "two".to_owned()]);
+        let key = key("places");
+        world.handle.create(&key, JobSpec { source, ..spec() }).await.expect("is created");
+        while shelf.left.load(Ordering::SeqCst) > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(workers.drain(5_000).await);
+        shelf.left.store(usize::MAX, Ordering::SeqCst);
+        let _others = world.start_with(Some(shelf));
+        let status = world.ended(&key).await;
+        let (documents, bad) =
+            (status.counts.get(Lane::Documents), status.counts.get(Lane::BadLines));
+        let superseded = status.counts.get(Lane::Superseded);
+        assert_eq!((documents + superseded, bad), (4, 3), "cut after {reads}: {status:?}");
+    }
+}
+
+/// A shelf that never answers again after so many reads.
+struct Cut {
+    shelf: Shelf,
+    left: AtomicUsize,
+}
+
+#[async_trait]
+impl DocumentSource for Cut {
+    async fn next(&self, place: &str, after: Option<&str>) -> Result<Option<String>, SourceError> {
+        self.shelf.next(place, after).await
+    }
+
+    async fn read(&self, place: &str, offset: u64, most: usize) -> Result<Vec<u8>, SourceError> {
+        let left =
+            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        match left {
+            Ok(_) => self.shelf.read(place, offset, most).await,
+            Err(_) => pending().await,
+        }
+    }
+}
+
 /// What a node meets at a place that never ends.
 #[derive(Debug, Clone, Copy)]
 enum Trouble {
@@ -77,6 +167,10 @@ const READS: usize = 1_000;
 
 #[async_trait]
 impl DocumentSource for Troubled {
+    async fn next(&self, place: &str, after: Option<&str>) -> Result<Option<String>, SourceError> {
+        Ok(after.is_none().then(|| place.to_owned()))
+    }
+
     async fn read(&self, _: &str, offset: u64, most: usize) -> Result<Vec<u8>, SourceError> {
         let reads = self.reads.fetch_add(1, Ordering::SeqCst);
         match self.trouble {

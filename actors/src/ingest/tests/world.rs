@@ -25,6 +25,11 @@ use crate::runtime::Runtime;
 pub(super) const TENANT: &str = "acme";
 pub(super) const NAME: &str = "notes";
 
+/// What is in texts that the tenant's quota never covers.
+pub(super) const DEAR: &str = "dear";
+/// When the tenant's quota may cover them, in ms: long after any test.
+const DEAR_AFTER_MS: u64 = 60_000;
+
 /// One model whose tokens are words. Its next calls may fail.
 pub(super) struct Words {
     card: ModelCard,
@@ -32,6 +37,8 @@ pub(super) struct Words {
     pub(super) full: AtomicUsize,
     /// So often the tenant's quota does not cover the next request.
     pub(super) over_quota: AtomicUsize,
+    /// Requests for texts that the quota never covers.
+    pub(super) refused: AtomicUsize,
     /// Whether this node does not serve the model.
     pub(super) is_absent: AtomicBool,
 }
@@ -94,9 +101,16 @@ impl Embedder for Words {
         texts: &[String],
     ) -> Result<Vec<Vec<f32>>, EmbedError> {
         assert_eq!(tenant, TENANT);
-        if less_one(&self.over_quota) {
+        let over = |retry_after_ms| {
             let reason = "the quota is used up".to_owned();
-            return Err(EmbedError::OverQuota { reason, retry_after_ms: 1 });
+            Err(EmbedError::OverQuota { reason, retry_after_ms })
+        };
+        if texts.iter().any(|text| text.contains(DEAR)) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return over(DEAR_AFTER_MS);
+        }
+        if less_one(&self.over_quota) {
+            return over(1);
         }
         let first = texts.iter().take(1).cloned().collect();
         self.embed(fingerprint, first, Purpose::Passage, Pool::Ingest).await
@@ -134,8 +148,8 @@ impl World {
         };
         let runtime = Runtime::tokio(environment, wall_ms);
         let card = DoubleModel::new("words", 2, 20).card().clone();
-        let (failures, full, over_quota, is_absent) = Default::default();
-        let words = Arc::new(Words { card, failures, full, over_quota, is_absent });
+        let (failures, full, over_quota, refused, is_absent) = Default::default();
+        let words = Arc::new(Words { card, failures, full, over_quota, refused, is_absent });
         let sink = MemorySink::default();
         let (shared, embedder) = (Arc::new(sink.clone()), words.clone());
         let collections = Collections::new(runtime.clone(), retry.clone(), shared, embedder);

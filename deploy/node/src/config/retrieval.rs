@@ -73,6 +73,9 @@ pub struct IngestSection {
     pub retention_hours: u64,
     /// Folders of this node whose files a job may name; none by default.
     pub roots: Vec<PathBuf>,
+    /// Prefixes of object stores whose objects a job may name, `s3://bucket/prefix/` for example;
+    /// none by default. Credentials stand in the environment, as `AWS_ACCESS_KEY_ID` does.
+    pub stores: Vec<String>,
 }
 
 impl Default for IngestSection {
@@ -87,6 +90,7 @@ impl Default for IngestSection {
             line_bytes: 8 << 20,
             retention_hours: 7 * 24,
             roots: Vec::new(),
+            stores: Vec::new(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Files of this machine as places of ingest jobs: only below the roots that the operator named.
+//! Files of this machine that ingest jobs name: only below the roots that the operator named.
 
 #[cfg(test)]
 mod tests;
@@ -7,8 +7,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use async_trait::async_trait;
-use headwater_actors::ingest::{DocumentSource, SourceError};
+use headwater_actors::ingest::SourceError;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -26,16 +25,22 @@ impl FileSource {
     }
 }
 
-#[async_trait]
-impl DocumentSource for FileSource {
-    async fn read(&self, place: &str, offset: u64, most: usize) -> Result<Vec<u8>, SourceError> {
-        let (source, place) = (self.clone(), PathBuf::from(place));
-        let reading = tokio::task::spawn_blocking(move || source.read_part(&place, offset, most));
+impl FileSource {
+    /// Up to `most` bytes of a file from `offset` on; none at its end.
+    ///
+    /// # Errors
+    /// See [`SourceError`].
+    pub(crate) async fn read(
+        &self,
+        file: &str,
+        offset: u64,
+        most: usize,
+    ) -> Result<Vec<u8>, SourceError> {
+        let (source, file) = (self.clone(), PathBuf::from(file));
+        let reading = tokio::task::spawn_blocking(move || source.read_part(&file, offset, most));
         reading.await.unwrap_or_else(|error| Err(SourceError::Unavailable(error.to_string())))
     }
-}
 
-impl FileSource {
     fn read_part(&self, place: &Path, offset: u64, most: usize) -> Result<Vec<u8>, SourceError> {
         // The answer does not tell whether a file outside the roots is there.
         let outside = || {

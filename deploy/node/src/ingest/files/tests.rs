@@ -3,7 +3,7 @@
 use std::fs::{create_dir, write};
 use std::io::{Error, ErrorKind};
 
-use headwater_actors::ingest::{DocumentSource, SourceError};
+use headwater_actors::ingest::SourceError;
 use tempfile::tempdir;
 
 use super::{FileSource, problem_of};
