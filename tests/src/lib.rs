@@ -9,6 +9,7 @@ pub mod http;
 pub mod layering;
 pub mod load;
 pub mod node;
+pub mod python;
 pub mod tidy;
 
 use std::path::{Path, PathBuf};

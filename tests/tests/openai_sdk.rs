@@ -1,9 +1,10 @@
 //! The official openai SDK against a node with a key: vectors, usage and every refusal.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use headwater_tests::node::{MODEL, NodeProcess, run};
+use headwater_tests::python::python;
 use headwater_tests::repository_root;
 use serde_json::Value;
 
@@ -24,16 +25,6 @@ const ROWS: [&str; 14] = [
     "malformed JSON",
 ];
 
-/// HEADWATER_PYTHON, or the environment that the stage `python` makes in the target folder.
-fn python() -> PathBuf {
-    if let Some(python) = std::env::var_os("HEADWATER_PYTHON") {
-        return PathBuf::from(python);
-    }
-    let test = std::env::current_exe().unwrap();
-    let target = test.ancestors().nth(3).unwrap();
-    target.join("venv/bin/python")
-}
-
 fn token(key: &Path, arguments: &[&str]) -> String {
     let key = format!("auth.key_file={}", key.display());
     let mut all = vec!["token", "--set", key.as_str()];
@@ -45,8 +36,7 @@ fn token(key: &Path, arguments: &[&str]) -> String {
 
 #[test]
 fn the_sdk_gets_vectors_and_typed_refusals() {
-    let python = python();
-    assert!(python.is_file(), "no {}; run `.ci/stages python`", python.display());
+    let python = python().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key");
     let made = run(&["token", "--new-key", key.to_str().unwrap()]).unwrap();
