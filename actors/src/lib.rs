@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod collection;
 pub mod embedding;
 pub mod environment;
+pub mod gateway;
 pub mod ingest;
 pub mod mutants;
 pub mod runtime;

@@ -29,6 +29,12 @@ impl Share {
         self.begun = true;
     }
 
+    /// The work that had begun came to nothing, and may begin elsewhere: dropped now, the share
+    /// goes back.
+    pub fn stop(&mut self) {
+        self.begun = false;
+    }
+
     /// Gives the share back: the work came to nothing through no fault of the client.
     pub fn give_back(mut self) {
         self.begun = false;

@@ -3,6 +3,7 @@
 use super::{CrateRule, HeavyRule, Layer, Rules};
 
 const EMBEDDING: &str = "headwater-embedding";
+const GATEWAY: &str = "headwater-gateway";
 const TENANCY: &str = "headwater-tenancy";
 const QUIC: &str = "headwater-cluster-quic";
 const CLUSTER: &str = "headwater-cluster";
@@ -24,6 +25,7 @@ const CRATES: &[CrateRule] = &[
     rule(STORAGE, Layer::Port, &[]),
     rule(VECTORS, Layer::Port, &[]),
     rule(EMBEDDING, Layer::Pure, &[MODELS]),
+    rule(GATEWAY, Layer::Pure, &[MODELS]),
     rule(TENANCY, Layer::Pure, &[]),
     rule(QUIC, Layer::Adapter, &[CLUSTER]),
     rule("headwater-models-burn", Layer::Adapter, &[MODELS]),
@@ -34,14 +36,14 @@ const CRATES: &[CrateRule] = &[
     // transactions, whatever the engine is. So it stands on two ports, and on no other adapter.
     rule("headwater-vectors-embedded", Layer::Adapter, &[VECTORS, STORAGE]),
     rule("headwater-vectors-qdrant", Layer::Adapter, &[VECTORS]),
-    rule(ACTORS, Layer::Shell, &[CLUSTER, MODELS, STORAGE, VECTORS, EMBEDDING, TENANCY]),
+    rule(ACTORS, Layer::Shell, &[CLUSTER, MODELS, STORAGE, VECTORS, EMBEDDING, GATEWAY, TENANCY]),
     // The edge renders nouns of the embedding service and of the models port; it meets them
     // re-exported by the actors, so it needs no edge of its own to either.
     rule(EDGE, Layer::Shell, &[ACTORS]),
     rule(
         SIMULATION,
         Layer::Shell,
-        &[ACTORS, EDGE, CLUSTER, MODELS, STORAGE, VECTORS, EMBEDDING, TENANCY],
+        &[ACTORS, EDGE, CLUSTER, MODELS, STORAGE, VECTORS, EMBEDDING, GATEWAY, TENANCY],
     ),
     rule(NODE, Layer::Top, &[]),
     rule("headwater-tests", Layer::Top, &[]),

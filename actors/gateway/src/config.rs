@@ -1,0 +1,117 @@
+//! What a gateway serves: aliases, their targets and prices; checked before it takes effect.
+
+use std::collections::BTreeSet;
+
+use crate::attempts::RetrySettings;
+use crate::breaker::BreakerSettings;
+use crate::price::Price;
+
+/// A model at a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub backend: String,
+    /// The model's name there.
+    pub model: String,
+    /// Its share of the requests, beside the other targets' weights; 0 only helps out.
+    pub weight: u32,
+    pub price: Price,
+}
+
+/// A name that clients ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alias {
+    pub name: String,
+    pub targets: Vec<Target>,
+    /// Asked one after the other when no target answers.
+    pub fallbacks: Vec<Target>,
+    /// Output tokens that are reserved for a request that sets no limit itself.
+    pub output_tokens: u64,
+}
+
+impl Alias {
+    /// The target at a place of [`crate::order`].
+    pub fn target(&self, place: usize) -> Option<&Target> {
+        match place.checked_sub(self.targets.len()) {
+            None => self.targets.get(place),
+            Some(fallback) => self.fallbacks.get(fallback),
+        }
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Target> {
+        self.targets.iter().chain(&self.fallbacks)
+    }
+}
+
+/// How requests are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GatewaySettings {
+    pub retry: RetrySettings,
+    pub breaker: BreakerSettings,
+}
+
+/// All that is served.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GatewayConfig {
+    pub aliases: Vec<Alias>,
+}
+
+/// Why a configuration does not take effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct GatewayProblem {
+    /// Such as `models[0].targets[1].backend`.
+    pub field: String,
+    /// What is allowed.
+    pub problem: String,
+}
+
+impl GatewayConfig {
+    pub fn alias(&self, name: &str) -> Option<&Alias> {
+        self.aliases.iter().find(|alias| alias.name == name)
+    }
+
+    /// Checks it against the backends that there are.
+    ///
+    /// # Errors
+    /// The first problem: an unknown backend, a name twice, or targets that no request reaches.
+    pub fn check(&self, backends: &BTreeSet<String>) -> Result<(), GatewayProblem> {
+        let fail = |field: String, problem: String| Err(GatewayProblem { field, problem });
+        let mut names = BTreeSet::new();
+        for (place, alias) in self.aliases.iter().enumerate() {
+            let at = format!("models[{place}]");
+            if alias.name.is_empty() {
+                return fail(format!("{at}.name"), "is empty; give it a name".to_owned());
+            }
+            if !names.insert(alias.name.as_str()) {
+                let problem = format!("'{}' is there twice; names must differ", alias.name);
+                return fail(format!("{at}.name"), problem);
+            }
+            if alias.targets.iter().all(|target| target.weight == 0) {
+                let problem = "no target has a weight; give at least one a weight above 0";
+                return fail(format!("{at}.targets"), problem.to_owned());
+            }
+            if alias.output_tokens == 0 {
+                let problem = "is 0; it must be at least 1".to_owned();
+                return fail(format!("{at}.output_tokens"), problem);
+            }
+            for (list, targets) in [("targets", &alias.targets), ("fallbacks", &alias.fallbacks)] {
+                for (number, target) in targets.iter().enumerate() {
+                    if !backends.contains(&target.backend) {
+                        let known: Vec<&str> = backends.iter().map(String::as_str).collect();
+                        let problem = format!(
+                            "'{}' is no backend; there are: {}",
+                            target.backend,
+                            known.join(", ")
+                        );
+                        return fail(format!("{at}.{list}[{number}].backend"), problem);
+                    }
+                    if target.model.is_empty() {
+                        let problem = "is empty; name the model at the backend".to_owned();
+                        return fail(format!("{at}.{list}[{number}].model"), problem);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,20 @@
+//! The gateway's decisions: which target answers, when to try again and when not to, what an
+//! answer has used and what it costs. Clocks and drawn numbers come in as arguments.
+
+mod attempts;
+mod breaker;
+mod config;
+mod estimate;
+mod meter;
+mod price;
+mod route;
+#[cfg(test)]
+mod tests;
+
+pub use attempts::{Attempts, Failure, RetrySettings, Step};
+pub use breaker::{Breaker, BreakerSettings};
+pub use config::{Alias, GatewayConfig, GatewayProblem, GatewaySettings, Target};
+pub use estimate::input_tokens;
+pub use meter::{Meter, Used};
+pub use price::Price;
+pub use route::order;

@@ -1,0 +1,6 @@
+//! The gateway's decisions as data.
+
+mod attempts;
+mod breaker;
+mod config;
+mod meter;

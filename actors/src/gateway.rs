@@ -1,0 +1,25 @@
+//! The gateway: chats of all clients to all models, within quotas, along routes that heal, with
+//! every answer charged for what it really was.
+
+mod answer;
+mod handle;
+mod metrics;
+mod nouns;
+#[cfg(test)]
+mod tests;
+
+pub use answer::AnswerStream;
+pub use handle::{Backend, GatewayHandle};
+pub use metrics::GatewayMetrics;
+pub use nouns::{Answer, Ask, GatewayError, Served, ServedModel};
+
+/// The pure service's nouns that whoever sets up a gateway meets.
+pub use headwater_gateway::{
+    Alias, BreakerSettings, GatewayConfig, GatewayProblem, GatewaySettings, Price, RetrySettings,
+    Target,
+};
+/// The models port's nouns that a client's protocol is read into and written from.
+pub use headwater_models::chat::{
+    Body, ChatError, ChatEvent, ChatModel, ChatRequest, ChatStream, Chunk, Finish, Image, Message,
+    OutputFormat, Part, Protocol, Role, Said, Sampling, Tool, ToolChoice, Usage,
+};

@@ -1,0 +1,176 @@
+//! An answer on its way to its client, and the charge that goes with it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use headwater_gateway::{Meter, Target, Used};
+use headwater_models::chat::{ChatStream, Chunk};
+use headwater_tenancy::Amounts;
+
+use super::handle::{Call, Shared};
+use super::nouns::GatewayError;
+use crate::tenancy::Share;
+
+/// How an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Whole,
+    /// The backend broke off.
+    Cut,
+    /// The client left.
+    Left,
+}
+
+impl Outcome {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Outcome::Whole => "whole",
+            Outcome::Cut => "cut",
+            Outcome::Left => "left",
+        }
+    }
+}
+
+/// The share of an answer that has begun. However it ends, what was used is charged; dropped
+/// early it was left by its client.
+pub(super) struct Charge {
+    shared: Arc<Shared>,
+    /// None once it is charged.
+    share: Option<Share>,
+    meter: Meter,
+    target: Target,
+    alias: String,
+    began_ms: u64,
+}
+
+impl Charge {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        mut share: Share,
+        meter: Meter,
+        call: &Call<'_>,
+    ) -> Charge {
+        share.begin();
+        let (target, alias) = (call.target.clone(), call.alias.name.clone());
+        Charge { shared, share: Some(share), meter, target, alias, began_ms: call.began_ms }
+    }
+
+    pub(super) fn see(&mut self, chunk: &Chunk) {
+        chunk.events.iter().for_each(|event| self.meter.see(event));
+    }
+
+    /// The backend said nothing: another one may use the share.
+    pub(super) fn take_back(mut self) -> Option<Share> {
+        let mut share = self.share.take();
+        if let Some(share) = &mut share {
+            share.stop();
+        }
+        share
+    }
+
+    /// Charges what was used; resolves once that is written down.
+    fn settle(&mut self, outcome: Outcome) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let Some(share) = self.share.take() else { return Box::pin(async {}) };
+        let Used { usage, is_estimated } = self.meter.used();
+        let micro_usd = self.target.price.cost(&usage);
+        let tokens = usage.input.saturating_add(usage.output);
+        let took_ms = self.shared.runtime.now_ms().saturating_sub(self.began_ms);
+        let Target { backend, model, .. } = &self.target;
+        let metrics = &self.shared.metrics;
+        metrics.ended(&self.alias, backend, model, outcome.name(), took_ms);
+        metrics.used(&self.alias, backend, model, &usage, micro_usd, is_estimated);
+        match outcome {
+            Outcome::Whole => self.shared.breaker(&self.target, |one, now| one.report(now, true)),
+            Outcome::Cut => self.shared.breaker(&self.target, |one, now| one.report(now, false)),
+            Outcome::Left => self.shared.breaker(&self.target, |one, now| one.give_back(now)),
+        }
+        Box::pin(share.settle(Amounts { requests: 1, tokens, micro_usd }))
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.share.is_some() {
+            let settled = self.settle(Outcome::Left);
+            self.shared.runtime.spawn(settled);
+        }
+    }
+}
+
+enum State {
+    First(Chunk),
+    Running,
+    /// What the stream gives once the charge is written down.
+    Settling(Pin<Box<dyn Future<Output = ()> + Send>>, Option<GatewayError>),
+    Ended,
+}
+
+/// The parts of an answer, as they come. It ends with none only when the answer is whole.
+pub struct AnswerStream {
+    state: State,
+    /// Ahead of the charge, so that the backend's work is cancelled first. None once it ended.
+    chunks: Option<ChatStream>,
+    charge: Charge,
+}
+
+impl AnswerStream {
+    pub(super) fn new(first: Chunk, chunks: ChatStream, charge: Charge) -> AnswerStream {
+        AnswerStream { state: State::First(first), chunks: Some(chunks), charge }
+    }
+
+    fn end(&mut self, problem: Option<String>) {
+        self.chunks = None;
+        // A backend that ends without a word about why has broken off, too.
+        let problem = problem.or_else(|| {
+            let reason = "the backend ended it before it was complete".to_owned();
+            (!self.charge.meter.is_whole()).then_some(reason)
+        });
+        let outcome = if problem.is_none() { Outcome::Whole } else { Outcome::Cut };
+        let told = problem.map(|reason| GatewayError::Cut { reason });
+        self.state = State::Settling(self.charge.settle(outcome), told);
+    }
+}
+
+impl Stream for AnswerStream {
+    type Item = Result<Chunk, GatewayError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                State::First(first) => {
+                    let first = std::mem::take(first);
+                    this.state = State::Running;
+                    return Poll::Ready(Some(Ok(first)));
+                }
+                State::Running => {
+                    let Some(chunks) = &mut this.chunks else {
+                        this.state = State::Ended;
+                        continue;
+                    };
+                    match chunks.as_mut().poll_next(context) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Some(Ok(chunk))) => {
+                            this.charge.see(&chunk);
+                            return Poll::Ready(Some(Ok(chunk)));
+                        }
+                        Poll::Ready(Some(Err(error))) => this.end(Some(error.to_string())),
+                        Poll::Ready(None) => this.end(None),
+                    }
+                }
+                State::Settling(settled, told) => {
+                    if settled.as_mut().poll(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                    let told = told.take();
+                    this.state = State::Ended;
+                    return Poll::Ready(told.map(Err));
+                }
+                State::Ended => return Poll::Ready(None),
+            }
+        }
+    }
+}

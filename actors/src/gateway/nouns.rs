@@ -1,0 +1,71 @@
+//! What a caller of the gateway meets.
+
+use headwater_models::chat::{ChatRequest, Protocol};
+use headwater_tenancy::{Amounts, Refusal};
+
+use super::answer::AnswerStream;
+
+/// A chat, and who asks.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Whom it is charged to.
+    pub tenant: String,
+    /// What the choice among an alias's targets hangs on: the same key gets the same target as
+    /// long as that is well.
+    pub key: String,
+    /// The model is the name that the client asked for.
+    pub request: ChatRequest,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// The name that the client asked for.
+    pub asked: String,
+    pub backend: String,
+    /// The model's name at the backend.
+    pub model: String,
+    /// What the backend speaks; none for a model on this node.
+    pub protocol: Option<Protocol>,
+    /// Tries before this one, at all targets.
+    pub retries: u32,
+}
+
+/// An answer that has begun.
+pub struct Answer {
+    pub served: Served,
+    /// What is said; dropped before its end, the backend's work is cancelled, and what was
+    /// produced until then is charged.
+    pub chunks: AnswerStream,
+}
+
+/// A name that clients may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedModel {
+    pub name: String,
+    /// Backends that it may lead to, each once, in the order of the settings.
+    pub backends: Vec<String>,
+}
+
+/// Why there is no answer, by what the client should do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GatewayError {
+    #[error("the model '{model}' is not served here; served are: {}", known.join(", "))]
+    UnknownModel { model: String, known: Vec<String> },
+    #[error("the tenant's quota does not cover the request")]
+    OverQuota { refusal: Refusal, estimate: Amounts },
+    /// The model's own words about what is wrong with the request.
+    #[error("{message}")]
+    Refused { status: u16, code: Option<String>, message: String },
+    /// No target takes more requests now.
+    #[error("the model takes no more requests now; try again later: {message}")]
+    Limited { retry_after_ms: u64, message: String },
+    /// No target can be reached, or each fails.
+    #[error("no backend of the model answers now; try again later: {reason}")]
+    Unavailable { retry_after_ms: u64, reason: String },
+    #[error("the model did not answer within {after_ms} ms; ask for less, or try again")]
+    TimedOut { after_ms: u64 },
+    /// The answer broke off after it had begun.
+    #[error("the answer broke off: {reason}; what came until then is not complete")]
+    Cut { reason: String },
+}
