@@ -11,7 +11,7 @@ mod records;
 mod routes;
 mod share;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transaction;
 mod wire;
 

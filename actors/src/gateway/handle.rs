@@ -139,6 +139,13 @@ impl GatewayHandle {
             }
             let Some(target) = targets.get(place) else { break };
             let call = Call { alias, target, ask: &ask, input, began_ms };
+            let draw = runtime.environment().draw();
+            if !self.shared.breaker(target, Breaker::admit) {
+                let wait_ms = self.shared.breaker(target, |one, now_ms| one.wait_ms(now_ms));
+                let failure = Failure::Limited { retry_after_ms: Some(wait_ms) };
+                step = attempts.failed(place, failure, runtime.now_ms(), draw);
+                continue;
+            }
             let error = match self.attempt(&call, &mut share).await {
                 Ok((first, rest, charge)) => {
                     let retries = attempts.tries();
@@ -149,7 +156,6 @@ impl GatewayHandle {
                 Err(error) => error,
             };
             metrics.failed(&target.backend, &target.model, kind_of(&error));
-            let draw = runtime.environment().draw();
             step = attempts.failed(place, failure_of(&error), runtime.now_ms(), draw);
             last = Some(worse(last, error));
         }
@@ -158,7 +164,7 @@ impl GatewayHandle {
         Err(error)
     }
 
-    /// One try: asks a target and waits for the first part. From the moment the target has taken
+    /// One try that its breaker let pass: asks a target and waits for the first part. From the moment the target has taken
     /// the request on, the share is charged with whatever is used, unless it fails before it
     /// said anything.
     async fn attempt(
@@ -167,12 +173,6 @@ impl GatewayHandle {
         share: &mut Option<Share>,
     ) -> Result<(Chunk, ChatStream, Charge), ChatError> {
         let Call { target, ask, .. } = call;
-        if !self.shared.breaker(target, Breaker::admit) {
-            let retry_after_ms =
-                Some(self.shared.breaker(target, |one, now_ms| one.wait_ms(now_ms)));
-            let message = format!("{} has failed often and is left alone", target.backend);
-            return Err(ChatError::Limited { retry_after_ms, message });
-        }
         let mut pass = Pass { shared: &self.shared, target, reported: false };
         let Some(backend) = self.shared.backends.get(&target.backend) else {
             return Err(ChatError::Misconfigured { status: 404 });
@@ -319,7 +319,8 @@ fn surface(last: Option<ChatError>, soonest_ms: impl FnOnce() -> u64) -> Gateway
         }
         Some(ChatError::TimedOut { after_ms }) => GatewayError::TimedOut { after_ms },
         other => {
-            let reason = other.map_or_else(|| "no target".to_owned(), |error| error.to_string());
+            let left_alone = || "each has failed often and is left alone for a while".to_owned();
+            let reason = other.map_or_else(left_alone, |error| error.to_string());
             GatewayError::Unavailable { retry_after_ms: soonest_ms(), reason }
         }
     }

@@ -7,4 +7,4 @@ mod owners;
 mod quotas;
 mod strain;
 mod wire;
-mod world;
+pub(crate) mod world;

@@ -13,17 +13,17 @@ use crate::tenancy::{
     usage_rows,
 };
 
-pub(super) const TENANT: &str = "acme";
-pub(super) const MODEL: &str = "large";
+pub(crate) const TENANT: &str = "acme";
+pub(crate) const MODEL: &str = "large";
 
 /// How a node is set up.
 #[derive(Clone, Copy)]
-pub(super) struct Setup {
-    pub(super) as_tasks: bool,
-    pub(super) edge: TenancySettings,
-    pub(super) owners: OwnersSettings,
+pub(crate) struct Setup {
+    pub(crate) as_tasks: bool,
+    pub(crate) edge: TenancySettings,
+    pub(crate) owners: OwnersSettings,
     /// Without it the edge does nothing by itself.
-    pub(super) edge_runs: bool,
+    pub(crate) edge_runs: bool,
 }
 
 impl Default for Setup {
@@ -37,21 +37,21 @@ impl Default for Setup {
     }
 }
 
-pub(super) struct Site {
-    pub(super) node: Node,
-    pub(super) owners: Owners,
-    pub(super) handle: TenancyHandle,
+pub(crate) struct Site {
+    pub(crate) node: Node,
+    pub(crate) owners: Owners,
+    pub(crate) handle: TenancyHandle,
     /// None where the owners are tasks.
-    pub(super) supervisor: Option<ActorRef<SupervisorMessage>>,
+    pub(crate) supervisor: Option<ActorRef<SupervisorMessage>>,
     registry: Registry,
 }
 
 impl Site {
-    pub(super) async fn start(world: &World, name: &str, setup: Setup) -> Site {
+    pub(crate) async fn start(world: &World, name: &str, setup: Setup) -> Site {
         Site::start_as(world, name, setup, |_| {}).await
     }
 
-    pub(super) async fn start_as(
+    pub(crate) async fn start_as(
         world: &World,
         name: &str,
         setup: Setup,
@@ -85,28 +85,28 @@ impl Site {
         Site { node, owners, handle, supervisor, registry }
     }
 
-    pub(super) async fn reserve(&self, tokens: u64) -> Result<Share, Refusal> {
+    pub(crate) async fn reserve(&self, tokens: u64) -> Result<Share, Refusal> {
         within(self.handle.reserve(TENANT, MODEL, usage(tokens))).await
     }
 
     /// Reserves and settles the same amount.
-    pub(super) async fn charge(&self, tokens: u64) -> Result<(), Refusal> {
+    pub(crate) async fn charge(&self, tokens: u64) -> Result<(), Refusal> {
         let share = self.reserve(tokens).await?;
         assert!(!share.is_unverified());
         within(share.settle(usage(tokens))).await;
         Ok(())
     }
 
-    pub(super) async fn set_limits(&self, limits: Limits) -> u64 {
+    pub(crate) async fn set_limits(&self, limits: Limits) -> u64 {
         within(self.handle.set_limits(TENANT, limits)).await.expect("the owner answers")
     }
 
-    pub(super) fn owns(&self, tenant: &str) -> bool {
+    pub(crate) fn owns(&self, tenant: &str) -> bool {
         self.owners.tenants().iter().any(|(owned, _)| owned == tenant)
     }
 
     /// The value of a metric; 0 when it is not there.
-    pub(super) fn metric(&self, name: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str) -> f64 {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("encodes");
         let start = format!("headwater_tenancy_{name} ");
@@ -116,7 +116,7 @@ impl Site {
 }
 
 /// Sites of these names that know each other.
-pub(super) async fn sites(world: &World, names: &[&str], setup: Setup) -> Vec<Site> {
+pub(crate) async fn sites(world: &World, names: &[&str], setup: Setup) -> Vec<Site> {
     let mut sites = Vec::new();
     for name in names {
         sites.push(Site::start(world, name, setup).await);
@@ -126,13 +126,13 @@ pub(super) async fn sites(world: &World, names: &[&str], setup: Setup) -> Vec<Si
 }
 
 /// Waits until each of these may place a tenant on any of them.
-pub(super) async fn know_each_other(sites: &[&Site]) {
+pub(crate) async fn know_each_other(sites: &[&Site]) {
     let candidates = |site: &Site| site.node.members.candidates(b"any", usize::MAX).len();
     until(|| sites.iter().all(|site| candidates(site) == sites.len())).await;
 }
 
 /// A tenant whose best place is this node.
-pub(super) fn tenant_at(site: &Site) -> String {
+pub(crate) fn tenant_at(site: &Site) -> String {
     let is_best = |tenant: &String| {
         let best = site.node.members.candidates(&tenant_key(tenant), 1);
         best == std::slice::from_ref(&site.node.id)
@@ -141,21 +141,21 @@ pub(super) fn tenant_at(site: &Site) -> String {
 }
 
 /// One request of so many tokens.
-pub(super) fn usage(tokens: u64) -> Amounts {
+pub(crate) fn usage(tokens: u64) -> Amounts {
     Amounts { requests: 1, tokens, micro_usd: 0 }
 }
 
-pub(super) fn minute(amount: u64) -> Limit {
+pub(crate) fn minute(amount: u64) -> Limit {
     Limit { model: None, unit: Unit::Tokens, window: Window::Minute, amount }
 }
 
 /// Tokens a minute, over all models.
-pub(super) fn minute_limits(amount: u64) -> Limits {
+pub(crate) fn minute_limits(amount: u64) -> Limits {
     Limits { revision: 0, limits: vec![minute(amount)] }
 }
 
 /// The whole ledger of a tenant, read in pages.
-pub(super) async fn ledger(world: &World, tenant: &str) -> Vec<LedgerRow> {
+pub(crate) async fn ledger(world: &World, tenant: &str) -> Vec<LedgerRow> {
     let retry = world.retry(5000);
     let mut rows: Vec<LedgerRow> = Vec::new();
     loop {
@@ -168,12 +168,12 @@ pub(super) async fn ledger(world: &World, tenant: &str) -> Vec<LedgerRow> {
     }
 }
 
-pub(super) fn tokens_of(rows: &[LedgerRow]) -> u64 {
+pub(crate) fn tokens_of(rows: &[LedgerRow]) -> u64 {
     rows.iter().map(|row| row.entry.used.tokens).sum()
 }
 
 /// The sum over the rows by day and model, which must say the same as the ledger.
-pub(super) async fn used(world: &World, tenant: &str) -> Amounts {
+pub(crate) async fn used(world: &World, tenant: &str) -> Amounts {
     let rows = usage_rows(&world.retry(5000), tenant, 1000).await.expect("reads");
     rows.into_iter().fold(Amounts::ZERO, |sum, (_, _, used)| sum.plus(used))
 }

@@ -1,0 +1,154 @@
+//! A gateway over models that follow a script, with quotas and a ledger.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_core::Stream;
+use headwater_gateway::{Alias, GatewayConfig, GatewaySettings, Price, RetrySettings, Target};
+use headwater_models::chat::double::{Script, ScriptedChat};
+use headwater_models::chat::{ChatError, ChatEvent, ChatRequest, Chunk, Message, Role};
+use prometheus_client::registry::Registry;
+
+use crate::cluster::tests::world::World as Cluster;
+use crate::gateway::{Answer, Ask, Backend, GatewayError, GatewayHandle, GatewayMetrics};
+use crate::tenancy::tests::world::{Setup, Site, TENANT, ledger};
+use crate::tenancy::{Amounts, Limit, Limits, Unit, Window};
+
+/// 1 millionth of a dollar for an input token, 10 for one of output.
+const PRICE: Price = Price::of(1_000_000, 10_000_000);
+pub(super) const CHAT: &str = "chat";
+
+pub(super) struct World {
+    cluster: Cluster,
+    pub(super) site: Site,
+    pub(super) gateway: GatewayHandle,
+    /// The models, in the order of their preference.
+    pub(super) models: Vec<ScriptedChat>,
+}
+
+impl World {
+    /// A gateway whose first target is the first of these, and whose fallbacks are the others.
+    pub(super) async fn new(scripts: Vec<Vec<Script>>) -> World {
+        let cluster = Cluster::new();
+        let site = Site::start(&cluster, "one", Setup::default()).await;
+        let models: Vec<ScriptedChat> = scripts.into_iter().map(ScriptedChat::new).collect();
+        let backend = |(number, model): (usize, &ScriptedChat)| Backend {
+            name: format!("b{number}"),
+            protocol: None,
+            model: Arc::new(model.clone()),
+        };
+        let backends: Vec<Backend> = models.iter().enumerate().map(backend).collect();
+        let target = |name: &Backend| Target {
+            backend: name.name.clone(),
+            model: format!("model-{}", name.name),
+            weight: 1,
+            price: PRICE,
+        };
+        let alias = Alias {
+            name: CHAT.to_owned(),
+            targets: backends.iter().take(1).map(target).collect(),
+            fallbacks: backends.iter().skip(1).map(target).collect(),
+            output_tokens: 100,
+        };
+        let retry = RetrySettings { budget_ms: 400, first_pause_ms: 2, ..RetrySettings::default() };
+        let gateway = GatewayHandle::new(
+            site.node.runtime.clone(),
+            site.handle.clone(),
+            backends,
+            GatewayConfig { aliases: vec![alias] },
+            GatewaySettings { retry, ..GatewaySettings::default() },
+            GatewayMetrics::register(&mut Registry::default()),
+        );
+        World { cluster, site, gateway: gateway.expect("is good"), models }
+    }
+
+    pub(super) async fn chat(&self) -> Result<Answer, GatewayError> {
+        let message = Message::text(Role::User, "How deep is the lake?");
+        self.ask(ChatRequest::new(CHAT, vec![message])).await
+    }
+
+    /// An answer, as soon as the edge has heard that the quota covers it.
+    pub(super) async fn admitted(&self) -> Answer {
+        for _ in 0..1_000 {
+            match self.chat().await {
+                Ok(answer) => return answer,
+                Err(GatewayError::OverQuota { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("the quota never covers it: {:?}", self.chat().await.map(|answer| answer.served));
+    }
+
+    pub(super) async fn ask(&self, request: ChatRequest) -> Result<Answer, GatewayError> {
+        let ask = Ask { tenant: TENANT.to_owned(), key: "key".to_owned(), request };
+        self.gateway.chat(ask).await
+    }
+
+    pub(super) async fn limit(&self, unit: Unit, amount: u64) {
+        let limit = Limit { model: None, unit, window: Window::Minute, amount };
+        self.site.set_limits(Limits { revision: 0, limits: vec![limit] }).await;
+    }
+
+    /// What is in the ledger once it holds so many rows.
+    pub(super) async fn charged(&self, rows: usize) -> Vec<Amounts> {
+        for _ in 0..500 {
+            let found = ledger(&self.cluster, TENANT).await;
+            if found.len() >= rows {
+                return found.iter().map(|row| row.entry.used).collect();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("no {rows} rows: {:?}", ledger(&self.cluster, TENANT).await);
+    }
+}
+
+/// The next part.
+pub(super) async fn next(answer: &mut Answer) -> Option<Result<Chunk, GatewayError>> {
+    poll_fn(|context| std::pin::Pin::new(&mut answer.chunks).poll_next(context)).await
+}
+
+/// All that is said, and how it ends.
+pub(super) async fn hear(mut answer: Answer) -> (String, Option<GatewayError>) {
+    let mut said = String::new();
+    while let Some(part) = next(&mut answer).await {
+        match part {
+            Ok(chunk) => chunk.events.iter().for_each(|event| {
+                if let ChatEvent::Text { text, .. } = event {
+                    said.push_str(text);
+                }
+            }),
+            Err(error) => return (said, Some(error)),
+        }
+    }
+    (said, None)
+}
+
+/// Input of 7 tokens, and these words.
+pub(super) fn says(words: &[&str]) -> Script {
+    ScriptedChat::words(7, words)
+}
+
+/// The words, and then it breaks off.
+pub(super) fn breaks(words: &[&str]) -> Script {
+    let mut chunks = says(words)?;
+    chunks.pop();
+    chunks.push(Err(ChatError::Cut { reason: "the connection was closed".to_owned() }));
+    Ok(chunks)
+}
+
+pub(super) fn broken() -> Script {
+    Err(ChatError::Unavailable { status: Some(500), reason: "it fails".to_owned() })
+}
+
+pub(super) fn limited(retry_after_ms: u64) -> Script {
+    let message = "slow down".to_owned();
+    Err(ChatError::Limited { retry_after_ms: Some(retry_after_ms), message })
+}
+
+pub(super) fn refused() -> Script {
+    let message = "messages is empty".to_owned();
+    Err(ChatError::Refused { status: 422, code: Some("empty".to_owned()), message })
+}
