@@ -39,10 +39,18 @@ pub enum Mutant {
     OnlyServingWritten,
     /// Queries are embedded with the version being built and looked up in the serving one.
     QueryOfNewModel,
+    /// An answer that breaks off ends as if it were whole.
+    CutLooksWhole,
+    /// A client that leaves pays nothing.
+    LeaverPaysNothing,
+    /// A client that leaves pays all that was reserved.
+    LeaverPaysAll,
+    /// A request whose tries all failed is charged what was reserved.
+    FailedTryCharged,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 17] = [
+    pub const ALL: [Mutant; 21] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -60,6 +68,10 @@ impl Mutant {
         Mutant::SwitchUnfenced,
         Mutant::OnlyServingWritten,
         Mutant::QueryOfNewModel,
+        Mutant::CutLooksWhole,
+        Mutant::LeaverPaysNothing,
+        Mutant::LeaverPaysAll,
+        Mutant::FailedTryCharged,
     ];
 }
 

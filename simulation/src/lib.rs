@@ -6,6 +6,7 @@
 //! a failure can be replayed; [`verify`] runs each seed twice to prove it.
 
 mod faults;
+mod gateway;
 mod gossip;
 mod ingest;
 pub mod lockstep;

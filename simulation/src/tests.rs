@@ -58,6 +58,11 @@ fn reembeddings_are_good_and_repeat_themselves() {
 }
 
 #[test]
+fn chats_are_good_and_repeat_themselves() {
+    check(Workload::Gateway, 1_000..1_100);
+}
+
+#[test]
 fn views_that_spread_as_rumours_agree_in_the_end() {
     for seed in 1_000..1_060 {
         let verdict = verify(Workload::Gossip, seed);

@@ -2,7 +2,7 @@
 
 use crate::outcome::Outcome;
 use crate::quota::{self, Kind};
-use crate::{gossip, ingest, metered, reembed, register};
+use crate::{gateway, gossip, ingest, metered, reembed, register};
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,12 +23,14 @@ pub enum Workload {
     Gossip,
     /// Bulk ingest: workers, store and sink that fail, exactly one vector a chunk and version.
     Ingest,
+    /// Chats through backends that fail, charged for what was produced.
+    Gateway,
     /// Documents that change while versions of the model are built, switched and rolled back.
     Reembed,
 }
 
 impl Workload {
-    pub const ALL: [Workload; 9] = [
+    pub const ALL: [Workload; 10] = [
         Workload::Metered,
         Workload::QuotaStorm,
         Workload::LeaseThrash,
@@ -38,6 +40,7 @@ impl Workload {
         Workload::Gossip,
         Workload::Ingest,
         Workload::Reembed,
+        Workload::Gateway,
     ];
 
     /// The name in commands and reports.
@@ -52,6 +55,7 @@ impl Workload {
             Workload::Gossip => "gossip",
             Workload::Ingest => "ingest",
             Workload::Reembed => "reembed",
+            Workload::Gateway => "gateway",
         }
     }
 
@@ -72,6 +76,7 @@ impl Workload {
             Workload::Gossip => gossip::SOMETIMES,
             Workload::Ingest => ingest::SOMETIMES,
             Workload::Reembed => reembed::SOMETIMES,
+            Workload::Gateway => gateway::SOMETIMES,
         }
     }
 
@@ -86,6 +91,7 @@ impl Workload {
             Workload::Gossip => gossip::run(seed),
             Workload::Ingest => ingest::run(seed),
             Workload::Reembed => reembed::run(seed),
+            Workload::Gateway => gateway::run(seed),
         }
     }
 }

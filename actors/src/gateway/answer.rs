@@ -12,6 +12,7 @@ use headwater_tenancy::Amounts;
 
 use super::handle::{Call, Shared};
 use super::nouns::GatewayError;
+use crate::mutants::{Mutant, planted};
 use crate::tenancy::Share;
 
 /// How an answer ended.
@@ -65,7 +66,9 @@ impl Charge {
     /// The backend said nothing: another one may use the share.
     pub(super) fn take_back(mut self) -> Option<Share> {
         let mut share = self.share.take();
-        if let Some(share) = &mut share {
+        if let Some(share) = &mut share
+            && !planted(Mutant::FailedTryCharged)
+        {
             share.stop();
         }
         share
@@ -93,6 +96,15 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
+        if planted(Mutant::LeaverPaysNothing)
+            && let Some(share) = self.share.take()
+        {
+            return share.give_back();
+        }
+        if planted(Mutant::LeaverPaysAll) {
+            // A share that has begun charges itself whole.
+            return drop(self.share.take());
+        }
         if self.share.is_some() {
             let settled = self.settle(Outcome::Left);
             self.shared.runtime.spawn(settled);
@@ -128,6 +140,7 @@ impl AnswerStream {
             let reason = "the backend ended it before it was complete".to_owned();
             (!self.charge.meter.is_whole()).then_some(reason)
         });
+        let problem = problem.filter(|_| !planted(Mutant::CutLooksWhole));
         let outcome = if problem.is_none() { Outcome::Whole } else { Outcome::Cut };
         let told = problem.map(|reason| GatewayError::Cut { reason });
         self.state = State::Settling(self.charge.settle(outcome), told);

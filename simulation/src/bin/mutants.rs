@@ -83,6 +83,12 @@ impl Planted {
                 | Mutant::OnlyServingWritten
                 | Mutant::QueryOfNewModel,
             ) => &[Workload::Reembed],
+            Planted::Actors(
+                Mutant::CutLooksWhole
+                | Mutant::LeaverPaysNothing
+                | Mutant::LeaverPaysAll
+                | Mutant::FailedTryCharged,
+            ) => &[Workload::Gateway],
             Planted::Actors(_) | Planted::Cluster(_) | Planted::Tenancy(_) => &[
                 Workload::QuotaStorm,
                 Workload::LeaseThrash,

@@ -1,0 +1,101 @@
+//! A client: asks, listens, and sometimes leaves.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use futures_core::Stream;
+use headwater_actors::gateway::{Ask, ChatEvent, ChatRequest, Chunk, GatewayError, Message, Role};
+
+use super::backend::TOO_MANY;
+use super::book::{Book, Heard};
+use super::node::{CHAT, Node, TENANT};
+use super::options::SILENT_MS;
+
+/// Most words of an answer.
+const WORDS: u64 = 12;
+/// What a request takes at most beside its budget, in ms: its last try, which may be silent, and
+/// the wait for the quota.
+const REST_MS: u64 = SILENT_MS + 30_000;
+
+pub(super) async fn run(node: Node, book: Book, number: u64) {
+    for turn in 0..node.options.requests {
+        node.world.sleep(node.world.between(0, 3_000)).await;
+        ask(&node, &book, format!("{number}/{turn}")).await;
+    }
+}
+
+async fn ask(node: &Node, book: &Book, id: String) {
+    let world = &node.world;
+    let words = if world.percent(3) { TOO_MANY } else { world.between(1, WORDS) };
+    let leaves = world.percent(node.options.leaves).then(|| world.between(0, words));
+    let message = Message::text(Role::User, "Say some words.");
+    let mut request = ChatRequest::new(CHAT, vec![message]);
+    (request.max_tokens, request.user, request.stream) = (Some(words), Some(id.clone()), true);
+    let ask = Ask { tenant: TENANT.to_owned(), key: id.clone(), request };
+    world.note(format_args!("{id} asks for {words} words"));
+    let began_ms = world.now_ms();
+    let asked = node.gateway.chat(ask).await;
+    let took_ms = world.now_ms() - began_ms;
+    if took_ms > node.options.settings.retry.budget_ms + REST_MS {
+        world.violated(
+            "a_request_is_answered_within_its_budget",
+            format_args!("{id}: {took_ms} ms"),
+        );
+    }
+    let mut answer = match asked {
+        Ok(answer) => answer,
+        Err(error) => {
+            refused(node, &id, words, &error);
+            return book.hear(&id, Heard::Refused);
+        }
+    };
+    if answer.served.retries > 0 {
+        world.count("tried again");
+    }
+    let mut heard = 0;
+    loop {
+        if leaves == Some(heard) {
+            world.count("answer left");
+            drop(answer);
+            return book.hear(&id, Heard::Left { words: heard, at_ms: world.now_ms() });
+        }
+        let next = poll_fn(|context| Pin::new(&mut answer.chunks).poll_next(context)).await;
+        match next {
+            Some(Ok(chunk)) => heard += words_of(&chunk),
+            Some(Err(error)) => {
+                world.count("answer cut");
+                if !matches!(error, GatewayError::Cut { .. }) {
+                    world.violated("a_broken_answer_is_told_as_cut", format_args!("{id}: {error}"));
+                }
+                return book.hear(&id, Heard::Cut(heard));
+            }
+            None => {
+                world.count("answer whole");
+                if heard != words {
+                    let seen = format!("{id}: {heard} of {words} words");
+                    world.violated("a_clean_end_means_a_whole_answer", seen);
+                }
+                return book.hear(&id, Heard::Whole(heard));
+            }
+        }
+    }
+}
+
+fn refused(node: &Node, id: &str, words: u64, error: &GatewayError) {
+    let world = &node.world;
+    world.note(format_args!("{id} is refused: {error}"));
+    match error {
+        GatewayError::OverQuota { .. } => world.count("refused by the quota"),
+        GatewayError::Refused { .. } if words >= TOO_MANY => {}
+        GatewayError::Limited { .. } | GatewayError::Unavailable { .. } => {
+            world.count("unavailable")
+        }
+        GatewayError::TimedOut { .. } => world.count("unavailable"),
+        other => world.violated("a_refusal_has_its_reason", format_args!("{id}: {other:?}")),
+    }
+}
+
+fn words_of(chunk: &Chunk) -> u64 {
+    let is_word = |event: &&ChatEvent| matches!(event, ChatEvent::Text { .. });
+    chunk.events.iter().filter(is_word).count() as u64
+}

@@ -1,0 +1,166 @@
+//! One node: the real quotas over the failing store, and the real gateway over them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use headwater_actors::caller::Caller;
+use headwater_actors::cluster::{
+    Claimant, KeeperSettings, Leases, Member, MemberState, Members, MembersSettings, ProtocolRange,
+};
+use headwater_actors::gateway::{
+    Alias, Backend as Answers, GatewayConfig, GatewayHandle, GatewayMetrics, GatewayProblem, Price,
+    Target,
+};
+use headwater_actors::runtime::Runtime;
+use headwater_actors::tenancy::{
+    Limit, Limits, OwnerHost, Owners, OwnersSettings, TenancyHandle, TenancyMetrics,
+    TenancySettings, Unit, Window,
+};
+use headwater_cluster::{Incarnation, NodeId};
+use headwater_cluster::{MemoryLimits, MemoryNetwork};
+use headwater_storage::retry::{Retry, RetryPolicy};
+use prometheus_client::registry::Registry;
+
+use super::backend::Backend;
+use super::book::Book;
+use super::options::Options;
+use crate::shared_store::{Door, DoorStore, SharedStore};
+use crate::world::{Group, World};
+
+pub(super) const TENANT: &str = "acme";
+pub(super) const CHAT: &str = "chat";
+/// In millionths of a dollar for a million tokens: one for an input token, two for one of output.
+pub(super) const PRICE: Price = Price::of(1_000_000, 2_000_000);
+/// 2026-01-01, in ms since 1970: the world's time 0.
+const BASE_MS: u64 = 1_767_225_600_000;
+
+/// See the module; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Node {
+    pub(super) world: World,
+    pub(super) options: Arc<Options>,
+    pub(super) gateway: GatewayHandle,
+    group: Group,
+    door: Arc<Door>,
+}
+
+impl Node {
+    pub(super) fn start(
+        world: &World,
+        options: &Arc<Options>,
+        store: &SharedStore,
+        book: &Book,
+    ) -> Result<Node, GatewayProblem> {
+        let group = world.new_group();
+        let (wall, spawner) = (world.clone(), world.clone());
+        let runtime = Runtime::new(
+            world.environment(),
+            move || BASE_MS + wall.now_ms(),
+            move |task| spawner.spawn_in(group, task),
+        );
+        let door = store.door(1);
+        let policy =
+            RetryPolicy { tries: 20, first_pause_ms: 5, longest_pause_ms: 200, total_ms: 1_500 };
+        let retry = Retry::new(
+            Arc::new(DoorStore(Arc::clone(&door))),
+            runtime.environment().clone(),
+            policy,
+        );
+        let name = NodeId::new("one").map_err(|error| GatewayProblem {
+            field: "node".to_owned(),
+            problem: error.to_string(),
+        })?;
+        let tenancy = tenancy(name, &runtime, &retry);
+        if let Some(amount) = options.limit {
+            let limit = Limit { model: None, unit: Unit::Tokens, window: Window::Minute, amount };
+            let limits = Limits { revision: 0, limits: vec![limit] };
+            let (handle, pause) = (tenancy.clone(), runtime.clone());
+            runtime.spawn(async move {
+                while handle.set_limits(TENANT, limits.clone()).await.is_err() {
+                    pause.pause(200).await;
+                }
+            });
+        }
+        let answers = |(number, mood): (usize, &super::options::Mood)| Answers {
+            name: format!("b{number}"),
+            protocol: None,
+            model: Arc::new(Backend {
+                world: world.clone(),
+                book: book.clone(),
+                mood: *mood,
+                tells_always: options.tells_always,
+            }),
+        };
+        let backends: Vec<Answers> = options.backends.iter().enumerate().map(answers).collect();
+        let gateway = GatewayHandle::new(
+            runtime,
+            tenancy,
+            backends,
+            config(options),
+            options.settings,
+            GatewayMetrics::register(&mut Registry::default()),
+        )?;
+        Ok(Node { world: world.clone(), options: Arc::clone(options), gateway, group, door })
+    }
+
+    /// The world has ended: what the node still holds keeps nothing of it alive.
+    pub(super) fn close(&self) {
+        self.world.kill(self.group);
+        self.door.close();
+    }
+}
+
+fn config(options: &Options) -> GatewayConfig {
+    let target = |number: usize| Target {
+        backend: format!("b{number}"),
+        model: CHAT.to_owned(),
+        weight: 1,
+        price: PRICE,
+    };
+    let alias = Alias {
+        name: CHAT.to_owned(),
+        targets: (0..options.targets).map(target).collect(),
+        fallbacks: (options.targets..options.backends.len()).map(target).collect(),
+        output_tokens: 20,
+    };
+    GatewayConfig { aliases: vec![alias] }
+}
+
+/// The quotas of a node that is alone.
+fn tenancy(node: NodeId, runtime: &Runtime, retry: &Retry) -> TenancyHandle {
+    let incarnation = Incarnation(1);
+    let limits =
+        MemoryLimits { queue_envelopes: 100, payload_bytes: 1 << 16, streams: 1, stream_bytes: 1 };
+    let transport = MemoryNetwork::new(limits).join(node.clone(), incarnation);
+    let caller = Caller::new(node.clone(), Arc::new(transport), runtime.clone());
+    let me = Member {
+        node: node.clone(),
+        incarnation,
+        state: MemberState::Alive,
+        revision: 0,
+        address: "one:1".to_owned(),
+        capacity: 1,
+        load: 0,
+        offers: BTreeSet::new(),
+        versions: ProtocolRange { oldest: 1, newest: 1 },
+    };
+    let members = Members::new(caller.clone(), me, MembersSettings::default());
+    let claimant = Claimant { node, incarnation };
+    let keeper = KeeperSettings::default();
+    let leases = Leases::new(runtime.clone(), retry.clone(), claimant, keeper);
+    let owners = Owners::new(
+        caller.clone(),
+        members.clone(),
+        leases.clone(),
+        retry.clone(),
+        OwnerHost::Tasks,
+        OwnersSettings::default(),
+    );
+    let metrics = TenancyMetrics::register(&mut Registry::default());
+    let handle = TenancyHandle::new(caller.clone(), members, TenancySettings::default(), metrics);
+    runtime.spawn(caller.run());
+    runtime.spawn(leases.run());
+    runtime.spawn(owners.run());
+    runtime.spawn(handle.clone().run());
+    handle
+}
