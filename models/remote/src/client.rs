@@ -25,6 +25,8 @@ use crate::{RemoteChatSettings, SettingsError, anthropic, refusal};
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Longest part that is read of an error's body, in bytes.
 const ERROR_BYTES_MAX: usize = 64 << 10;
+/// No sum with the clock overflows.
+const LONGEST_SPAN: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// One provider; cheap to clone. Connections are kept and used again.
 #[derive(Clone)]
@@ -93,7 +95,7 @@ impl RemoteChat {
     ) -> Result<ChatStream, ChatError> {
         let settings = &self.shared.settings;
         let first_byte_timeout_ms = settings.first_byte_timeout_ms;
-        let deadline = Instant::now() + Duration::from_millis(first_byte_timeout_ms);
+        let deadline = deadline(first_byte_timeout_ms);
         let timed_out = |_| ChatError::TimedOut { after_ms: first_byte_timeout_ms };
         let sent = timeout_at(deadline, call.send()).await.map_err(timed_out)?;
         let response = sent.map_err(|error| self.failed(&error))?;
@@ -117,8 +119,7 @@ impl RemoteChat {
         call: RequestBuilder,
         mut decoder: Box<dyn Decoder>,
     ) -> Result<ChatStream, ChatError> {
-        let deadline =
-            Instant::now() + Duration::from_millis(self.shared.settings.answer_timeout_ms);
+        let deadline = deadline(self.shared.settings.answer_timeout_ms);
         let mut response = call.send().await.map_err(|error| self.failed(&error))?;
         if !response.status().is_success() {
             return Err(self.refused(response, deadline).await);
@@ -187,6 +188,11 @@ impl ChatModel for RemoteChat {
         let answer = timeout(Duration::from_millis(after_ms), self.whole(call, decoder)).await;
         answer.map_err(|_| ChatError::TimedOut { after_ms })?
     }
+}
+
+/// The end of a span from now; a span beyond reason ends in a year.
+fn deadline(span_ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(span_ms).min(LONGEST_SPAN)
 }
 
 /// The error with the key cut out of the provider's words.

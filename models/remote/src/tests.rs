@@ -225,6 +225,13 @@ async fn nobody_there_is_unavailable_and_names_no_address() {
     drop(listener);
     let model = RemoteChat::new(settings(Protocol::OpenAiChat, port)).expect("a client");
     let error = all(&model, &request(true)).await.1.expect("an error");
+    let mut patient = settings(Protocol::OpenAiChat, port);
+    patient.first_byte_timeout_ms = u64::MAX;
+    patient.answer_timeout_ms = u64::MAX;
+    let patient = RemoteChat::new(patient).expect("a client");
+    for stream in [false, true] {
+        assert_eq!(all(&patient, &request(stream)).await.1.as_ref(), Some(&error));
+    }
     assert!(matches!(error, ChatError::Unavailable { status: None, .. }), "{error:?}");
     assert!(!format!("{error:?} {error}").contains(&port.to_string()), "{error:?}");
 }
