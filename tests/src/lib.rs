@@ -1,5 +1,5 @@
 //! Checks over the repository itself: who imports whom, tidy files, and what the lock file holds;
-//! and nodes as processes, with a client, for the system tests.
+//! and nodes as processes, with a client and a provider of models, for the system tests.
 
 pub mod cluster;
 pub mod corpus;
@@ -11,6 +11,7 @@ pub mod load;
 pub mod node;
 pub mod python;
 pub mod tidy;
+pub mod upstream;
 
 use std::path::{Path, PathBuf};
 

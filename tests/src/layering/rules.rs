@@ -29,6 +29,7 @@ const CRATES: &[CrateRule] = &[
     rule(TENANCY, Layer::Pure, &[]),
     rule(QUIC, Layer::Adapter, &[CLUSTER]),
     rule("headwater-models-burn", Layer::Adapter, &[MODELS]),
+    rule("headwater-models-remote", Layer::Adapter, &[MODELS]),
     rule("headwater-storage-embedded", Layer::Adapter, &[STORAGE]),
     rule("headwater-storage-fdb", Layer::Adapter, &[STORAGE]),
     rule("headwater-storage-lake", Layer::Adapter, &[STORAGE]),
