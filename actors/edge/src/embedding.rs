@@ -21,6 +21,9 @@ use crate::error::ApiError;
 use crate::identity::Grant;
 use crate::router::Edge;
 
+/// A caller's own key for the choice among an alias's targets, in place of the tenant's name.
+pub(crate) const CANARY_KEY: HeaderName = HeaderName::from_static("x-headwater-canary-key");
+
 /// The model of this name, if it is served and the caller may use it. A name that the
 /// token does not allow is refused before it is looked up, so that a tenant cannot probe
 /// for names. An alias is allowed by its own name or by its model's. Which of an alias's targets

@@ -1,10 +1,13 @@
-//! Errors as clients see them: OpenAI's shape, and TEI's on TEI's routes.
+//! Errors as clients see them: OpenAI's shape, TEI's on TEI's routes, Anthropic's on its own.
 
+use std::borrow::Cow;
+
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use headwater_actors::embedding::{ChangeError, EmbedError, InputProblem};
 use headwater_actors::tenancy::{Amounts, Refusal, TenancyError};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The error shape of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +16,21 @@ pub(crate) enum Shape {
     OpenAi,
     /// `{"error": "message", "error_type": "type"}`
     Tei,
+    /// `{"type": "error", "error": {"type", "message"}, "request_id"}`
+    Anthropic,
+}
+
+/// The body of an error in Anthropic's shape, for whoever knows the request's id to complete.
+#[derive(Clone)]
+struct Unnamed(Value);
+
+/// Puts the request's id into an error in Anthropic's shape; leaves all other answers alone.
+pub(crate) fn name_request(response: &mut Response, request_id: &HeaderValue) {
+    let Some(Unnamed(mut body)) = response.extensions_mut().remove::<Unnamed>() else { return };
+    body["request_id"] = Value::from(request_id.to_str().unwrap_or("-"));
+    let named = body.to_string();
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(named);
 }
 
 /// One refusal, complete.
@@ -22,7 +40,7 @@ pub(crate) struct ApiError {
     /// OpenAI's `type`.
     kind: &'static str,
     /// OpenAI's `code`, stable for programs.
-    code: &'static str,
+    code: Cow<'static, str>,
     /// The field at fault.
     param: Option<String>,
     message: String,
@@ -41,10 +59,10 @@ impl ApiError {
     pub(crate) fn new(
         status: StatusCode,
         kind: &'static str,
-        code: &'static str,
+        code: impl Into<Cow<'static, str>>,
         message: String,
     ) -> Self {
-        ApiError { status, kind, code, param: None, message, retry_after_s: None }
+        ApiError { status, kind, code: code.into(), param: None, message, retry_after_s: None }
     }
 
     pub(crate) fn at(mut self, param: impl Into<String>) -> Self {
@@ -94,8 +112,8 @@ impl ApiError {
     }
 
     pub(crate) fn no_token() -> Self {
-        let message = "no token was sent; send `Authorization: Bearer <token>`, made by \
-                       `headwater token --tenant <name>`";
+        let message = "no token was sent; send `Authorization: Bearer <token>` or `x-api-key: \
+                       <token>`, made by `headwater token --tenant <name>`";
         let status = StatusCode::UNAUTHORIZED;
         ApiError::new(status, INVALID, "missing_api_key", message.to_owned())
     }
@@ -291,7 +309,7 @@ impl ApiError {
 
     /// TEI's `error_type` for the same refusal.
     fn tei_type(&self) -> &'static str {
-        match self.code {
+        match self.code.as_ref() {
             "empty_input" => "Empty",
             "unreadable_input" => "Tokenizer",
             "overloaded" | "draining" => "Overloaded",
@@ -301,8 +319,30 @@ impl ApiError {
         }
     }
 
-    pub(crate) fn respond(self, shape: Shape) -> Response {
-        let body = match shape {
+    /// Anthropic's status and `type` for the same refusal. Its clients know 529 as the one for a
+    /// model that has no room now.
+    fn anthropic_form(&self) -> (StatusCode, &'static str) {
+        let kind = match self.status.as_u16() {
+            401 => "authentication_error",
+            402 => "billing_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            400..=499 => INVALID,
+            503 if matches!(self.code.as_ref(), "overloaded" | "backend_unavailable") => {
+                let overloaded = StatusCode::from_u16(529).unwrap_or(self.status);
+                return (overloaded, "overloaded_error");
+            }
+            504 => "timeout_error",
+            _ => "api_error",
+        };
+        (self.status, kind)
+    }
+
+    /// What clients of the shape read.
+    pub(crate) fn body(&self, shape: Shape) -> Value {
+        match shape {
             Shape::OpenAi => json!({"error": {
                 "message": self.message,
                 "type": self.kind,
@@ -310,8 +350,24 @@ impl ApiError {
                 "code": self.code,
             }}),
             Shape::Tei => json!({"error": self.message, "error_type": self.tei_type()}),
+            Shape::Anthropic => {
+                let (_, kind) = self.anthropic_form();
+                json!({"type": "error", "error": {"type": kind, "message": self.message}})
+            }
+        }
+    }
+
+    pub(crate) fn respond(self, shape: Shape) -> Response {
+        let body = self.body(shape);
+        let mut response = match shape {
+            Shape::OpenAi | Shape::Tei => (self.status, axum::Json(body)).into_response(),
+            Shape::Anthropic => {
+                let (status, _) = self.anthropic_form();
+                let mut response = (status, axum::Json(body.clone())).into_response();
+                response.extensions_mut().insert(Unnamed(body));
+                response
+            }
         };
-        let mut response = (self.status, axum::Json(body)).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

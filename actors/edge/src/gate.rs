@@ -1,21 +1,28 @@
 //! What every request passes: the drain, the identity, the count and the log line.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::error::{ApiError, Shape};
+use crate::error::{ApiError, Shape, name_request};
 use crate::identity::{Grant, Refusal};
 use crate::router::Edge;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where Anthropic's clients send their token.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const REQUEST_ID_LENGTH: usize = 128;
 
 /// Lets requests in until the node drains, and knows how many are inside.
@@ -70,10 +77,50 @@ impl Drop for Pass {
     }
 }
 
+/// A body whose request is inside until all of it is sent, or its client has left.
+struct Held {
+    body: Body,
+    pass: Option<Pass>,
+}
+
+/// Keeps the request inside for as long as its answer is on its way.
+fn hold(response: Response, pass: Option<Pass>) -> Response {
+    response.map(|body| match body.is_end_stream() {
+        true => body,
+        false => Body::new(Held { body, pass }),
+    })
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let next = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if !matches!(next, Some(Ok(_))) {
+            self.pass = None;
+        }
+        Poll::Ready(next)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// The error shape that a path's clients expect.
 pub(crate) fn shape_of(path: &str) -> Shape {
     match path {
         "/embed" | "/embed_sparse" | "/rerank" | "/tokenize" => Shape::Tei,
+        "/v1/messages" => Shape::Anthropic,
+        _ if path.starts_with("/v1/messages/") => Shape::Anthropic,
         _ => Shape::OpenAi,
     }
 }
@@ -95,7 +142,8 @@ pub(crate) async fn pass(State(edge): State<Edge>, request: Request, next: Next)
     } else {
         next.run(request).await
     };
-    drop(entry);
+    name_request(&mut response, &request_id);
+    response = hold(response, entry);
     response.headers_mut().insert(REQUEST_ID, request_id.clone());
     if edge.gate.draining() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -138,11 +186,8 @@ pub(crate) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let header = request.headers().get(header::AUTHORIZATION);
-    // A header that is not ASCII is as bad as a wrong one, not as good as none.
-    let header = header.map(|value| value.to_str().unwrap_or("unreadable"));
     let shape = shape_of(request.uri().path());
-    match edge.authority.judge(header) {
+    match judged(&edge, &request) {
         Ok(grant) => {
             let tenant = Tenant(grant.tenant.clone());
             request.extensions_mut().insert::<Arc<Grant>>(Arc::new(grant));
@@ -153,4 +198,12 @@ pub(crate) async fn authenticate(
         Err(Refusal::Missing) => ApiError::no_token().respond(shape),
         Err(Refusal::Bad(why)) => ApiError::bad_token(why).respond(shape),
     }
+}
+
+fn judged(edge: &Edge, request: &Request) -> Result<Grant, Refusal> {
+    // A header that is not ASCII is as bad as a wrong one, not as good as none.
+    let sent = |name: HeaderName| {
+        request.headers().get(name).map(|value| value.to_str().unwrap_or("unreadable"))
+    };
+    edge.authority.judge(sent(header::AUTHORIZATION), sent(API_KEY))
 }

@@ -152,9 +152,13 @@ impl Authority {
         Authority::Signed(Box::new(Verifier { key: DecodingKey::from_secret(&key.0), rules }))
     }
 
-    /// What the `Authorization` header grants, or why it grants nothing. `None` stands
-    /// for a missing header.
-    pub(crate) fn judge(&self, header: Option<&str>) -> Result<Grant, Refusal> {
+    /// What the `Authorization` header or the `x-api-key` header grants, or why it grants nothing.
+    /// `None` stands for a missing header.
+    pub(crate) fn judge(
+        &self,
+        header: Option<&str>,
+        api_key: Option<&str>,
+    ) -> Result<Grant, Refusal> {
         let Verifier { key, rules } = match self {
             Authority::Open => {
                 return Ok(Grant {
@@ -165,10 +169,19 @@ impl Authority {
             }
             Authority::Signed(verifier) => verifier.as_ref(),
         };
-        let header = header.ok_or(Refusal::Missing)?;
-        let token = match header.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => return Err(Refusal::Bad("the scheme is not Bearer")),
+        let bearer = match header.map(|header| header.split_once(' ')) {
+            None => None,
+            Some(Some((scheme, token))) if scheme.eq_ignore_ascii_case("bearer") => {
+                Some(token.trim())
+            }
+            Some(_) => return Err(Refusal::Bad("the scheme is not Bearer")),
+        };
+        let token = match (bearer, api_key.map(str::trim)) {
+            // Which of two callers it is cannot be told.
+            (Some(bearer), Some(key)) if bearer != key => {
+                return Err(Refusal::Bad("Authorization and x-api-key hold two different ones"));
+            }
+            (bearer, key) => bearer.or(key).ok_or(Refusal::Missing)?,
         };
         let claims = decode::<Claims>(token, key, rules).map_err(|error| {
             Refusal::Bad(match error.kind() {

@@ -2,6 +2,7 @@
 //! socket is the node's.
 
 mod body;
+mod chat;
 mod cluster;
 mod collection;
 mod embedding;

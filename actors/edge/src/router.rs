@@ -10,15 +10,16 @@ use axum::routing::{MethodRouter, get, post, put};
 use headwater_actors::cluster::ClusterHandle;
 use headwater_actors::collection::Collections;
 use headwater_actors::embedding::EmbeddingFleet;
+use headwater_actors::gateway::GatewayHandle;
 use headwater_actors::ingest::IngestHandle;
 use headwater_actors::tenancy::TenancyHandle;
 use prometheus_client::registry::Registry;
 
-use crate::error::{ApiError, Shape};
+use crate::error::ApiError;
 use crate::gate::{self, Gate};
 use crate::identity::Authority;
 use crate::metrics::EdgeMetrics;
-use crate::{cluster, collection, embedding, ingest, search, status, tenancy};
+use crate::{chat, cluster, collection, embedding, ingest, search, status, tenancy};
 
 /// What the edge enforces by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Edge {
     pub collections: Option<Collections>,
     /// None without a vector sink, too.
     pub ingest: Option<IngestHandle>,
+    /// None on a node without backends of chat models.
+    pub gateway: Option<GatewayHandle>,
     pub metrics: EdgeMetrics,
     pub registry: Arc<Mutex<Registry>>,
 }
@@ -87,6 +90,7 @@ pub fn router(edge: Edge) -> Router {
         .route("/v1/search", only("POST", post(search::search)))
         .merge(collection_routes())
         .merge(ingest_routes())
+        .merge(gateway_routes())
         .fallback(unknown_route)
         .layer(from_fn_with_state(edge.clone(), gate::authenticate));
     open.merge(guarded).layer(from_fn_with_state(edge.clone(), gate::pass)).with_state(edge)
@@ -122,6 +126,14 @@ fn ingest_routes() -> Router<Edge> {
         .route("/v1/ingest/jobs/{id}/{action}", only("POST", post(ingest::act)))
 }
 
+fn gateway_routes() -> Router<Edge> {
+    let (messages, count) = (chat::anthropic::messages, chat::anthropic::count_tokens);
+    Router::new()
+        .route("/v1/chat/completions", only("POST", post(chat::openai::completions)))
+        .route("/v1/messages", only("POST", post(messages)))
+        .route("/v1/messages/count_tokens", only("POST", post(count)))
+}
+
 /// A known path with another method is told which one to use.
 fn only(allowed: &'static str, routes: MethodRouter<Edge>) -> MethodRouter<Edge> {
     routes.fallback(move |uri: Uri| async move {
@@ -130,7 +142,7 @@ fn only(allowed: &'static str, routes: MethodRouter<Edge>) -> MethodRouter<Edge>
 }
 
 async fn unknown_route(uri: Uri) -> Response {
-    ApiError::unknown_route(uri.path()).respond(Shape::OpenAi)
+    ApiError::unknown_route(uri.path()).respond(gate::shape_of(uri.path()))
 }
 
 /// The routes of a node that still loads: alive, and not ready for anything else.

@@ -2,6 +2,7 @@
 
 mod body;
 mod charges;
+mod chat;
 mod collections;
 mod embeddings;
 mod formats;

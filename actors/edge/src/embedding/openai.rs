@@ -19,16 +19,15 @@ use serde_json::{Value, json};
 
 use super::input::InputField;
 use super::{
-    check_dimensions, check_format, check_purpose, check_task, embed, find_model, name_cached,
-    name_server,
+    CANARY_KEY, check_dimensions, check_format, check_purpose, check_task, embed, find_model,
+    name_cached, name_server,
 };
 use crate::body::read_json;
+use crate::chat;
 use crate::error::{ApiError, Shape};
 use crate::identity::Grant;
 use crate::router::Edge;
 
-/// A caller's own key for the choice among an alias's targets, in place of the tenant's name.
-const CANARY_KEY: HeaderName = HeaderName::from_static("x-headwater-canary-key");
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-headwater-model-version");
 
 #[derive(Deserialize)]
@@ -206,7 +205,10 @@ pub(crate) async fn models(
 ) -> Response {
     let cards = edge.embedding.cards();
     let allowed = cards.iter().filter(|card| grant.allows(&card.name));
-    let data: Vec<Value> = allowed.map(|card| describe(&edge, card)).collect();
+    let mut data: Vec<Value> = allowed.map(|card| describe(&edge, card)).collect();
+    let is_encoder = |name: &str| cards.iter().any(|card| card.name == name);
+    let chats = chat::served(&edge, &grant);
+    data.extend(chats.iter().filter(|chat| !is_encoder(&chat.name)).map(chat::describe));
     axum::Json(json!({"object": "list", "data": data})).into_response()
 }
 
@@ -221,7 +223,12 @@ pub(crate) async fn model(
     };
     match (find_model(&edge, &grant, &name, None), name.strip_suffix(CALIBRATION)) {
         (Ok(model), _) => axum::Json(describe(&edge, model.card())).into_response(),
-        (Err(error), None) => error.respond(Shape::OpenAi),
+        (Err(error), None) => {
+            match chat::served(&edge, &grant).iter().find(|model| model.name == name) {
+                Some(model) => axum::Json(chat::describe(model)).into_response(),
+                None => error.respond(Shape::OpenAi),
+            }
+        }
         (Err(_), Some(name)) => match find_model(&edge, &grant, name, None) {
             Ok(model) => calibration(&edge, model.card()).await,
             Err(error) => error.respond(Shape::OpenAi),

@@ -13,6 +13,7 @@ use headwater_actors::embedding::{
     NodePools, Opening, ServedModel, start,
 };
 use headwater_models::Model;
+use headwater_models::chat::double::ScriptedChat;
 use headwater_models::double::DoubleModel;
 use headwater_vectors::memory::MemorySink;
 use http_body_util::BodyExt;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use super::chat::chats;
 use super::quotas::{bulk, quotas};
 use crate::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, Grant, SigningKey, router};
 
@@ -61,6 +63,8 @@ pub(super) struct Setup {
     pub(super) others: Vec<DoubleModel>,
     /// Whether there are workers of ingest.
     pub(super) ingest: bool,
+    /// What answers chats; none leaves chat out.
+    pub(super) chat: Option<ScriptedChat>,
 }
 
 impl Default for Setup {
@@ -73,6 +77,7 @@ impl Default for Setup {
             calibration_sample: 4096,
             others: Vec::new(),
             ingest: false,
+            chat: None,
         }
     }
 }
@@ -139,6 +144,7 @@ impl World {
             cluster,
             collections: Some(collections.clone()),
             ingest,
+            gateway: setup.chat.map(chats),
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };

@@ -1,0 +1,171 @@
+//! The routes of chats: what clients of all protocols have in common.
+
+pub(crate) mod anthropic;
+mod error;
+mod fields;
+mod fold;
+pub(crate) mod openai;
+mod sse;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use futures_core::Stream;
+use headwater_actors::gateway::{
+    Answer, AnswerStream, Ask, ChatRequest, Chunk, GatewayError, GatewayHandle, Protocol, Served,
+    ServedModel,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::embedding::CANARY_KEY;
+use crate::error::{ApiError, INVALID};
+use crate::identity::Grant;
+use crate::router::Edge;
+use fold::Folded;
+
+/// The model that answered, as its backend calls it.
+const MODEL: HeaderName = HeaderName::from_static("x-headwater-model");
+const BACKEND: HeaderName = HeaderName::from_static("x-headwater-backend");
+/// Tries before the one that answered.
+const RETRIES: HeaderName = HeaderName::from_static("x-headwater-retries");
+
+/// The gateway of a node that has backends.
+fn gateway(edge: &Edge) -> Result<&GatewayHandle, ApiError> {
+    edge.gateway.as_ref().ok_or_else(|| {
+        let message = "chat is not set up on this node; ask the operator to name backends in the \
+                       setting `gateway.backends`";
+        ApiError::new(StatusCode::NOT_FOUND, INVALID, "no_gateway", message.to_owned())
+    })
+}
+
+/// The chat models that the caller may use.
+pub(crate) fn served(edge: &Edge, grant: &Grant) -> Vec<ServedModel> {
+    let models = edge.gateway.as_ref().map(GatewayHandle::models).unwrap_or_default();
+    models.into_iter().filter(|model| grant.allows(&model.name)).collect()
+}
+
+/// A chat model in the list of models.
+pub(crate) fn describe(model: &ServedModel) -> Value {
+    json!({
+        "id": model.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": model.backends.first(),
+        "task": "chat",
+    })
+}
+
+/// An answer whose first chunk is there.
+struct Begun {
+    served: Served,
+    /// None of an answer that is empty.
+    first: Option<Chunk>,
+    chunks: AnswerStream,
+}
+
+/// Asks, and waits until the answer begins, so that whatever goes wrong before is told with a
+/// status. A name that the token does not allow is refused before it is looked up.
+async fn ask(
+    gateway: &GatewayHandle,
+    grant: &Grant,
+    headers: &HeaderMap,
+    request: ChatRequest,
+) -> Result<Begun, ApiError> {
+    check_allowed(grant, &request.model)?;
+    let own = headers.get(CANARY_KEY).and_then(|key| key.to_str().ok());
+    let key = own.or(request.user.as_deref()).unwrap_or(&grant.tenant).to_owned();
+    let ask = Ask { tenant: grant.tenant.clone(), key, request };
+    let answer = gateway.chat(ask).await.map_err(|error| told(grant, error))?;
+    let Answer { served, mut chunks } = answer;
+    let first = next(&mut chunks).await.map_err(|error| told(grant, error))?;
+    Ok(Begun { served, first, chunks })
+}
+
+fn check_allowed(grant: &Grant, model: &str) -> Result<(), ApiError> {
+    if grant.allows(model) { Ok(()) } else { Err(ApiError::model_not_allowed(model)) }
+}
+
+/// A caller learns the names that it may use alone.
+fn told(grant: &Grant, mut error: GatewayError) -> ApiError {
+    if let GatewayError::UnknownModel { known, .. } = &mut error {
+        known.retain(|name| grant.allows(name));
+    }
+    ApiError::from_gateway(error)
+}
+
+async fn next(chunks: &mut AnswerStream) -> Result<Option<Chunk>, GatewayError> {
+    poll_fn(|context| Pin::new(&mut *chunks).poll_next(context)).await.transpose()
+}
+
+/// An answer that is told at once: in the backend's own words when they are the client's protocol,
+/// else made of what they mean.
+async fn whole(
+    begun: Begun,
+    protocol: Protocol,
+    render: impl FnOnce(Folded) -> Value,
+) -> Result<Response, ApiError> {
+    let Begun { served, first, mut chunks } = begun;
+    let (mut folded, mut own, mut count) = (Folded::default(), None, 0u32);
+    let mut now = first;
+    while let Some(Chunk { said, events }) = now {
+        count = count.saturating_add(1);
+        own = said.filter(|said| said.protocol == protocol && said.event.is_none());
+        for event in events {
+            folded.add(event);
+        }
+        now = next(&mut chunks).await.map_err(ApiError::from_gateway)?;
+    }
+    let body = match own {
+        Some(said) if count == 1 => said.data,
+        _ => render(folded).to_string(),
+    };
+    let mut response = Response::new(Body::from(body));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    name_served(response.headers_mut(), &served);
+    Ok(response)
+}
+
+/// Tells who answered.
+fn name_served(headers: &mut HeaderMap, served: &Served) {
+    let mut name = |header: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(header, value);
+        }
+    };
+    name(MODEL, &served.model);
+    name(BACKEND, &served.backend);
+    name(RETRIES, &served.retries.to_string());
+}
+
+/// What an answer is called when its backend does not name it.
+struct Naming {
+    id: String,
+    model: String,
+}
+
+impl Naming {
+    fn new(prefix: &str, served: &Served) -> Naming {
+        let id = format!("{prefix}{}", Uuid::now_v7().simple());
+        Naming { id, model: served.model.clone() }
+    }
+
+    fn take(&mut self, id: Option<String>, model: Option<String>) {
+        if let Some(id) = id {
+            self.id = id;
+        }
+        if let Some(model) = model {
+            self.model = model;
+        }
+    }
+}
+
+/// Seconds since 1970.
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
+}

@@ -1,0 +1,72 @@
+//! `POST /v1/messages` and its count of tokens in Anthropic's shape.
+
+mod answer;
+mod message;
+mod request;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use headwater_actors::gateway::Protocol;
+use serde_json::json;
+
+use super::{Naming, ask, check_allowed, gateway, served, sse, whole};
+use crate::body::read_json;
+use crate::error::{ApiError, Shape};
+use crate::identity::Grant;
+use crate::router::Edge;
+use request::Route;
+
+/// `POST /v1/messages`
+pub(crate) async fn messages(
+    State(edge): State<Edge>,
+    Extension(grant): Extension<Arc<Grant>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let answer = answered(&edge, &grant, &headers, body).await;
+    answer.unwrap_or_else(|error| error.respond(Shape::Anthropic))
+}
+
+async fn answered(
+    edge: &Edge,
+    grant: &Grant,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let gateway = gateway(edge)?;
+    let request = request::read(read_json(body, &edge.settings).await?, Route::Messages)?;
+    let stream = request.stream;
+    let begun = ask(gateway, grant, headers, request).await?;
+    let naming = Naming::new("msg_", &begun.served);
+    if stream {
+        return Ok(sse::respond(begun, stream::AnthropicWriter::new(naming)));
+    }
+    whole(begun, Protocol::AnthropicMessages, |folded| answer::body(folded, naming)).await
+}
+
+/// `POST /v1/messages/count_tokens`: an upper estimate, which no model is asked for.
+pub(crate) async fn count_tokens(
+    State(edge): State<Edge>,
+    Extension(grant): Extension<Arc<Grant>>,
+    body: Body,
+) -> Response {
+    let answer = async {
+        let gateway = gateway(&edge)?;
+        let request = request::read(read_json(body, &edge.settings).await?, Route::CountTokens)?;
+        check_allowed(&grant, &request.model)?;
+        let known = served(&edge, &grant);
+        if !known.iter().any(|model| model.name == request.model) {
+            let known: Vec<&str> = known.iter().map(|model| model.name.as_str()).collect();
+            return Err(ApiError::unknown_model(&request.model, &known));
+        }
+        let tokens = gateway.estimate_input(&request);
+        Ok(axum::Json(json!({"input_tokens": tokens})).into_response())
+    };
+    answer.await.unwrap_or_else(|error: ApiError| error.respond(Shape::Anthropic))
+}

@@ -1,0 +1,48 @@
+//! `POST /v1/chat/completions` in OpenAI's shape.
+
+mod answer;
+mod message;
+mod request;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use headwater_actors::gateway::Protocol;
+
+use super::{Naming, ask, gateway, sse, whole};
+use crate::body::read_json;
+use crate::error::{ApiError, respond};
+use crate::identity::Grant;
+use crate::router::Edge;
+
+/// `POST /v1/chat/completions`
+pub(crate) async fn completions(
+    State(edge): State<Edge>,
+    Extension(grant): Extension<Arc<Grant>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    respond(answered(&edge, &grant, &headers, body).await)
+}
+
+async fn answered(
+    edge: &Edge,
+    grant: &Grant,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let gateway = gateway(edge)?;
+    let read = request::read(read_json(body, &edge.settings).await?)?;
+    let (stream, include_usage) = (read.request.stream, read.include_usage);
+    let begun = ask(gateway, grant, headers, read.request).await?;
+    let naming = Naming::new("chatcmpl-", &begun.served);
+    if stream {
+        return Ok(sse::respond(begun, stream::OpenAiWriter::new(naming, include_usage)));
+    }
+    whole(begun, Protocol::OpenAiChat, |folded| answer::body(folded, &naming)).await
+}
