@@ -5,6 +5,7 @@ mod error;
 mod fields;
 mod fold;
 pub(crate) mod openai;
+pub(crate) mod responses;
 mod sse;
 
 use std::future::poll_fn;
@@ -124,11 +125,26 @@ async fn whole(
         Some(said) if count == 1 => said.data,
         _ => render(folded).to_string(),
     };
+    Ok(whole_body(body, &served))
+}
+
+/// An answer that is told at once in a protocol that no backend speaks.
+async fn folded(begun: Begun, render: impl FnOnce(Folded) -> Value) -> Result<Response, ApiError> {
+    let Begun { served, first, mut chunks } = begun;
+    let (mut folded, mut now) = (Folded::default(), first);
+    while let Some(chunk) = now {
+        chunk.events.into_iter().for_each(|event| folded.add(event));
+        now = next(&mut chunks).await.map_err(ApiError::from_gateway)?;
+    }
+    Ok(whole_body(render(folded).to_string(), &served))
+}
+
+fn whole_body(body: String, served: &Served) -> Response {
     let mut response = Response::new(Body::from(body));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
-    name_served(response.headers_mut(), &served);
-    Ok(response)
+    name_served(response.headers_mut(), served);
+    response
 }
 
 /// Tells who answered.

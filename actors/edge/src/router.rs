@@ -130,6 +130,8 @@ fn gateway_routes() -> Router<Edge> {
     let (messages, count) = (chat::anthropic::messages, chat::anthropic::count_tokens);
     Router::new()
         .route("/v1/chat/completions", only("POST", post(chat::openai::completions)))
+        .route("/v1/completions", only("POST", post(chat::openai::legacy::completions)))
+        .route("/v1/responses", only("POST", post(chat::responses::responses)))
         .route("/v1/messages", only("POST", post(messages)))
         .route("/v1/messages/count_tokens", only("POST", post(count)))
 }

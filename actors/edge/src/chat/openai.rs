@@ -1,7 +1,8 @@
 //! `POST /v1/chat/completions` in OpenAI's shape.
 
 mod answer;
-mod message;
+pub(crate) mod legacy;
+pub(super) mod message;
 mod request;
 mod stream;
 

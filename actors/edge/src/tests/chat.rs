@@ -3,7 +3,9 @@
 mod anthropic;
 mod bad;
 mod broken;
+mod legacy;
 mod openai;
+mod responses;
 mod routes;
 
 use std::sync::Arc;

@@ -3,13 +3,14 @@
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 
+use headwater_models::chat::double::ScriptedChat;
 use headwater_models::double::Fault;
 use serde_json::json;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use super::world::{World, request};
+use super::world::{Setup, World, request};
 
 const CANARY: &str = "canary-7f3a9c";
 
@@ -68,7 +69,8 @@ impl Subscriber for Recorder {
 async fn no_token_and_no_text_is_logged_or_counted() {
     let recorder = Recorder::default();
     tracing::subscriber::set_global_default(recorder.clone()).expect("the only one");
-    let world = World::new().await;
+    let chat = Some(ScriptedChat::new(vec![ScriptedChat::words(1, &[CANARY])]));
+    let world = World::with(Setup { chat, ..Setup::default() }).await;
     for header in [format!("Bearer {CANARY}"), format!("Basic {CANARY}"), CANARY.to_owned()] {
         let answer = world.send(request("GET", "/v1/models", Some(&header), "")).await;
         assert_eq!(answer.status, 401);
@@ -84,9 +86,14 @@ async fn no_token_and_no_text_is_logged_or_counted() {
         json!({"model": "plain", "input": "a", CANARY: 1}),
         json!({"inputs": CANARY}),
         json!(CANARY),
+        json!({"model": "talker", "max_tokens": 1, "user": CANARY, "messages": [
+            {"role": "user", "content": CANARY},
+        ]}),
+        json!({"model": "talker", "max_tokens": 1, "messages": [{"role": CANARY}]}),
     ];
+    let chats = ["/v1/chat/completions", "/v1/messages"];
     for body in &bodies {
-        for path in ["/v1/embeddings", "/embed", "/tokenize"] {
+        for path in ["/v1/embeddings", "/embed", "/tokenize"].into_iter().chain(chats) {
             world.post(path, body).await;
         }
     }

@@ -46,7 +46,7 @@ async fn requests_are_counted_by_route_and_status_and_never_by_path() {
 #[tokio::test]
 async fn unknown_routes_and_wrong_methods_are_json_errors() {
     let world = World::new().await;
-    for path in ["/", "/v1", "/v1/completions", "/v1/embeddings/", "/embed/all"] {
+    for path in ["/", "/v1", "/v1/unknown", "/v1/embeddings/", "/embed/all"] {
         let answer = world.get(path).await;
         answer.is_error(404, "unknown_route", None, &[path]);
     }

@@ -110,7 +110,8 @@ fn part_of(part: &Fields, allowed: &[&'static str]) -> Result<Part, ApiError> {
     }
 }
 
-fn image_of(url: &str) -> Option<Image> {
+/// A picture's address, or its data in the address.
+pub(in crate::chat) fn image_of(url: &str) -> Option<Image> {
     if url.starts_with("https://") || url.starts_with("http://") {
         return Some(Image::Url(url.to_owned()));
     }

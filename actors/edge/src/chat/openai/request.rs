@@ -35,14 +35,19 @@ pub(crate) fn read(body: Map<String, Value>) -> Result<Read, ApiError> {
     request.format = format(&fields)?;
     request.user = fields.text("user")?.map(str::to_owned);
     request.stream = fields.flag("stream")?.unwrap_or(false);
-    let options = fields.object("stream_options")?;
-    let include_usage = options.map(|options| options.flag("include_usage")).transpose()?;
-    let include_usage = include_usage.flatten().unwrap_or(false);
+    let include_usage = include_usage(&fields)?;
     request.body = Some(Body { protocol: Protocol::OpenAiChat, fields: body });
     Ok(Read { request, include_usage })
 }
 
-fn sampling(fields: &Fields) -> Result<Sampling, ApiError> {
+/// Whether a stream ends with a chunk that tells the usage.
+pub(super) fn include_usage(fields: &Fields) -> Result<bool, ApiError> {
+    let options = fields.object("stream_options")?;
+    let asked = options.map(|options| options.flag("include_usage")).transpose()?;
+    Ok(asked.flatten().unwrap_or(false))
+}
+
+pub(super) fn sampling(fields: &Fields) -> Result<Sampling, ApiError> {
     let seed = fields.get("seed").map(|seed| {
         let allowed = "a whole number of 64 bits with a sign";
         seed.as_i64().ok_or_else(|| fields.refuse("seed", allowed))

@@ -68,8 +68,14 @@ async fn events_become_one_body() {
 #[tokio::test]
 async fn events_become_a_stream() {
     let (world, _) = saying(everything()).await;
-    let start = |index: u64, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
-    let delta = |index: u64, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+    let start = |index: u64, block: Value| {
+        let kind = "content_block_start";
+        json!({"type": kind, "index": index, "content_block": block})
+    };
+    let delta = |index: u64, delta: Value| {
+        let kind = "content_block_delta";
+        json!({"type": kind, "index": index, "delta": delta})
+    };
     let stop = |index: u64| json!({"type": "content_block_stop", "index": index});
     let tool = |name: &str| {
         let id = format!("call-{name}");

@@ -56,12 +56,13 @@ fn openai() -> Value {
     json!({"model": CHAT, "messages": [{"role": "user", "content": "hi"}]})
 }
 
+fn anthropic() -> Value {
+    json!({"model": CHAT, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]})
+}
+
 #[tokio::test]
 async fn messages_of_openai() {
     let url = |url: &str| part(json!({"type": "image_url", "image_url": {"url": url}}));
-    let call = |call: Value| assistant("tool_calls", json!([call]));
-    let function =
-        |function: Value| call(json!({"id": "a", "type": "function", "function": function}));
     let field = "messages";
     check(
         "/v1/chat/completions",
@@ -94,6 +95,21 @@ async fn messages_of_openai() {
                 "messages[1].content[1].image_url.url",
                 "data:",
             ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn calls_and_results_of_openai() {
+    let call = |call: Value| assistant("tool_calls", json!([call]));
+    let function =
+        |function: Value| call(json!({"id": "a", "type": "function", "function": function}));
+    let field = "messages";
+    check(
+        "/v1/chat/completions",
+        &openai(),
+        vec![
             (
                 field,
                 message(json!({"role": "tool", "content": "a"})),
@@ -194,9 +210,7 @@ async fn settings_of_openai() {
 }
 
 #[tokio::test]
-async fn bodies_of_anthropic() {
-    let messages = json!([{"role": "user", "content": "hi"}]);
-    let good = json!({"model": CHAT, "max_tokens": 9, "messages": messages});
+async fn messages_of_anthropic() {
     let source = |source: Value| part(json!({"type": "image", "source": source}));
     let block = |block: Value| assistant("content", json!([block]));
     let result = |content: Value| {
@@ -205,13 +219,8 @@ async fn bodies_of_anthropic() {
     let field = "messages";
     check(
         "/v1/messages",
-        &good,
+        &anthropic(),
         vec![
-            ("model", Value::Null, "model", "is missing"),
-            ("max_tokens", Value::Null, "max_tokens", "is missing"),
-            ("max_tokens", json!(0), "max_tokens", "at least 1"),
-            ("system", json!(1), "system", "a string"),
-            ("system", json!([{"type": "image"}]), "system[0].type", "text"),
             (field, Value::Null, "messages", "is missing"),
             (field, json!([]), "messages", "at least one"),
             (field, message(json!({"role": "system"})), "messages[1].role", "user, assistant"),
@@ -267,6 +276,22 @@ async fn bodies_of_anthropic() {
                 "messages[1].content[1].tool_use_id",
                 "is missing",
             ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn settings_of_anthropic() {
+    check(
+        "/v1/messages",
+        &anthropic(),
+        vec![
+            ("model", Value::Null, "model", "is missing"),
+            ("max_tokens", Value::Null, "max_tokens", "is missing"),
+            ("max_tokens", json!(0), "max_tokens", "at least 1"),
+            ("system", json!(1), "system", "a string"),
+            ("system", json!([{"type": "image"}]), "system[0].type", "text"),
             ("tools", json!([{"type": CANARY}]), "tools[0].type", "custom"),
             ("tools", json!([{"name": "f"}]), "tools[0].input_schema", "is missing"),
             ("tool_choice", json!(CANARY), "tool_choice", "an object"),
