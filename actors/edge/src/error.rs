@@ -84,9 +84,8 @@ impl ApiError {
     }
 
     pub(crate) fn body_too_large(allowed_bytes: usize) -> Self {
-        let message = format!(
-            "the request body is larger than {allowed_bytes} bytes; send fewer texts per request"
-        );
+        let message =
+            format!("the request body is larger than {allowed_bytes} bytes; send less at once");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, "body_too_large", message)
     }
 

@@ -21,6 +21,8 @@ use crate::identity::{Grant, Refusal};
 use crate::router::Edge;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where Anthropic's clients look for it.
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// Where Anthropic's clients send their token.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const REQUEST_ID_LENGTH: usize = 128;
@@ -145,6 +147,9 @@ pub(crate) async fn pass(State(edge): State<Edge>, request: Request, next: Next)
     name_request(&mut response, &request_id);
     response = hold(response, entry);
     response.headers_mut().insert(REQUEST_ID, request_id.clone());
+    if shape_of(&path) == Shape::Anthropic {
+        response.headers_mut().insert(ANTHROPIC_REQUEST_ID, request_id.clone());
+    }
     if edge.gate.draining() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -36,7 +36,7 @@ async fn a_body_of_the_limit_passes_and_one_byte_more_does_not() {
     assert_eq!(answer.status, 200);
     body.push(' ');
     let answer = world.send(world.request("POST", "/v1/embeddings", body.clone())).await;
-    answer.is_error(413, "body_too_large", None, &["4096 bytes", "fewer texts"]);
+    answer.is_error(413, "body_too_large", None, &["4096 bytes", "send less"]);
     let answer = world.send(world.request("POST", "/embed", body)).await;
     answer.is_tei_error(413, "Validation", &["4096 bytes"]);
 }

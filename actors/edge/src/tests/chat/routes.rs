@@ -2,11 +2,14 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use headwater_actors::gateway::GatewayError;
+use headwater_actors::tenancy::{Amounts, Refusal};
 use headwater_models::chat::ChatError;
 use headwater_models::chat::double::ScriptedChat;
 use serde_json::{Value, json};
 
 use super::{CHAT, OTHER, saying};
+use crate::error::{ApiError, Shape};
 use crate::tests::world::{Setup, World, request, token_for};
 
 const OPENAI: &str = "/v1/chat/completions";
@@ -163,6 +166,7 @@ async fn errors_before_the_answer_have_a_status() {
                     (&json!("error"), &json!(kind))
                 );
                 assert_eq!(told["request_id"].as_str(), answer.header("x-request-id"));
+                assert_eq!(told["request_id"].as_str(), answer.header("request-id"));
             }
         }
     }
@@ -179,4 +183,17 @@ async fn wrong_methods_and_drain_in_anthropics_shape() {
     let refused = world.post(ANTHROPIC, &ask(CHAT, false)).await;
     assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, Some("1")));
     assert_eq!(refused.json()["error"]["type"], "api_error");
+}
+
+#[tokio::test]
+async fn a_quota_that_does_not_cover_the_chat_is_told_as_for_embeddings() {
+    let estimate = Amounts { requests: 1, tokens: 9, micro_usd: 0 };
+    let refusal = Refusal::Overloaded { retry_after_ms: 2500 };
+    for (shape, status) in [(Shape::OpenAi, 503), (Shape::Anthropic, 529)] {
+        let refusal = refusal.clone();
+        let error = ApiError::from_gateway(GatewayError::OverQuota { refusal, estimate });
+        let response = error.respond(shape);
+        assert_eq!(response.status().as_u16(), status);
+        assert_eq!(response.headers()["retry-after"], "3");
+    }
 }
