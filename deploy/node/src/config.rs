@@ -3,6 +3,7 @@
 
 mod cluster;
 mod embedding;
+mod gateway;
 mod overlay;
 mod places;
 mod retrieval;
@@ -16,6 +17,10 @@ use serde::Deserialize;
 
 pub use cluster::{ClusterSettings, TenancySection};
 pub use embedding::{EmbeddingSection, ModelSettings, SourceSettings};
+pub use gateway::{
+    BackendProtocol, BackendSettings, GatewaySection, PriceSettings, ServedModelSettings,
+    TargetSettings,
+};
 pub use overlay::{ConfigSource, load};
 pub use places::data_dir;
 pub(crate) use retrieval::HOLD_LATE_MS;
@@ -36,6 +41,7 @@ pub struct Settings {
     pub embedding: EmbeddingSection,
     pub vectors: VectorsSection,
     pub ingest: IngestSection,
+    pub gateway: GatewaySection,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -180,6 +186,7 @@ impl Settings {
         }
         self.check_cluster()?;
         self.check_embedding()?;
-        self.check_retrieval()
+        self.check_retrieval()?;
+        self.check_gateway()
     }
 }

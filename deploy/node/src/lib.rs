@@ -6,6 +6,7 @@ pub mod command;
 pub mod config;
 mod doctor;
 pub mod failure;
+mod gateway;
 mod ingest;
 mod logging;
 mod models;

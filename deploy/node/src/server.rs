@@ -28,7 +28,7 @@ use crate::cluster::{Place, Services};
 use crate::config::{EmbeddingSection, Settings};
 use crate::failure::{Failure, FailureKind};
 use crate::retrieval::Retrieval;
-use crate::{models, retrieval, store, token};
+use crate::{gateway, models, retrieval, store, token};
 
 /// How often the node looks which of its models serve, in ms.
 const OFFERS_MS: u64 = 500;
@@ -130,6 +130,7 @@ impl Node {
         let runtime = place.caller.runtime();
         let Retrieval { collections, ingest, workers } =
             retrieval::start(&settings, runtime, &store, &services, &fleet, &mut registry)?;
+        let gateway = gateway::start(&settings, runtime, &services.tenancy, &mut registry)?;
         let edge = Edge {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),
@@ -139,6 +140,7 @@ impl Node {
             cluster: services.cluster.clone(),
             collections: Some(collections),
             ingest: Some(ingest),
+            gateway,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };
