@@ -19,39 +19,41 @@ pub struct Used {
 #[derive(Debug, Clone)]
 pub struct Meter {
     input_estimate: u64,
-    choices: u32,
     told: Option<Usage>,
     /// Whether something was said since the provider last told.
     is_behind: bool,
     parts: u64,
     bytes: u64,
-    finished: BTreeSet<u32>,
+    /// Choices that said something and have not finished.
+    open: BTreeSet<u32>,
+    has_finished: bool,
 }
 
 impl Meter {
-    /// `input_estimate` stands until the provider tells; `choices` are the answers wanted.
-    pub fn new(input_estimate: u64, choices: u32) -> Meter {
+    /// `input_estimate` stands until the provider tells.
+    pub fn new(input_estimate: u64) -> Meter {
         Meter {
             input_estimate,
-            choices,
             told: None,
             is_behind: false,
             parts: 0,
             bytes: 0,
-            finished: BTreeSet::new(),
+            open: BTreeSet::new(),
+            has_finished: false,
         }
     }
 
     pub fn see(&mut self, event: &ChatEvent) {
         match event {
-            ChatEvent::Text { text, .. }
-            | ChatEvent::Refusal { text, .. }
-            | ChatEvent::Thinking { text, .. } => self.add(text.len()),
-            ChatEvent::ToolCall { name, arguments, .. } => {
-                self.add(name.as_ref().map_or(0, String::len) + arguments.len());
+            ChatEvent::Text { choice, text }
+            | ChatEvent::Refusal { choice, text }
+            | ChatEvent::Thinking { choice, text, .. } => self.add(*choice, text.len()),
+            ChatEvent::ToolCall { choice, name, arguments, .. } => {
+                self.add(*choice, name.as_ref().map_or(0, String::len) + arguments.len());
             }
             ChatEvent::Finished { choice, .. } => {
-                self.finished.insert(*choice);
+                self.open.remove(choice);
+                self.has_finished = true;
             }
             ChatEvent::Usage(usage) => {
                 self.told = Some(*usage);
@@ -61,7 +63,8 @@ impl Meter {
         }
     }
 
-    fn add(&mut self, bytes: usize) {
+    fn add(&mut self, choice: u32, bytes: usize) {
+        self.open.insert(choice);
         if bytes > 0 {
             self.parts += 1;
             self.bytes += bytes as u64;
@@ -69,9 +72,10 @@ impl Meter {
         }
     }
 
-    /// Whether every choice came to its end.
+    /// Whether a choice came to its end, and with it every one that had begun. A backend may give
+    /// fewer choices than were wanted.
     pub fn is_whole(&self) -> bool {
-        self.finished.len() as u64 >= u64::from(self.choices)
+        self.has_finished && self.open.is_empty()
     }
 
     /// What was used so far. What the provider told counts; what came since, or all of it when

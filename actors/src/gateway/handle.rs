@@ -184,7 +184,7 @@ impl GatewayHandle {
             Err(error) => return Err(pass.failed(error)),
         };
         let Some(own) = share.take() else { return Err(ChatError::Misconfigured { status: 500 }) };
-        let meter = Meter::new(call.input, ask.request.choices);
+        let meter = Meter::new(call.input);
         let mut charge = Charge::new(Arc::clone(&self.shared), own, meter, call);
         match poll_fn(|context| stream.as_mut().poll_next(context)).await {
             Some(Ok(first)) => {

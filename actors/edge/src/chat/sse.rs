@@ -48,7 +48,7 @@ pub(super) fn event(name: Option<&str>, data: &str, out: &mut String) {
 /// cancels the work.
 pub(super) fn respond(begun: Begun, writer: impl Writer) -> Response {
     let Begun { served, first, chunks } = begun;
-    let state = State::Running(chunks);
+    let state = State::Running(Box::new(chunks));
     let mut response = Response::new(Body::new(Events { first, state, writer }));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -67,7 +67,7 @@ struct Events<W> {
 }
 
 enum State {
-    Running(AnswerStream),
+    Running(Box<AnswerStream>),
     /// The error has been written, and has to reach the client before the connection breaks.
     Told,
     /// To be broken off, so that no client takes the answer for whole.
@@ -88,7 +88,7 @@ impl<W: Writer> Events<W> {
             let State::Running(chunks) = &mut self.state else { return Poll::Ready(None) };
             let next = match self.first.take() {
                 Some(first) => Some(Ok(first)),
-                None => ready!(Pin::new(chunks).poll_next(context)),
+                None => ready!(Pin::new(&mut **chunks).poll_next(context)),
             };
             let written = match next {
                 Some(Ok(chunk)) => self.writer.chunk(chunk, &mut out),

@@ -11,9 +11,13 @@ mod routes;
 use std::sync::Arc;
 
 use headwater_actors::gateway::{
-    ChatEvent, Chunk, Finish, GatewayHandle, Protocol, Said, ServedModel, Usage,
+    Alias, Backend, BreakerSettings, ChatEvent, Chunk, Finish, GatewayConfig, GatewayHandle,
+    GatewayMetrics, GatewaySettings, Price, Protocol, RetrySettings, Said, Target, Usage,
 };
+use headwater_actors::runtime::Runtime;
+use headwater_actors::tenancy::TenancyHandle;
 use headwater_models::chat::double::{Script, ScriptedChat};
+use prometheus_client::registry::Registry;
 use serde_json::Value;
 
 use super::world::{Setup, World};
@@ -22,13 +26,34 @@ use super::world::{Setup, World};
 pub(super) const CHAT: &str = "talker";
 pub(super) const OTHER: &str = "org/other-talker";
 
-/// A gateway that serves two names, both with this model.
-pub(super) fn chats(model: ScriptedChat) -> GatewayHandle {
-    let served = |name: &str| ServedModel {
-        name: name.to_owned(),
-        backends: vec!["scripted".to_owned(), "second".to_owned()],
+/// A gateway that serves two names, both with this model, and tries nothing twice.
+pub(super) fn chats(
+    model: ScriptedChat,
+    runtime: &Runtime,
+    tenancy: &TenancyHandle,
+    registry: &mut Registry,
+) -> GatewayHandle {
+    let target = |name: &str| Target {
+        backend: "scripted".to_owned(),
+        model: name.to_owned(),
+        weight: 1,
+        price: Price::of(1_000_000, 2_000_000),
     };
-    GatewayHandle::of(Arc::new(model), vec![served(CHAT), served(OTHER)])
+    let alias = |name: &str| Alias {
+        name: name.to_owned(),
+        targets: vec![target(name)],
+        fallbacks: Vec::new(),
+        output_tokens: 100,
+    };
+    let settings = GatewaySettings {
+        retry: RetrySettings { tries: 1, ..RetrySettings::default() },
+        breaker: BreakerSettings { failures: 1_000, requests: 1_000, ..BreakerSettings::default() },
+    };
+    let backend = Backend { name: "scripted".to_owned(), protocol: None, model: Arc::new(model) };
+    let config = GatewayConfig { aliases: vec![alias(CHAT), alias(OTHER)] };
+    let metrics = GatewayMetrics::register(registry);
+    let (runtime, tenancy) = (runtime.clone(), tenancy.clone());
+    GatewayHandle::new(runtime, tenancy, vec![backend], config, settings, metrics).expect("is good")
 }
 
 /// A world whose chat model says this each time.

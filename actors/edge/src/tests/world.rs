@@ -133,6 +133,7 @@ impl World {
         let embedder = Arc::new(ChargedEmbedder::new(fleet.clone(), tenancy.clone()));
         let collections =
             Collections::new(runtime.clone(), store.clone(), sink.clone(), embedder.clone());
+        let gateway = setup.chat.map(|model| chats(model, &runtime, &tenancy, &mut registry));
         let ingest =
             setup.ingest.then(|| bulk(runtime, store, &collections, sink, embedder, &mut registry));
         let edge = Edge {
@@ -144,7 +145,7 @@ impl World {
             cluster,
             collections: Some(collections.clone()),
             ingest,
-            gateway: setup.chat.map(chats),
+            gateway,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };

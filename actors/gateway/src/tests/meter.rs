@@ -16,7 +16,7 @@ const END: ChatEvent = ChatEvent::Finished { choice: 0, reason: Finish::Stop, st
 
 /// Input, output and whether they are estimated.
 fn used(events: &[ChatEvent]) -> (u64, u64, bool) {
-    let mut meter = Meter::new(50, 1);
+    let mut meter = Meter::new(50);
     events.iter().for_each(|event| meter.see(event));
     let used = meter.used();
     (used.usage.input, used.usage.output, used.is_estimated)
@@ -43,12 +43,18 @@ fn the_providers_word_counts_and_the_rest_is_estimated() {
 
 #[test]
 fn an_answer_is_whole_when_every_choice_has_ended() {
-    let mut meter = Meter::new(1, 2);
+    let mut meter = Meter::new(1);
+    assert!(!meter.is_whole());
+    meter.see(&text("a"));
+    meter.see(&ChatEvent::Text { choice: 1, text: "b".to_owned() });
     meter.see(&END);
     meter.see(&END);
     assert!(!meter.is_whole());
     meter.see(&ChatEvent::Finished { choice: 1, reason: Finish::Length, stop: None });
     assert!(meter.is_whole());
+    let mut silent = Meter::new(1);
+    silent.see(&END);
+    assert!(silent.is_whole());
 }
 
 #[test]

@@ -144,3 +144,43 @@ fn a_missing_file_is_named() {
     let message = failure.expect_err("there is no such file").message;
     assert!(message.contains("/nowhere/node.toml"), "{message}");
 }
+
+#[test]
+fn a_gateway_that_leads_nowhere_or_has_no_price_is_refused_by_key() {
+    let backends = "[[gateway.backends]]\nname = \"a\"\nprotocol = \"openai\"\n";
+    let model = |targets: &str| {
+        format!("{backends}[[gateway.models]]\nname = \"chat\"\ntargets = [{targets}]\n")
+    };
+    let good = "{ backend = \"a\", model = \"m\", price = { input = 0.15, output = 0.6 } }";
+    let settings = read(&Given { file: &model(good), ..NOTHING }).expect("all of it is good");
+    let config = settings.gateway_config();
+    let target = &config.aliases[0].targets[0];
+    assert_eq!((target.weight, target.price.input, target.price.output), (1, 150_000, 600_000));
+    assert_eq!(target.price.input_cached, 150_000, "as other input without a price of its own");
+    for (targets, key, words) in [
+        ("", "gateway.models.0.targets", "weight"),
+        ("{ backend = \"b\", free = true }", "targets.0.backend", "there are: a"),
+        ("{ backend = \"a\" }", "targets.0.price", "free = true"),
+        ("{ backend = \"a\", free = true, weight = 0 }", "gateway.models.0.targets", "weight"),
+        (
+            "{ backend = \"a\", free = true, price = { input = 1.0, output = 1.0 } }",
+            "targets.0.free",
+            "price beside it",
+        ),
+        (
+            "{ backend = \"a\", price = { input = -1.0, output = 1.0 } }",
+            "targets.0.price.input",
+            "0 to 1000000",
+        ),
+    ] {
+        let message = read(&Given { file: &model(targets), ..NOTHING }).expect_err(targets);
+        assert!(message.contains(key) && message.contains(words), "{targets}: {message}");
+    }
+    let url = format!("{backends}url = \"a.example\"\n");
+    let message = read(&Given { file: &url, ..NOTHING }).expect_err("no scheme");
+    assert!(message.contains("gateway.backends.0.url"), "{message}");
+    let encoder = read(&NOTHING).expect("good").embedding.models[0].name.clone();
+    let taken = model(good).replace("\"chat\"", &format!("\"{encoder}\""));
+    let message = read(&Given { file: &taken, ..NOTHING }).expect_err("taken");
+    assert!(message.contains("gateway.models.0.name"), "{message}");
+}

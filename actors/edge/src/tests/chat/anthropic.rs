@@ -147,7 +147,8 @@ async fn why_an_answer_ended() {
 async fn what_was_said_in_the_same_protocol_is_told_word_for_word() {
     let own = Protocol::AnthropicMessages;
     let body = "{\"id\": \"x\",  \"odd\": 1.50}";
-    let (world, _) = saying(Ok(vec![Ok(said(own, None, body, vec![]))])).await;
+    let (world, _) =
+        saying(Ok(vec![Ok(said(own, None, body, vec![finished(Finish::Stop)]))])).await;
     assert_eq!(world.post(PATH, &ask()).await.text(), body);
     let word = |name: &'static str, data: &str| (name, data.to_owned());
     let words = [
@@ -156,7 +157,8 @@ async fn what_was_said_in_the_same_protocol_is_told_word_for_word() {
         word("odd", "{\"type\": \"odd\"}"),
         word("message_stop", "{\"type\": \"message_stop\"}"),
     ];
-    let chunks = words.iter().map(|(name, data)| Ok(said(own, Some(name), data, vec![text("a")])));
+    let meant = || vec![text("a"), finished(Finish::Stop)];
+    let chunks = words.iter().map(|(name, data)| Ok(said(own, Some(name), data, meant())));
     let (world, _) = saying(Ok(chunks.collect())).await;
     let expected: String =
         words.iter().map(|(name, data)| format!("event: {name}\ndata: {data}\n\n")).collect();
@@ -166,7 +168,8 @@ async fn what_was_said_in_the_same_protocol_is_told_word_for_word() {
 #[tokio::test]
 async fn the_beginning_tells_the_usage_that_is_known() {
     let first = Chunk::of(vec![started(), used()]);
-    let (world, _) = saying(Ok(vec![Ok(first), Ok(Chunk::of(vec![text("a")]))])).await;
+    let last = Chunk::of(vec![text("a"), finished(Finish::Stop)]);
+    let (world, _) = saying(Ok(vec![Ok(first), Ok(last)])).await;
     let told = stream(&world.post(PATH, &streamed()).await);
     assert_eq!(told[0]["message"]["usage"]["cache_read_input_tokens"], 60);
 }

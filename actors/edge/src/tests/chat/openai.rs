@@ -161,14 +161,16 @@ async fn choices_refusals_and_probabilities() {
 async fn what_was_said_in_the_same_protocol_is_told_word_for_word() {
     let own = Protocol::OpenAiChat;
     let body = "{\n \"id\": \"x\",  \"odd\": 1.50,\"choices\": []}";
-    let (world, _) = saying(Ok(vec![Ok(said(own, None, body, vec![text("not this")]))])).await;
+    let end = || finished(Finish::Stop);
+    let other = vec![text("not this"), end()];
+    let (world, _) = saying(Ok(vec![Ok(said(own, None, body, other))])).await;
     assert_eq!(world.post(PATH, &ask()).await.text(), body);
 
     let word = r#"{"choices": [{"index":0, "delta":{"content":"a"}}], "new_field": {}}"#;
     let usage = r#"{"choices": [], "usage": {"prompt_tokens": 1}}"#;
     let script = vec![
         Ok(said(own, None, word, vec![text("a")])),
-        Ok(said(own, None, "{\"choices\":[],\"odd\":true}", vec![])),
+        Ok(said(own, None, "{\"choices\":[],\"odd\":true}", vec![end()])),
         Ok(said(own, None, usage, vec![used()])),
         Ok(said(own, None, "[DONE]", vec![])),
     ];
@@ -181,7 +183,8 @@ async fn what_was_said_in_the_same_protocol_is_told_word_for_word() {
     }
     // The other protocol's words are told by what they mean.
     let other = Protocol::AnthropicMessages;
-    let (world, _) = saying(Ok(vec![Ok(said(other, None, "{}", vec![text("meant")]))])).await;
+    let (world, _) =
+        saying(Ok(vec![Ok(said(other, None, "{}", vec![text("meant"), end()]))])).await;
     let body = world.post(PATH, &ask()).await.ok();
     assert_eq!(body["choices"][0]["message"]["content"], "meant");
 }

@@ -146,7 +146,7 @@ async fn errors_before_the_answer_have_a_status() {
         (limited, 429, "backend_limited", Some("3"), 429, "rate_limit_error"),
         (gone, 503, "backend_unavailable", Some("1"), 529, "overloaded_error"),
         (ChatError::TimedOut { after_ms: 9 }, 504, "timeout", Some("1"), 504, "timeout_error"),
-        (cut, 502, "answer_cut", None, 502, "api_error"),
+        (cut, 503, "backend_unavailable", Some("1"), 529, "overloaded_error"),
     ];
     for (error, status, code, pause, other, kind) in table {
         // At once, and as the first that the stream gives.
