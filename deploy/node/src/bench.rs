@@ -126,7 +126,7 @@ async fn start_peers(
     source: &ConfigSource,
 ) -> Result<Vec<Peer>, Failure> {
     let model = first_model(settings)?;
-    let folder = crate::models::weights_folder(settings, model).await?;
+    let folder = crate::models::weights_folder(settings, &model.name, &model.source).await?;
     let mut peers = Vec::new();
     if flags.dtypes.is_empty() {
         peers.push(Peer::headwater(settings, source, "headwater", &[]).await?);
@@ -219,7 +219,7 @@ pub(crate) fn throughput(
     duration: Duration,
 ) -> Result<f64, Failure> {
     runtime()?.block_on(async {
-        crate::models::weights_folder(settings, model).await?;
+        crate::models::weights_folder(settings, &model.name, &model.source).await?;
         let peer = Peer::headwater(settings, source, "headwater", &[]).await?;
         let workload = Workload::batches("batches", model.replica_count() + 1, text_tokens);
         let (address, next, model) = (peer.address, &peer.next, &model.name);

@@ -178,7 +178,7 @@ fn tempfile_in(folder: &Path) -> std::io::Result<()> {
 fn weights(settings: &Settings) -> Result<Vec<Finding>, Failure> {
     let cache = models::cache_folder(settings)?;
     let findings = settings.embedding.models.iter().map(|model| {
-        let source = models::source(model);
+        let source = models::source(&model.source);
         let (state, says) = match headwater_models_burn::weights::present(&source, &cache) {
             Some(folder) => (State::Here, format!("{}: {}", model.name, folder.display())),
             None => (

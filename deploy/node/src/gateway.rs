@@ -5,17 +5,20 @@ use std::sync::Arc;
 use headwater_actors::gateway::{Backend, GatewayHandle, GatewayMetrics, Protocol};
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::TenancyHandle;
+use headwater_models_burn::chat::{LocalChat, LocalChatSettings};
 use headwater_models_remote::{ApiKey, RemoteChat, RemoteChatSettings};
 use prometheus_client::registry::Registry;
 
 use crate::config::{BackendProtocol, BackendSettings, Settings};
 use crate::failure::Failure;
+use crate::models;
 
 /// The gateway of this node; none when the settings name no model for it.
 ///
 /// # Errors
-/// Kind `Settings` when a key file cannot be read or a backend cannot be set up so.
-pub(crate) fn start(
+/// Kind `Settings` when a key file cannot be read or a backend cannot be set up so, `Unavailable`
+/// when the weights of a local one do not come or do not load.
+pub(crate) async fn start(
     settings: &Settings,
     runtime: &Runtime,
     tenancy: &TenancyHandle,
@@ -24,7 +27,13 @@ pub(crate) fn start(
     if settings.gateway.models.is_empty() {
         return Ok(None);
     }
-    let backends = settings.gateway.backends.iter().map(backend).collect::<Result<_, _>>()?;
+    let mut backends = Vec::new();
+    for backend in &settings.gateway.backends {
+        backends.push(match protocol(backend.protocol) {
+            Some(protocol) => remote(backend, protocol)?,
+            None => local(settings, backend).await?,
+        });
+    }
     let gateway = GatewayHandle::new(
         runtime.clone(),
         tenancy.clone(),
@@ -36,13 +45,39 @@ pub(crate) fn start(
     gateway.map(Some).map_err(|problem| Failure::settings(format!("gateway.{problem}")))
 }
 
-fn backend(settings: &BackendSettings) -> Result<Backend, Failure> {
-    let name = &settings.name;
-    let protocol = match settings.protocol {
-        BackendProtocol::OpenAi => Protocol::OpenAiChat,
-        BackendProtocol::Anthropic => Protocol::AnthropicMessages,
-        BackendProtocol::Gemini => Protocol::Gemini,
+/// None for a model on this node.
+fn protocol(settings: BackendProtocol) -> Option<Protocol> {
+    match settings {
+        BackendProtocol::OpenAi => Some(Protocol::OpenAiChat),
+        BackendProtocol::Anthropic => Some(Protocol::AnthropicMessages),
+        BackendProtocol::Gemini => Some(Protocol::Gemini),
+        BackendProtocol::Local => None,
+    }
+}
+
+/// A model on this node's processors.
+async fn local(settings: &Settings, backend: &BackendSettings) -> Result<Backend, Failure> {
+    let name = &backend.name;
+    let missing = || Failure::settings(format!("gateway.backends: {name}: source is missing"));
+    let source = backend.source.as_ref().ok_or_else(missing)?;
+    let folder = models::weights_folder(settings, name, source).await?;
+    let standard = LocalChatSettings::new(name, folder);
+    let chosen = LocalChatSettings {
+        sequences: backend.sequences.unwrap_or(standard.sequences),
+        threads: backend.threads.unwrap_or(standard.threads),
+        ..standard
     };
+    let loaded = tokio::task::spawn_blocking(move || LocalChat::load(&chosen));
+    let loaded = loaded.await.map_err(Failure::broken)?;
+    let model = loaded
+        .map_err(|error| Failure::unavailable(format!("gateway.backends: {name}: {error}")))?;
+    tracing::info!(backend = name, context = model.context(), "chat model read");
+    Ok(Backend { name: name.clone(), protocol: None, model: Arc::new(model) })
+}
+
+/// A provider over the network.
+fn remote(settings: &BackendSettings, protocol: Protocol) -> Result<Backend, Failure> {
+    let name = &settings.name;
     let key = match &settings.key_file {
         None => String::new(),
         Some(file) => std::fs::read_to_string(file).map_err(|error| {

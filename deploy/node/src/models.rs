@@ -43,11 +43,11 @@ pub(crate) fn loader(settings: &Settings) -> ModelLoader {
 }
 
 async fn open(settings: &Settings, model: &ModelSettings) -> Result<ServedModel, Failure> {
-    let folder = weights_folder(settings, model).await?;
+    let folder = weights_folder(settings, &model.name, &model.source).await?;
     let burn = burn_settings(model, folder)?;
     let opened = tokio::task::spawn_blocking(move || headwater_models_burn::open(&burn));
     let opened = opened.await.map_err(Failure::broken)?;
-    let opened = opened.map_err(|error| about(model, error))?;
+    let opened = opened.map_err(|error| about(&model.name, error))?;
     let card = opened.card();
     tracing::info!(
         model = card.name,
@@ -99,11 +99,12 @@ fn pools(settings: &Settings, model: &ModelSettings) -> ModelPools {
 /// Kind `Unavailable`, naming the source and what to do next.
 pub(crate) async fn weights_folder(
     settings: &Settings,
-    model: &ModelSettings,
+    name: &str,
+    source: &SourceSettings,
 ) -> Result<PathBuf, Failure> {
     let cache = cache_folder(settings)?;
-    let source = source(model);
-    let what = format!("fetching {}", model.name);
+    let source = self::source(source);
+    let what = format!("fetching {name}");
     let fetched = tokio::task::spawn_blocking(move || {
         let mut progress = None;
         weights::fetch(&source, &cache, &mut |done, total| {
@@ -112,7 +113,7 @@ pub(crate) async fn weights_folder(
         })
     });
     let fetched = fetched.await.map_err(Failure::broken)?;
-    fetched.map_err(|error| about(model, error))
+    fetched.map_err(|error| about(name, error))
 }
 
 /// Where fetched weights are kept.
@@ -124,8 +125,8 @@ pub(crate) fn cache_folder(settings: &Settings) -> Result<PathBuf, Failure> {
 }
 
 /// The settings' source in the adapter's words.
-pub(crate) fn source(model: &ModelSettings) -> WeightsSource {
-    match &model.source {
+pub(crate) fn source(settings: &SourceSettings) -> WeightsSource {
+    match settings {
         SourceSettings::Folder(folder) => WeightsSource::Folder(folder.clone()),
         SourceSettings::Hub { repository, revision } => {
             WeightsSource::Hub { repository: repository.clone(), revision: revision.clone() }
@@ -134,8 +135,8 @@ pub(crate) fn source(model: &ModelSettings) -> WeightsSource {
     }
 }
 
-fn about(model: &ModelSettings, error: impl std::fmt::Display) -> Failure {
-    Failure::unavailable(format!("model {}: {error}", model.name))
+fn about(model: &str, error: impl std::fmt::Display) -> Failure {
+    Failure::unavailable(format!("model {model}: {error}"))
 }
 
 fn burn_settings(model: &ModelSettings, folder: PathBuf) -> Result<BurnSettings, Failure> {

@@ -247,7 +247,7 @@ fn dimensions(
 /// The model's folder if it is here; planning fetches nothing.
 fn local_folder(settings: &Settings, model: &ModelSettings) -> Result<Option<PathBuf>, Failure> {
     let cache = models::cache_folder(settings)?;
-    Ok(headwater_models_burn::weights::present(&models::source(model), &cache))
+    Ok(headwater_models_burn::weights::present(&models::source(&model.source), &cache))
 }
 
 fn hidden_size(folder: &Path) -> Option<usize> {

@@ -130,7 +130,7 @@ impl Node {
         let runtime = place.caller.runtime();
         let Retrieval { collections, ingest, workers } =
             retrieval::start(&settings, runtime, &store, &services, &fleet, &mut registry)?;
-        let gateway = gateway::start(&settings, runtime, &services.tenancy, &mut registry)?;
+        let gateway = gateway::start(&settings, runtime, &services.tenancy, &mut registry).await?;
         let edge = Edge {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),

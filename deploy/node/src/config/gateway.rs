@@ -7,7 +7,7 @@ use headwater_actors::gateway::{
 };
 use serde::Deserialize;
 
-use super::{Nonsense, Settings};
+use super::{Nonsense, Settings, SourceSettings};
 
 /// Millionths in one; prices are in US dollars in the settings.
 const MICRO: f64 = 1_000_000.0;
@@ -20,6 +20,8 @@ pub enum BackendProtocol {
     OpenAi,
     Anthropic,
     Gemini,
+    /// A small model on this node's processors, for trials and tests.
+    Local,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -40,6 +42,33 @@ pub struct BackendSettings {
     pub idle_timeout_ms: Option<u64>,
     /// Longest time for an answer that is not streamed, in ms.
     pub answer_timeout_ms: Option<u64>,
+    /// Where the weights of a local model come from: a folder with one file `*.gguf`, or a package.
+    pub source: Option<SourceSettings>,
+    /// Answers that a local model writes at once.
+    pub sequences: Option<usize>,
+    /// CPU threads for each of them; one for each processor without it.
+    pub threads: Option<usize>,
+}
+
+impl BackendSettings {
+    /// What does not fit its protocol, and why.
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let is_local = self.protocol == BackendProtocol::Local;
+        let url = self.url.as_deref().unwrap_or("https://");
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(("url", "must start with http:// or https://"));
+        }
+        match &self.source {
+            None if is_local => Err(("source", "is missing; name a folder or a package")),
+            Some(SourceSettings::Hub { .. }) => Err(("source", "must be a folder or a package")),
+            Some(_) if !is_local => Err(("source", "is for protocol = \"local\" only")),
+            _ if is_local && (self.url.is_some() || self.key_file.is_some()) => {
+                Err(("protocol", "is local, so leave url and key_file out"))
+            }
+            _ if self.sequences == Some(0) => Err(("sequences", "is 0; it must be at least 1")),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// In US dollars for a million tokens, as providers list them.
@@ -203,10 +232,8 @@ impl Settings {
                 let problem = "names must be there and differ".to_owned();
                 return fail(format!("backends.{place}.name"), problem);
             }
-            let url = backend.url.as_deref().unwrap_or("https://");
-            if !url.starts_with("http://") && !url.starts_with("https://") {
-                let problem = "must start with http:// or https://".to_owned();
-                return fail(format!("backends.{place}.url"), problem);
+            if let Err((field, problem)) = backend.check() {
+                return fail(format!("backends.{place}.{field}"), problem.to_owned());
             }
         }
         for (place, model) in section.models.iter().enumerate() {

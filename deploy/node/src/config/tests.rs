@@ -176,9 +176,17 @@ fn a_gateway_that_leads_nowhere_or_has_no_price_is_refused_by_key() {
         let message = read(&Given { file: &model(targets), ..NOTHING }).expect_err(targets);
         assert!(message.contains(key) && message.contains(words), "{targets}: {message}");
     }
-    let url = format!("{backends}url = \"a.example\"\n");
-    let message = read(&Given { file: &url, ..NOTHING }).expect_err("no scheme");
-    assert!(message.contains("gateway.backends.0.url"), "{message}");
+    for (line, key, words) in [
+        ("url = \"a.example\"", "gateway.backends.0.url", "http://"),
+        ("source.folder = \"/m\"", "gateway.backends.0.source", "local"),
+    ] {
+        let file = format!("{backends}{line}\n");
+        let message = read(&Given { file: &file, ..NOTHING }).expect_err(line);
+        assert!(message.contains(key) && message.contains(words), "{line}: {message}");
+    }
+    let local = "[[gateway.backends]]\nname = \"a\"\nprotocol = \"local\"\n";
+    let message = read(&Given { file: local, ..NOTHING }).expect_err("no weights");
+    assert!(message.contains("gateway.backends.0.source"), "{message}");
     let encoder = read(&NOTHING).expect("good").embedding.models[0].name.clone();
     let taken = model(good).replace("\"chat\"", &format!("\"{encoder}\""));
     let message = read(&Given { file: &taken, ..NOTHING }).expect_err("taken");
