@@ -9,7 +9,6 @@ use std::ops::Range;
 use half::f16;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::fused::arithmetic::fold;
 use super::fused::matrix::{Target, View, multiply};
 use super::workers::Workers;
 use crate::gguf::{Kind, Tensor};
@@ -204,7 +203,15 @@ fn dot<B: Block>(row: &[B], x: &[[f32; BLOCK]]) -> f32 {
             sums[lane] = numbers[lane].mul_add(x[lane], sums[lane]);
         }
     }
-    fold(&sums, 0.0, |sum, value| sum + value, |a, b| a + b)
+    // Half by half: a sum in order would take as long as several blocks.
+    let mut width = BLOCK / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    sums[0]
 }
 
 fn half(low: u8, high: u8) -> f32 {

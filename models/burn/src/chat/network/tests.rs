@@ -96,7 +96,9 @@ fn another_network_is_refused_by_what_differs() {
     check(tiny().set("llama.rope.dimension_count", number(8)), "8 of 16");
     check(tiny().set("llama.rope.freq_base", Value::Float(0.0)), "freq_base: must be above 0");
     check(tiny().set("llama.rope.freq_base", Value::Float(f64::NAN)), "finite");
-    check(tiny().set("llama.embedding_length", number(128)), "token_embd.weight: has");
+    let mut wide = tiny();
+    wide.remove("llama.rope.dimension_count").set("llama.embedding_length", number(128));
+    check(&wide, "token_embd.weight: has");
     check(tiny().remove("blk.1.ffn_up.weight"), "blk.1.ffn_up.weight: is missing");
     check(tiny().remove("llama.context_length"), "context_length: is missing");
     check(tiny().floats("blk.0.attn_q.bias", &[64], &vector), "blk.0.attn_q.bias beside");

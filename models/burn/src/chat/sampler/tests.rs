@@ -47,11 +47,11 @@ fn shares_follow_the_logits() {
 /// So many as likely candidates that the first sort is not enough.
 #[test]
 fn many_candidates_are_all_drawn() {
-    let logits = vec![0.0; 5000];
+    let logits = vec![0.0; 1000];
     let shares = shares(&Draw { top_p: 0.8, ..PLAIN }, &logits);
     let drawn = shares.iter().filter(|share| **share > 0.0).count();
-    assert!(drawn > 3700, "{drawn} of 4000 were drawn");
-    assert!(shares[4001..].iter().all(|share| *share == 0.0));
+    assert!(drawn > 780, "{drawn} of 800 were drawn");
+    assert!(shares[801..].iter().all(|share| *share == 0.0));
 }
 
 #[test]
