@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::fused::arithmetic::{exp, fold, softmax};
 use super::fused::matrix::{Block, Target, View, multiply};
@@ -12,17 +12,25 @@ use crate::config::decoder::Heads;
 /// Division of every row by the root of its mean square (arXiv:1910.07467); rows are as long as
 /// `weight`.
 pub(crate) fn rms_norm(rows: &[f32], weight: &[f32], epsilon: f32, into: &mut Vec<f32>) {
-    into.clear();
-    into.extend_from_slice(rows);
-    Arch::new().dispatch(|| {
-        for row in into.chunks_exact_mut(weight.len()) {
-            let squares = fold(row, 0.0, |sum, x| x.mul_add(x, sum), |a, b| a + b);
-            let inverse = 1.0 / (squares / row.len() as f32 + epsilon).sqrt();
-            for (value, weight) in row.iter_mut().zip(weight) {
-                *value = *value * inverse * weight;
+    struct Norm<'a>(&'a mut [f32], &'a [f32], f32);
+    impl WithSimd for Norm<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _simd: S) {
+            let Norm(rows, weight, epsilon) = self;
+            for row in rows.chunks_exact_mut(weight.len()) {
+                let squares = fold(row, 0.0, |sum, x| x.mul_add(x, sum), |a, b| a + b);
+                let inverse = 1.0 / (squares / row.len() as f32 + epsilon).sqrt();
+                for (value, weight) in row.iter_mut().zip(weight) {
+                    *value = *value * inverse * weight;
+                }
             }
         }
-    });
+    }
+    into.clear();
+    into.extend_from_slice(rows);
+    Arch::new().dispatch(Norm(into, weight, epsilon));
 }
 
 /// Turns every pair of neighbours in `heads` by the angle of its index (arXiv:2104.09864, in the
@@ -39,19 +47,27 @@ pub(crate) fn turn(heads: &mut [f32], turns: &[(f32, f32)]) {
 /// `silu(a) · b` of the two halves of each row of `width` numbers, with `silu(x) = x · σ(x)`
 /// (arXiv:2002.05202).
 pub(crate) fn silu_gate(rows: &[f32], width: usize, into: &mut Vec<f32>) {
-    into.clear();
-    into.resize(rows.len() / 2, 0.0);
-    Arch::new().dispatch(|| {
-        for (row, into) in rows.chunks_exact(width).zip(into.chunks_exact_mut(width / 2)) {
-            let (gate, up) = row.split_at(width / 2);
-            for ((into, gate), up) in into.iter_mut().zip(gate).zip(up) {
-                // The power of a number that is not positive, for both signs of the gate.
-                let power = exp(-gate.abs());
-                let share = if *gate >= 0.0 { 1.0 } else { power };
-                *into = gate * share / (1.0 + power) * up;
+    struct Gate<'a>(&'a [f32], usize, &'a mut [f32]);
+    impl WithSimd for Gate<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _simd: S) {
+            let Gate(rows, width, into) = self;
+            for (row, into) in rows.chunks_exact(width).zip(into.chunks_exact_mut(width / 2)) {
+                let (gate, up) = row.split_at(width / 2);
+                for ((into, gate), up) in into.iter_mut().zip(gate).zip(up) {
+                    // The power of a number that is not positive, for both signs of the gate.
+                    let power = exp(-gate.abs());
+                    let share = if *gate >= 0.0 { 1.0 } else { power };
+                    *into = gate * share / (1.0 + power) * up;
+                }
             }
         }
-    });
+    }
+    into.clear();
+    into.resize(rows.len() / 2, 0.0);
+    Arch::new().dispatch(Gate(rows, width, into));
 }
 
 /// Keys and values of all tokens so far, the new ones too, each row of `heads.keys` heads.

@@ -68,9 +68,11 @@ impl Block for Nibbles {
     fn numbers(&self) -> [f32; BLOCK] {
         let mut numbers = [0.0; BLOCK];
         let (low, high) = numbers.split_at_mut(BLOCK / 2);
-        for ((low, high), byte) in low.iter_mut().zip(high).zip(self.bytes) {
-            *low = f32::from(byte & 15).mul_add(self.scale, self.least);
-            *high = f32::from(byte >> 4).mul_add(self.scale, self.least);
+        for (number, byte) in low.iter_mut().zip(&self.bytes) {
+            *number = f32::from(byte & 15).mul_add(self.scale, self.least);
+        }
+        for (number, byte) in high.iter_mut().zip(&self.bytes) {
+            *number = f32::from(byte >> 4).mul_add(self.scale, self.least);
         }
         numbers
     }
