@@ -23,6 +23,32 @@ pub(crate) const REQUIRED: [&str; 3] = [CONFIG, TOKENIZER, TENSORS];
 #[cfg(feature = "hub")]
 pub(crate) const OPTIONAL: [&str; 4] = [MODULES, SENTENCE, POOLING, PREPROCESSING];
 
+/// How the file of a chat model ends.
+const GGUF: &str = "gguf";
+
+/// The one file `*.gguf` of a folder.
+///
+/// # Errors
+/// [`LoadError`] when there is none or more than one.
+pub(crate) fn gguf(folder: &Path) -> Result<PathBuf, LoadError> {
+    let missing = |reason: String| LoadError::Missing {
+        file: folder.join("*.gguf").display().to_string(),
+        reason,
+    };
+    let entries = std::fs::read_dir(folder).map_err(|error| missing(error.to_string()))?;
+    let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let is_one = |path: &PathBuf| path.extension().is_some_and(|end| end == GGUF) && path.is_file();
+    let mut found: Vec<PathBuf> = paths.filter(is_one).collect();
+    match (found.pop(), found.len()) {
+        (Some(path), 0) => Ok(path),
+        (None, _) => Err(missing("the folder has no such file".to_owned())),
+        (Some(_), more) => {
+            let reason = format!("the folder has {} of them; leave one", more + 1);
+            Err(missing(reason))
+        }
+    }
+}
+
 /// A folder whose files are read by their names relative to it.
 pub(crate) struct Folder {
     root: PathBuf,

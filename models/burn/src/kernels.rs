@@ -12,9 +12,13 @@ pub(crate) mod decoder;
 #[cfg(feature = "cpu")]
 pub(crate) mod fused;
 #[cfg(feature = "cpu")]
+pub(crate) mod generation;
+#[cfg(feature = "cpu")]
 pub(crate) mod instructions;
 #[cfg(any(feature = "cuda", all(test, feature = "cpu")))]
 pub(crate) mod portable;
+#[cfg(feature = "cpu")]
+pub(crate) mod quantised;
 #[cfg(feature = "cpu")]
 pub(crate) mod workers;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::folder::REQUIRED;
+use crate::folder::{REQUIRED, gguf};
 
 #[cfg(feature = "hub")]
 mod hub;
@@ -39,7 +39,8 @@ pub enum FetchError {
 /// Bytes so far and in all, the latter when it is known.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 
-/// Returns a folder that holds at least config.json, tokenizer.json and model.safetensors.
+/// Returns a folder that holds at least config.json, tokenizer.json and model.safetensors, or
+/// one file `*.gguf`.
 /// Blocks; call it where blocking is allowed. A folder in `cache` is complete or absent,
 /// and one that is there is used without any network.
 ///
@@ -54,7 +55,7 @@ pub fn fetch(
         WeightsSource::Folder(folder) => match missing_file(folder) {
             None => Ok(folder.clone()),
             Some(name) => Err(FetchError::Source(format!(
-                "{} has no {name}; a model folder holds {}",
+                "{} has no {name}; a model folder holds {}, or one file *.gguf",
                 folder.display(),
                 REQUIRED.join(", ")
             ))),
@@ -88,6 +89,9 @@ pub fn present(source: &WeightsSource, cache: &Path) -> Option<PathBuf> {
 }
 
 fn missing_file(folder: &Path) -> Option<&'static str> {
+    if gguf(folder).is_ok() {
+        return None;
+    }
     REQUIRED.into_iter().find(|name| !folder.join(name).is_file())
 }
 

