@@ -36,8 +36,8 @@ pub enum NodeError {
          once with a network"
     )]
     Weights(String),
-    #[error("no {0}, the clients' Python; run `.ci/stages python`")]
-    Python(String),
+    #[error("no {0} for the clients; run `.ci/stages clients`")]
+    Clients(String),
     #[error("the process: {0}")]
     Process(#[from] io::Error),
     #[error("`headwater {0}` did not end within {END_TIMEOUT:?}")]

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use headwater_tests::clients::{node_packages, python};
 use headwater_tests::node::{HANG_TIMEOUT, NodeProcess, models_setting, run, weights};
-use headwater_tests::python::python;
 use headwater_tests::repository_root;
 use headwater_tests::upstream::{Outcome, Simulator, UPSTREAM_KEY};
 use serde_json::Value;
@@ -14,6 +14,8 @@ use serde_json::Value;
 const MODELS: [&str; 2] = ["by-openai", "by-anthropic"];
 /// Rows of tests/clients/chat.py for each SDK and model.
 const ROWS: usize = 3;
+/// As many of tests/clients/chat.mjs.
+const NODE_ROWS: usize = 4;
 
 fn token(key: &Path, tier: &str) -> String {
     let key = format!("auth.key_file={}", key.display());
@@ -22,15 +24,27 @@ fn token(key: &Path, tier: &str) -> String {
     String::from_utf8(made.stdout).unwrap().trim().to_owned()
 }
 
-/// What each SDK says of each model.
+/// What each SDK for Python says of each model.
 fn talk(node: &NodeProcess, token: &str, cuts: bool) -> Vec<Value> {
     let mut command = Command::new(python().unwrap());
     command.arg(repository_root().join("tests/clients/chat.py")).args(MODELS);
-    command.env("HEADWATER_URL", format!("http://{}", node.address().unwrap()));
-    command.env("HEADWATER_TOKEN", token).envs([("NO_PROXY", "*"), ("no_proxy", "*")]);
     if cuts {
         command.env("HEADWATER_CUTS", "1");
     }
+    hear(command, node, token)
+}
+
+/// What each SDK for Node says of each model.
+fn talk_in_node(node: &NodeProcess, token: &str) -> Vec<Value> {
+    let mut command = Command::new("node");
+    command.arg(repository_root().join("tests/clients/chat.mjs"));
+    command.arg(node_packages().unwrap()).args(MODELS);
+    hear(command, node, token)
+}
+
+fn hear(mut command: Command, node: &NodeProcess, token: &str) -> Vec<Value> {
+    command.env("HEADWATER_URL", format!("http://{}", node.address().unwrap()));
+    command.env("HEADWATER_TOKEN", token).envs([("NO_PROXY", "*"), ("no_proxy", "*")]);
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -109,6 +123,8 @@ fn both_sdks_talk_to_providers_of_both_protocols_and_each_token_is_charged_once(
     assert!(expected.0 > 40, "{expected:?}");
     let rows = talk(&node, &client, true);
     assert_eq!(rows.len(), 2 * MODELS.len());
+    let rows = talk_in_node(&node, &client);
+    assert_eq!(rows.len(), NODE_ROWS * 2 * MODELS.len());
     let ended = node.stop().unwrap();
     assert_eq!(ended.code, Some(0));
     assert!(!ended.log.contains(UPSTREAM_KEY) && !ended.log.contains(&client));

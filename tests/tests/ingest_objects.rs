@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use headwater_tests::clients::python;
 use headwater_tests::node::{HANG_TIMEOUT, MODEL, NodeProcess, headwater, models_setting, weights};
-use headwater_tests::python::python;
 use headwater_tests::repository_root;
 use serde_json::{Value, json};
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use headwater_tests::clients::python;
 use headwater_tests::node::{MODEL, NodeProcess, run};
-use headwater_tests::python::python;
 use headwater_tests::repository_root;
 use serde_json::Value;
 

@@ -61,7 +61,7 @@ async fn local(settings: &Settings, backend: &BackendSettings) -> Result<Backend
     let missing = || Failure::settings(format!("gateway.backends: {name}: source is missing"));
     let source = backend.source.as_ref().ok_or_else(missing)?;
     let folder = models::weights_folder(settings, name, source).await?;
-    let standard = LocalChatSettings::new(name, folder);
+    let standard = LocalChatSettings::new(folder);
     let chosen = LocalChatSettings {
         sequences: backend.sequences.unwrap_or(standard.sequences),
         threads: backend.threads.unwrap_or(standard.threads),

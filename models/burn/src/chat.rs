@@ -112,8 +112,9 @@ impl ChatModel for LocalChat {
         let room = model.context - prompt.len();
         let limit = wanted.max_tokens.map_or(room, |most| most.min(room));
         let Wanted { draw, stop, stream, .. } = wanted;
+        let name = request.model.clone();
         let (sender, receiver) = Job::channel(if stream { limit } else { 0 });
-        self.handle.queue.push(Job { prompt, limit, draw, stop, stream, sender })?;
+        self.handle.queue.push(Job { name, prompt, limit, draw, stop, stream, sender })?;
         Ok(Box::pin(receiver))
     }
 }

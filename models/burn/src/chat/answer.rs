@@ -18,6 +18,8 @@ type Said = Result<Chunk, ChatError>;
 
 /// An accepted request.
 pub(super) struct Job {
+    /// The model's name as the request has it.
+    pub(super) name: String,
     /// At least one token, and fewer than the context has.
     pub(super) prompt: Vec<u32>,
     /// Most tokens of the answer, at least one.
@@ -59,7 +61,7 @@ impl Threads {
 /// Writes the answer until it ends or nobody waits for it any more.
 pub(super) fn answer(model: &Model, threads: &Threads, job: Job) {
     let mut out = Out { job: &job, held: Vec::new(), text: String::new() };
-    out.say(vec![ChatEvent::Started { id: None, model: Some(model.name.clone()) }]);
+    out.say(vec![ChatEvent::Started { id: None, model: Some(job.name.clone()) }]);
     match write(model, threads, &mut out) {
         Ending::Dropped => {}
         Ending::Failed(reason) => {

@@ -14,7 +14,6 @@ use crate::folder;
 use crate::gguf::Gguf;
 
 pub(super) struct Model {
-    pub(super) name: String,
     /// Most tokens of prompt and answer together.
     pub(super) context: usize,
     pub(super) network: Network,
@@ -41,7 +40,7 @@ impl Model {
         let template = Template::read(&file, &vocabulary)?;
         let network = Network::load(&file, vocabulary.len())?;
         let context = settings.context.min(network.shape.context);
-        Ok(Model { name: settings.name.clone(), context, network, vocabulary, template })
+        Ok(Model { context, network, vocabulary, template })
     }
 
     /// The tokens of the prompt.

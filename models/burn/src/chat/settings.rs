@@ -10,8 +10,6 @@ use std::path::PathBuf;
 /// 189 MB for one answer that fills 4096 tokens).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalChatSettings {
-    /// The name that answers carry.
-    pub name: String,
     /// Folder with one file `*.gguf`.
     pub folder: PathBuf,
     /// Answers that are written at once, at least 1.
@@ -27,14 +25,7 @@ pub struct LocalChatSettings {
 
 impl LocalChatSettings {
     /// Two sequences of up to 4096 tokens, 16 places to wait, and every processor.
-    pub fn new(name: &str, folder: PathBuf) -> Self {
-        LocalChatSettings {
-            name: name.to_owned(),
-            folder,
-            sequences: 2,
-            queue: 16,
-            threads: 0,
-            context: 4096,
-        }
+    pub fn new(folder: PathBuf) -> Self {
+        LocalChatSettings { folder, sequences: 2, queue: 16, threads: 0, context: 4096 }
     }
 }

@@ -28,8 +28,8 @@ fn ask(stream: bool) -> Value {
 
 fn cut(own: Option<Protocol>) -> Script {
     let word = match own {
-        Some(protocol) => said(protocol, None, "{\"own\":1}", vec![text("Hel")]),
-        None => Chunk::of(vec![text("Hel")]),
+        Some(protocol) => said(protocol, None, "{\"own\":1}", vec![text("Hell")]),
+        None => Chunk::of(vec![text("Hell")]),
     };
     let gone = ChatError::Cut { reason: "the line went dead".to_owned() };
     Ok(vec![Ok(Chunk::of(vec![started()])), Ok(word), Err(gone)])

@@ -46,7 +46,7 @@ async fn events_become_items() {
     );
     let deltas: Vec<_> =
         of("response.output_text.delta").iter().map(|event| event["delta"].clone()).collect();
-    assert_eq!(deltas, ["Hel", "lo"]);
+    assert_eq!(deltas, ["Hell", "o"]);
     assert_eq!(of("response.output_text.done")[0]["text"], "Hello");
     let arguments: Vec<_> = of("response.function_call_arguments.done")
         .iter()

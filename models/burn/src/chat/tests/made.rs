@@ -130,6 +130,6 @@ pub(in crate::chat) fn settings(made: &Made, folder: &Path) -> LocalChatSettings
         sequences: 1,
         queue: 0,
         threads: 1,
-        ..LocalChatSettings::new("tiny", folder.to_owned())
+        ..LocalChatSettings::new(folder.to_owned())
     }
 }

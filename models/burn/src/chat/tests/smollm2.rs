@@ -53,7 +53,7 @@ fn folder() -> PathBuf {
 }
 
 fn settings() -> LocalChatSettings {
-    LocalChatSettings::new("smollm2", folder())
+    LocalChatSettings::new(folder())
 }
 
 fn reference() -> Vec<Expected> {
