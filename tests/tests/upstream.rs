@@ -217,7 +217,7 @@ fn words_models_and_keys_choose_the_error() {
         ("fault:500", "river", UPSTREAM_KEY, "unavailable Some(500)"),
         ("fault:cut", "river", UPSTREAM_KEY, "cut"),
         ("fault:unknown", "river", UPSTREAM_KEY, "none"),
-        ("hi", "missing", UPSTREAM_KEY, "refused 404"),
+        ("hi", "missing", UPSTREAM_KEY, "misconfigured 404"),
         ("hi", "river", "another-key", "misconfigured 401"),
     ];
     for (text, model_name, key, error) in cases {

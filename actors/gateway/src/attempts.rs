@@ -3,7 +3,8 @@
 /// How often and how long a request is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrySettings {
-    /// No try begins later than this after the first one, in ms.
+    /// No target is asked again later than this after the first try, in ms. One that has not been
+    /// asked is asked once, whenever the others have failed.
     pub budget_ms: u64,
     /// Most tries.
     pub tries: u32,
@@ -73,6 +74,15 @@ impl Attempts {
         }
     }
 
+    /// A target is left alone for so long and was not asked. Another one is; when all have been
+    /// asked or are left alone, the one that may be asked soonest.
+    pub fn skipped(&mut self, target: usize, wait_ms: u64, now_ms: u64) -> Step {
+        let Some(standing) = self.targets.get_mut(target) else { return Step::GiveUp };
+        standing.tries += 1;
+        standing.not_before_ms = now_ms + wait_ms.max(1);
+        self.next(now_ms)
+    }
+
     /// Tries so far that failed.
     pub fn tries(&self) -> u32 {
         self.tries
@@ -83,7 +93,7 @@ impl Attempts {
     /// jitter"), or after the time that it said itself.
     pub fn failed(&mut self, target: usize, failure: Failure, now_ms: u64, draw: u64) -> Step {
         self.tries += 1;
-        let RetrySettings { budget_ms, tries, first_pause_ms, longest_pause_ms } = self.settings;
+        let RetrySettings { tries, first_pause_ms, longest_pause_ms, .. } = self.settings;
         let Some(standing) = self.targets.get_mut(target) else { return Step::GiveUp };
         standing.tries += 1;
         let times = 1u64.checked_shl(standing.tries - 1).unwrap_or(u64::MAX);
@@ -100,6 +110,10 @@ impl Attempts {
         if self.tries >= tries {
             return Step::GiveUp;
         }
+        self.next(now_ms)
+    }
+
+    fn next(&self, now_ms: u64) -> Step {
         let asked = |place: &usize| self.targets.get(*place).is_some_and(|one| one.tries > 0);
         let open = || (0..self.targets.len()).filter(|place| !self.targets[*place].is_out);
         if let Some(fresh) = open().find(|place| !asked(place)) {
@@ -109,7 +123,7 @@ impl Attempts {
         match soonest {
             Some(place) => {
                 let at_ms = self.targets[place].not_before_ms.max(now_ms);
-                match at_ms <= self.began_ms + budget_ms {
+                match at_ms <= self.began_ms + self.settings.budget_ms {
                     true => Step::Try { target: place, after_ms: at_ms - now_ms },
                     false => Step::GiveUp,
                 }

@@ -57,7 +57,8 @@ impl Meter {
             }
             ChatEvent::Usage(usage) => {
                 self.told = Some(*usage);
-                self.is_behind = false;
+                // Some tell the input with every part and the output at the end only.
+                self.is_behind = usage.output == 0 && self.bytes > 0;
             }
             ChatEvent::Started { .. } | ChatEvent::Logprobs { .. } => {}
         }

@@ -20,6 +20,9 @@ use crate::tenancy::{Share, TenancyHandle};
 /// What a client is told when no target says for how long it is busy, in ms.
 const RETRY_AFTER_MS: u64 = 1_000;
 
+/// The code of a refusal by a target that lacks something which others may have.
+const UNSUPPORTED: &str = "unsupported_parameter";
+
 /// Whoever answers chats.
 #[derive(Clone)]
 pub struct Backend {
@@ -142,8 +145,7 @@ impl GatewayHandle {
             let draw = runtime.environment().draw();
             if !self.shared.breaker(target, Breaker::admit) {
                 let wait_ms = self.shared.breaker(target, |one, now_ms| one.wait_ms(now_ms));
-                let failure = Failure::Limited { retry_after_ms: Some(wait_ms) };
-                step = attempts.failed(place, failure, runtime.now_ms(), draw);
+                step = attempts.skipped(place, wait_ms, runtime.now_ms());
                 continue;
             }
             let error = match self.attempt(&call, &mut share).await {
@@ -156,6 +158,8 @@ impl GatewayHandle {
                 Err(error) => error,
             };
             metrics.failed(&target.backend, &target.model, kind_of(&error));
+            // Its words are the operator's: they may name accounts and limits.
+            tracing::debug!(backend = target.backend, model = target.model, %error, "a try failed");
             step = attempts.failed(place, failure_of(&error), runtime.now_ms(), draw);
             last = Some(worse(last, error));
         }
@@ -164,9 +168,8 @@ impl GatewayHandle {
         Err(error)
     }
 
-    /// One try that its breaker let pass: asks a target and waits for the first part. From the moment the target has taken
-    /// the request on, the share is charged with whatever is used, unless it fails before it
-    /// said anything.
+    /// One try that its breaker let pass: asks a target and waits for the first part. A client
+    /// that leaves meanwhile is charged; a target that fails before it said anything costs nothing.
     async fn attempt(
         &self,
         call: &Call<'_>,
@@ -178,14 +181,18 @@ impl GatewayHandle {
             return Err(ChatError::Misconfigured { status: 404 });
         };
         let request = ChatRequest { model: target.model.clone(), ..ask.request.clone() };
+        let Some(own) = share.take() else { return Err(ChatError::Misconfigured { status: 500 }) };
+        // From here on the target may be at work, so a client that leaves pays.
+        let meter = Meter::new(call.input);
+        let mut charge = Charge::new(Arc::clone(&self.shared), own, meter, call);
         let opened = backend.model.chat(&request).await;
         let mut stream = match opened {
             Ok(stream) => stream,
-            Err(error) => return Err(pass.failed(error)),
+            Err(error) => {
+                *share = charge.take_back();
+                return Err(pass.failed(error));
+            }
         };
-        let Some(own) = share.take() else { return Err(ChatError::Misconfigured { status: 500 }) };
-        let meter = Meter::new(call.input);
-        let mut charge = Charge::new(Arc::clone(&self.shared), own, meter, call);
         match poll_fn(|context| stream.as_mut().poll_next(context)).await {
             Some(Ok(first)) => {
                 pass.reported = true;
@@ -268,8 +275,14 @@ fn estimate(alias: &Alias, request: &ChatRequest, input: u64) -> Amounts {
     Amounts { requests: 1, tokens: input.saturating_add(output), micro_usd }
 }
 
+/// Whether this target has no equal of something that the request asks for: others may have it.
+fn is_unsupported(error: &ChatError) -> bool {
+    matches!(error, ChatError::Refused { code: Some(code), .. } if code == UNSUPPORTED)
+}
+
 fn failure_of(error: &ChatError) -> Failure {
     match error {
+        ChatError::Refused { .. } if is_unsupported(error) => Failure::Misconfigured,
         ChatError::Refused { .. } => Failure::Refused,
         ChatError::Misconfigured { .. } => Failure::Misconfigured,
         ChatError::Limited { retry_after_ms, .. } => {
@@ -296,12 +309,18 @@ fn kind_of(error: &ChatError) -> &'static str {
 /// busy model before a broken one.
 fn worse(before: Option<ChatError>, now: ChatError) -> ChatError {
     let rank = |error: &ChatError| match error {
+        ChatError::Refused { .. } if is_unsupported(error) => 4,
         ChatError::Refused { .. } => 0,
         ChatError::Limited { .. } => 1,
         ChatError::TimedOut { .. } => 2,
         ChatError::Unavailable { .. } | ChatError::Cut { .. } => 3,
-        ChatError::Misconfigured { .. } => 4,
+        ChatError::Misconfigured { .. } => 5,
     };
+    let wait = |error: &ChatError| match error {
+        ChatError::Limited { retry_after_ms, .. } => retry_after_ms.unwrap_or(RETRY_AFTER_MS),
+        _ => 0,
+    };
+    let rank = |error: &ChatError| (rank(error), wait(error));
     match before {
         Some(before) if rank(&before) < rank(&now) => before,
         _ => now,
@@ -313,14 +332,19 @@ fn surface(last: Option<ChatError>, soonest_ms: impl FnOnce() -> u64) -> Gateway
         Some(ChatError::Refused { status, code, message }) => {
             GatewayError::Refused { status, code, message }
         }
-        Some(ChatError::Limited { retry_after_ms, message }) => {
+        Some(ChatError::Limited { retry_after_ms, .. }) => {
             let retry_after_ms = retry_after_ms.unwrap_or(RETRY_AFTER_MS);
-            GatewayError::Limited { retry_after_ms, message }
+            GatewayError::Limited { retry_after_ms }
         }
         Some(ChatError::TimedOut { after_ms }) => GatewayError::TimedOut { after_ms },
         other => {
-            let left_alone = || "each has failed often and is left alone for a while".to_owned();
-            let reason = other.map_or_else(left_alone, |error| error.to_string());
+            let reason = match other {
+                None => "each has failed often and is left alone for a while",
+                Some(ChatError::Misconfigured { .. }) => {
+                    "none is set up rightly; tell the operator"
+                }
+                Some(_) => "each has failed",
+            };
             GatewayError::Unavailable { retry_after_ms: soonest_ms(), reason }
         }
     }

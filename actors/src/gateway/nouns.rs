@@ -58,11 +58,11 @@ pub enum GatewayError {
     #[error("{message}")]
     Refused { status: u16, code: Option<String>, message: String },
     /// No target takes more requests now.
-    #[error("the model takes no more requests now; try again later: {message}")]
-    Limited { retry_after_ms: u64, message: String },
+    #[error("the model takes no more requests now; try again later")]
+    Limited { retry_after_ms: u64 },
     /// No target can be reached, or each fails.
     #[error("no backend of the model answers now; try again later: {reason}")]
-    Unavailable { retry_after_ms: u64, reason: String },
+    Unavailable { retry_after_ms: u64, reason: &'static str },
     #[error("the model did not answer within {after_ms} ms; ask for less, or try again")]
     TimedOut { after_ms: u64 },
     /// The answer broke off after it had begun.

@@ -55,11 +55,21 @@ pub(crate) fn of_status(
         }
         // A redirect would carry the key to another host, so none is followed.
         300..=399 | 401 | 402 | 403 => ChatError::Misconfigured { status },
+        // The operator gave the model's name and the address, not the client.
+        404 => ChatError::Misconfigured { status },
+        400 if is_bad_key(body) => ChatError::Misconfigured { status },
         408 | 425 | 500.. | ..=299 => {
             ChatError::Unavailable { status: Some(status), reason: message }
         }
         _ => ChatError::Refused { status, code, message },
     }
+}
+
+/// Gemini tells a key that it does not know as a bad request.
+fn is_bad_key(body: &Value) -> bool {
+    let details = &body.get(0).unwrap_or(body)["error"]["details"];
+    let reasons = details.as_array().into_iter().flatten().map(|detail| &detail["reason"]);
+    reasons.into_iter().any(|reason| reason == "API_KEY_INVALID")
 }
 
 fn retry_after_ms(headers: &HeaderMap, now: SystemTime) -> Option<u64> {

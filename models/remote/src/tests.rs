@@ -188,7 +188,7 @@ async fn whole_answers_and_refusals() {
     let body = r#"{"id":"c1","choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}"#;
     let refusal = r#"{"error":{"message":"no model","code":"model_not_found"}}"#;
     let refused = ChatError::Refused {
-        status: 404,
+        status: 422,
         code: Some("model_not_found".to_owned()),
         message: "no model".to_owned(),
     };
@@ -196,7 +196,8 @@ async fn whole_answers_and_refusals() {
     let limited = ChatError::Limited { retry_after_ms: Some(7_000), message };
     let cases = [
         (whole(200, "", body), None),
-        (whole(404, "", refusal), Some(refused)),
+        (whole(422, "", refusal), Some(refused)),
+        (whole(404, "", refusal), Some(ChatError::Misconfigured { status: 404 })),
         (whole(429, "retry-after: 7\r\n", "{}"), Some(limited)),
         (whole(401, "", "{}"), Some(ChatError::Misconfigured { status: 401 })),
     ];

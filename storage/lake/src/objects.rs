@@ -71,6 +71,13 @@ impl Objects {
             let url = Url::parse(root).map_err(|error| problem(error.to_string()))?;
             let (scheme, _) =
                 ObjectStoreScheme::parse(&url).map_err(|error| problem(error.to_string()))?;
+            if url.scheme().starts_with("http") {
+                return Err(problem(
+                    "give the store as s3://bucket/prefix/, and where it is in \
+                                    AWS_ENDPOINT"
+                        .to_owned(),
+                ));
+            }
             let is_sorted = matches!(
                 scheme,
                 ObjectStoreScheme::AmazonS3 | ObjectStoreScheme::GoogleCloudStorage

@@ -116,7 +116,7 @@ async fn what_may_not_or_cannot_be_read_is_refused_with_a_reason() {
 
 #[test]
 fn a_root_that_is_no_store_is_refused_by_its_name() {
-    for root in ["bucket", "ftp://host/", "gs://bucket/"] {
+    for root in ["bucket", "ftp://host/", "gs://bucket/", "https://s3.amazonaws.com/bucket/"] {
         let opened = Objects::open(&[root.to_owned()], &[]);
         let Err(ObjectProblem::Refused(reason)) = opened.map(|_| ()) else { panic!("{root}") };
         assert!(reason.starts_with(root), "{reason}");

@@ -40,6 +40,18 @@ fn a_request_at_fault_is_tried_once_and_a_target_at_fault_is_left_out() {
 }
 
 #[test]
+fn a_target_that_is_left_alone_is_no_try_and_waited_for_within_the_budget_only() {
+    let one = RetrySettings { tries: 1, ..RetrySettings::default() };
+    let mut attempts = Attempts::new(one, 2, 0);
+    assert_eq!(attempts.skipped(0, 1_000, 0), Step::Try { target: 1, after_ms: 0 });
+    assert_eq!(attempts.tries(), 0);
+    assert_eq!(attempts.failed(1, Failure::Broken, 0, 0), Step::GiveUp);
+    let mut alone = Attempts::new(RetrySettings::default(), 1, 0);
+    assert_eq!(alone.skipped(0, 4_000, 0), Step::Try { target: 0, after_ms: 4_000 });
+    assert_eq!(alone.skipped(0, 2_000, 4_000), Step::GiveUp);
+}
+
+#[test]
 fn what_a_target_says_of_its_pause_is_heeded_within_the_budget() {
     let (asked, pauses, _) = run(1, &[LIMITED, LIMITED], 0);
     assert_eq!((asked, pauses), (vec![0, 0], vec![0, 700]));

@@ -33,6 +33,8 @@ fn the_providers_word_counts_and_the_rest_is_estimated() {
         (vec![text("a "), usage(7, 1), text("b "), usage(7, 2)], (7, 2, false)),
         // Cut behind what was told: the input stands, the output is counted by parts.
         (vec![usage(7, 1), text("a "), text("b "), text("c ")], (7, 3, true)),
+        // Told with every part, but for the output.
+        (vec![text("a "), usage(7, 0), text("b "), usage(7, 0)], (7, 2, true)),
         // Or by bytes, when parts are long.
         (vec![text(&"word ".repeat(100))], (50, 125, true)),
         (vec![text("")], (50, 0, true)),

@@ -1,5 +1,12 @@
 //! What is reserved and what is charged, however an answer ends.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use headwater_models::chat::{ChatError, ChatModel, ChatRequest, ChatStream};
+use tokio::time::timeout;
+
 use super::world::{World, breaks, broken, hear, next, says};
 use crate::gateway::GatewayError;
 use crate::tenancy::{Amounts, Unit};
@@ -48,6 +55,25 @@ async fn a_client_that_leaves_ends_the_backends_work_and_pays_for_what_came() {
     assert_eq!(world.models[0].dropped(), 1);
     let charged = world.charged(1).await;
     assert_eq!(charged[0].micro_usd, charged[0].tokens - 2 + 20, "two words came");
+}
+
+/// A model that takes requests on and is silent.
+struct Silent;
+
+#[async_trait]
+impl ChatModel for Silent {
+    async fn chat(&self, _: &ChatRequest) -> Result<ChatStream, ChatError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_first_part_pays_for_its_input() {
+    let world = World::over(vec![Arc::new(Silent)]).await;
+    let left = timeout(Duration::from_millis(20), world.chat()).await;
+    assert!(left.is_err(), "a silent model answered");
+    let charged = world.charged(1).await;
+    assert!(charged[0].tokens > 0 && charged[0].micro_usd == charged[0].tokens, "{charged:?}");
 }
 
 #[tokio::test]

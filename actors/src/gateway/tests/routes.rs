@@ -1,6 +1,7 @@
 //! Who is asked, and what the client hears when nobody answers.
 
-use headwater_models::chat::ChatRequest;
+use headwater_models::chat::double::Script;
+use headwater_models::chat::{ChatError, ChatRequest};
 
 use super::world::{World, breaks, broken, hear, limited, refused, says};
 use crate::gateway::{GatewayError, ServedModel};
@@ -42,8 +43,7 @@ async fn a_short_pause_is_waited_for_and_a_long_one_is_passed_on() {
     assert_eq!(answer.served.retries, 1);
     let world = World::new(vec![vec![limited(7_000)]]).await;
     let refused = world.chat().await.map(|answer| answer.served);
-    let message = "slow down".to_owned();
-    assert_eq!(refused, Err(GatewayError::Limited { retry_after_ms: 7_000, message }));
+    assert_eq!(refused, Err(GatewayError::Limited { retry_after_ms: 7_000 }));
     assert_eq!(world.models[0].asked().len(), 1);
 }
 
@@ -54,6 +54,23 @@ async fn a_request_at_fault_is_asked_once_and_hears_the_models_own_words() {
     let (code, message) = (Some("empty".to_owned()), "messages is empty".to_owned());
     assert_eq!(error, Err(GatewayError::Refused { status: 422, code, message }));
     assert_eq!(world.models[1].asked().len(), 0);
+}
+
+#[tokio::test]
+async fn what_one_target_lacks_another_may_have() {
+    let lacks = || -> Script {
+        let (code, message) = (Some("unsupported_parameter".to_owned()), "no seed".to_owned());
+        Err(ChatError::Refused { status: 400, code, message })
+    };
+    let world = World::new(vec![vec![lacks()], vec![says(&["Deep."])]]).await;
+    assert_eq!(world.chat().await.expect("an answer").served.backend, "b1");
+    // An outage is not hidden behind it.
+    let world = World::new(vec![vec![limited(7_000)], vec![lacks()]]).await;
+    let error = world.chat().await.map(|answer| answer.served);
+    assert_eq!(error, Err(GatewayError::Limited { retry_after_ms: 7_000 }));
+    let world = World::new(vec![vec![lacks()]]).await;
+    let error = world.chat().await.map(|answer| answer.served);
+    assert!(matches!(error, Err(GatewayError::Refused { status: 400, .. })), "{error:?}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use headwater_gateway::{Alias, GatewayConfig, GatewaySettings, Price, RetrySettings, Target};
 use headwater_models::chat::double::{Script, ScriptedChat};
-use headwater_models::chat::{ChatError, ChatEvent, ChatRequest, Chunk, Message, Role};
+use headwater_models::chat::{ChatError, ChatEvent, ChatModel, ChatRequest, Chunk, Message, Role};
 use prometheus_client::registry::Registry;
 
 use crate::cluster::tests::world::World as Cluster;
@@ -30,13 +30,20 @@ pub(super) struct World {
 impl World {
     /// A gateway whose first target is the first of these, and whose fallbacks are the others.
     pub(super) async fn new(scripts: Vec<Vec<Script>>) -> World {
+        let models: Vec<ScriptedChat> = scripts.into_iter().map(ScriptedChat::new).collect();
+        let shared = |model: &ScriptedChat| Arc::new(model.clone()) as Arc<dyn ChatModel>;
+        let over = models.iter().map(shared).collect();
+        World { models, ..World::over(over).await }
+    }
+
+    /// The same over any models.
+    pub(super) async fn over(models: Vec<Arc<dyn ChatModel>>) -> World {
         let cluster = Cluster::new();
         let site = Site::start(&cluster, "one", Setup::default()).await;
-        let models: Vec<ScriptedChat> = scripts.into_iter().map(ScriptedChat::new).collect();
-        let backend = |(number, model): (usize, &ScriptedChat)| Backend {
+        let backend = |(number, model): (usize, &Arc<dyn ChatModel>)| Backend {
             name: format!("b{number}"),
             protocol: None,
-            model: Arc::new(model.clone()),
+            model: Arc::clone(model),
         };
         let backends: Vec<Backend> = models.iter().enumerate().map(backend).collect();
         let target = |name: &Backend| Target {
@@ -60,7 +67,7 @@ impl World {
             GatewaySettings { retry, ..GatewaySettings::default() },
             GatewayMetrics::register(&mut Registry::default()),
         );
-        World { cluster, site, gateway: gateway.expect("is good"), models }
+        World { cluster, site, gateway: gateway.expect("is good"), models: Vec::new() }
     }
 
     pub(super) async fn chat(&self) -> Result<Answer, GatewayError> {

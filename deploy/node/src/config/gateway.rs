@@ -58,6 +58,16 @@ impl BackendSettings {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(("url", "must start with http:// or https://"));
         }
+        for (field, value) in [
+            ("connect_timeout_ms", self.connect_timeout_ms),
+            ("first_byte_timeout_ms", self.first_byte_timeout_ms),
+            ("idle_timeout_ms", self.idle_timeout_ms),
+            ("answer_timeout_ms", self.answer_timeout_ms),
+        ] {
+            if value == Some(0) {
+                return Err((field, "is 0; it must be at least 1"));
+            }
+        }
         match &self.source {
             None if is_local => Err(("source", "is missing; name a folder or a package")),
             Some(SourceSettings::Hub { .. }) => Err(("source", "must be a folder or a package")),
@@ -125,7 +135,8 @@ fn output_tokens() -> u64 {
 pub struct GatewaySection {
     pub backends: Vec<BackendSettings>,
     pub models: Vec<ServedModelSettings>,
-    /// How long a request is tried before its client hears of a failure, in ms.
+    /// How long targets are asked again before the client hears of a failure, in ms; each is asked
+    /// once in any case.
     pub retry_budget_ms: Option<u64>,
     /// Most tries of one request, over all targets.
     pub tries: Option<u32>,

@@ -11,6 +11,9 @@ use crate::failure::Failure;
 /// What parts an address from a path.
 pub(crate) const SCHEME_END: &str = "://";
 
+/// How the names of variables begin that are about object stores.
+const VARIABLES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
+
 /// See the module.
 pub(crate) struct Places {
     files: FileSource,
@@ -34,6 +37,10 @@ impl Places {
         let variables = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
+        // Stores take shorter names too, such as TOKEN, which others use for something else.
+        let of_stores =
+            |(name, _): &(String, String)| VARIABLES.iter().any(|start| name.starts_with(start));
+        let variables = variables.filter(of_stores);
         let objects = Objects::open(&section.stores, &variables.collect::<Vec<_>>())
             .map_err(|error| Failure::settings(format!("ingest.stores: {error}")))?;
         Ok(Some(Places { files, objects }))

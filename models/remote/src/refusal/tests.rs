@@ -31,7 +31,10 @@ fn each_status_by_what_to_do() {
     let openai = json!({"error": {"message": "bad", "type": "invalid", "code": "context"}});
     check(400, &[], &openai, refused(400, Some("context"), "bad"));
     let anthropic = json!({"type": "error", "error": {"type": "not_found_error", "message": "no"}});
-    check(404, &[], &anthropic, refused(404, Some("not_found_error"), "no"));
+    check(422, &[], &anthropic, refused(422, Some("not_found_error"), "no"));
+    check(404, &[], &anthropic, ChatError::Misconfigured { status: 404 });
+    let key = json!({"error": {"code": 400, "details": [{"reason": "API_KEY_INVALID"}]}});
+    check(400, &[], &key, ChatError::Misconfigured { status: 400 });
     let gemini = json!([{"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}]);
     check(400, &[], &gemini, refused(400, Some("INVALID_ARGUMENT"), "no"));
     check(413, &[], &Value::Null, refused(413, None, "no reason given"));

@@ -34,7 +34,14 @@ pub(super) fn read(body: &Map<String, Value>) -> Result<ChatRequest, ApiError> {
         Value::String(text) => messages.push(Message::text(Role::User, text)),
         Value::Array(items) if !items.is_empty() => {
             for item in fields.objects("input")? {
-                messages.extend(item_of(&item)?);
+                let Some(message) = item_of(&item)? else { continue };
+                match messages.last_mut() {
+                    // What a model says at once is one message, all calls of tools with it.
+                    Some(last) if (last.role, message.role) == SAID_ON => {
+                        last.parts.extend(message.parts);
+                    }
+                    _ => messages.push(message),
+                }
             }
         }
         _ => return Err(fields.refuse("input", "a string, or a list of at least one item")),
@@ -54,6 +61,9 @@ pub(super) fn read(body: &Map<String, Value>) -> Result<ChatRequest, ApiError> {
     request.stream = fields.flag("stream")?.unwrap_or(false);
     Ok(request)
 }
+
+/// A model that goes on with what it says.
+const SAID_ON: (Role, Role) = (Role::Assistant, Role::Assistant);
 
 /// Thoughts of earlier answers say nothing to another model, so that they give no message.
 fn item_of(item: &Fields) -> Result<Option<Message>, ApiError> {

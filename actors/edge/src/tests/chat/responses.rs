@@ -98,6 +98,21 @@ async fn a_cut_response_is_no_clean_end() {
 }
 
 #[tokio::test]
+async fn calls_made_at_once_are_one_message() {
+    let (world, model) = saying(ScriptedChat::words(1, &["ok"])).await;
+    let call =
+        |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"});
+    let output = |id: &str| json!({"type": "function_call_output", "call_id": id, "output": "dry"});
+    let mut body = ask("instructions", json!("be kind"));
+    body["input"] =
+        json!([{"role": "user", "content": "hi"}, call("a"), call("b"), output("a"), output("b")]);
+    world.post(PATH, &body).await.ok();
+    let asked = model.asked().remove(0);
+    let calls = asked.messages.iter().find(|message| message.role == Role::Assistant);
+    assert_eq!(calls.expect("the model's message").parts.len(), 2);
+}
+
+#[tokio::test]
 async fn input_arrives_as_messages() {
     let (world, model) = saying(ScriptedChat::words(1, &["ok"])).await;
     let mut body = ask("instructions", json!("be kind"));
