@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 
 use headwater_tests::http::{Answer, Connection};
 use headwater_tests::node::{HANG_TIMEOUT, MODEL, NodeProcess, run};
+use headwater_tests::upstream::{Simulator, UPSTREAM_KEY};
 use serde_json::json;
 
 const KEY: &str = "c0ffee11decade22facade33c0ffee44deface55baddad66cabbed77beaded88";
 const TEXT: &str = "CANARY-input-text-5d1f";
 const BEARER: &str = "CANARY-bearer-90b2";
 const QUERY: &str = "CANARY-query-7e66";
-const HEADER: &str = "CANARY-x-api-key-31c4";
+/// In a header that is meant for somebody else.
+const HEADER: &str = "CANARY-goog-key-31c4";
+const API_KEY: &str = "CANARY-x-api-key-77aa";
 
 /// What may be found nowhere: a name for the finding, and the text.
 fn canaries(token: &str) -> Vec<(&'static str, String)> {
@@ -34,6 +37,8 @@ fn canaries(token: &str) -> Vec<(&'static str, String)> {
         ("the text", TEXT.to_owned()),
         ("the query", QUERY.to_owned()),
         ("the header", HEADER.to_owned()),
+        ("the wrong x-api-key", API_KEY.to_owned()),
+        ("the provider's key", UPSTREAM_KEY.to_owned()),
     ]
 }
 
@@ -81,7 +86,7 @@ fn send_all(
     authorization: &str,
     mut judge: impl FnMut(&[u8], u16, &Answer),
 ) {
-    let headers = [("authorization", authorization), ("x-api-key", HEADER)];
+    let headers = [("authorization", authorization), ("x-goog-api-key", HEADER)];
     let targets = ["/v1/embeddings", "/embed", "/tokenize"];
     for target in targets {
         for (body, status) in bodies() {
@@ -134,7 +139,7 @@ fn send_http2(address: SocketAddr, token: &str) {
         (":authority", "headwater"),
         (":path", path.as_str()),
         ("authorization", authorization.as_str()),
-        ("x-api-key", HEADER),
+        ("x-goog-api-key", HEADER),
     ];
     let headers: Vec<u8> = headers.iter().flat_map(|(name, value)| hpack(name, value)).collect();
     let body = json!({"model": MODEL, "input": TEXT}).to_string();
@@ -163,6 +168,34 @@ fn send_http2(address: SocketAddr, token: &str) {
     }
 }
 
+/// Chats that end in each way, over the provider's own protocol and another.
+fn chat(client: &mut Connection, token: &str, canaries: &[(&str, String)]) {
+    let wrong = [("x-api-key", API_KEY)];
+    let refused = client.post("/v1/messages", &wrong, b"{}").unwrap();
+    assert_eq!(refused.status, 401, "{}", refused.text());
+    assert_absent(canaries, "a refusal of x-api-key", &refused.body);
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    for (fault, status) in [("", 200), ("fault:500", 503), ("fault:429:9", 429), ("fault:422", 422)]
+    {
+        let content = format!("{TEXT} {fault}");
+        let body = json!({"model": "chat", "max_tokens": 9, "messages": [{"role": "user", "content": content}]});
+        for target in ["/v1/chat/completions", "/v1/messages"] {
+            let answer = client.post(target, &headers, body.to_string().as_bytes()).unwrap();
+            // Anthropic's clients know 529 where others know 503.
+            let told = if answer.status == 529 { 503 } else { answer.status };
+            assert_eq!(told, status, "{fault}: {}", answer.text());
+            if status != 200 {
+                assert_absent(canaries, "a chat's refusal", &answer.body);
+            }
+        }
+    }
+    let bad = json!({"model": "chat", "messages": [{"role": TEXT, "content": TEXT}]});
+    let answer = client.post("/v1/chat/completions", &headers, bad.to_string().as_bytes()).unwrap();
+    assert_eq!(answer.status, 400);
+    assert_absent(canaries, "a bad chat's refusal", &answer.body);
+}
+
 fn files_under(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -184,7 +217,20 @@ fn nothing_secret_is_written_or_echoed() {
     assert_absent(&canaries, "the mint's log", &minted.stderr);
 
     let data_dir = folder.path().join("data");
-    let settings = [key_setting, "log.level=trace".to_owned()];
+    let provider = Simulator::start().unwrap();
+    let provider_key = folder.path().join("provider");
+    fs::write(&provider_key, UPSTREAM_KEY).unwrap();
+    let (url, key_file) = (provider.base_url(), provider_key.display());
+    let settings = [
+        key_setting,
+        "log.level=trace".to_owned(),
+        format!(
+            "gateway.backends=[{{name=\"b\", protocol=\"openai\", url=\"{url}\", \
+             key_file=\"{key_file}\"}}]"
+        ),
+        "gateway.models=[{name=\"chat\", targets=[{backend=\"b\", free=true}]}]".to_owned(),
+        "gateway.tries=1".to_owned(),
+    ];
     let node = NodeProcess::ready(&data_dir, &settings).unwrap();
     let mut client = node.connect().unwrap();
     let (mut answers, mut echoes) = (0, Vec::new());
@@ -198,6 +244,7 @@ fn nothing_secret_is_written_or_echoed() {
         }
         answers += 1;
     });
+    chat(&mut client, &token, &canaries);
     for authorization in [format!("Bearer {BEARER}"), BEARER.to_owned(), format!("{token}x")] {
         send_all(&mut client, &authorization, |_, _, answer| {
             assert_eq!(answer.status, 401, "{}", answer.text());
