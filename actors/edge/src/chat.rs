@@ -61,30 +61,20 @@ pub(crate) fn describe(model: &ServedModel) -> Value {
     })
 }
 
-/// An answer whose first chunk is there.
-struct Begun {
-    served: Served,
-    /// None of an answer that is empty.
-    first: Option<Chunk>,
-    chunks: AnswerStream,
-}
-
-/// Asks, and waits until the answer begins, so that whatever goes wrong before is told with a
-/// status. A name that the token does not allow is refused before it is looked up.
+/// Asks, and waits until the answer begins, as the gateway does, so that whatever goes wrong
+/// before is told with a status. A name that the token does not allow is refused before it is
+/// looked up.
 async fn ask(
     gateway: &GatewayHandle,
     grant: &Grant,
     headers: &HeaderMap,
     request: ChatRequest,
-) -> Result<Begun, ApiError> {
+) -> Result<Answer, ApiError> {
     check_allowed(grant, &request.model)?;
     let own = headers.get(CANARY_KEY).and_then(|key| key.to_str().ok());
     let key = own.or(request.user.as_deref()).unwrap_or(&grant.tenant).to_owned();
     let ask = Ask { tenant: grant.tenant.clone(), key, request };
-    let answer = gateway.chat(ask).await.map_err(|error| told(grant, error))?;
-    let Answer { served, mut chunks } = answer;
-    let first = next(&mut chunks).await.map_err(|error| told(grant, error))?;
-    Ok(Begun { served, first, chunks })
+    gateway.chat(ask).await.map_err(|error| told(grant, error))
 }
 
 fn check_allowed(grant: &Grant, model: &str) -> Result<(), ApiError> {
@@ -99,27 +89,26 @@ fn told(grant: &Grant, mut error: GatewayError) -> ApiError {
     ApiError::from_gateway(error)
 }
 
-async fn next(chunks: &mut AnswerStream) -> Result<Option<Chunk>, GatewayError> {
-    poll_fn(|context| Pin::new(&mut *chunks).poll_next(context)).await.transpose()
+async fn next(chunks: &mut AnswerStream) -> Result<Option<Chunk>, ApiError> {
+    let next = poll_fn(|context| Pin::new(&mut *chunks).poll_next(context)).await;
+    next.transpose().map_err(ApiError::from_gateway)
 }
 
 /// An answer that is told at once: in the backend's own words when they are the client's protocol,
 /// else made of what they mean.
 async fn whole(
-    begun: Begun,
+    answer: Answer,
     protocol: Protocol,
     render: impl FnOnce(Folded) -> Value,
 ) -> Result<Response, ApiError> {
-    let Begun { served, first, mut chunks } = begun;
+    let Answer { served, mut chunks } = answer;
     let (mut folded, mut own, mut count) = (Folded::default(), None, 0u32);
-    let mut now = first;
-    while let Some(Chunk { said, events }) = now {
+    while let Some(Chunk { said, events }) = next(&mut chunks).await? {
         count = count.saturating_add(1);
         own = said.filter(|said| said.protocol == protocol && said.event.is_none());
         for event in events {
             folded.add(event);
         }
-        now = next(&mut chunks).await.map_err(ApiError::from_gateway)?;
     }
     let body = match own {
         Some(said) if count == 1 => said.data,
@@ -129,12 +118,14 @@ async fn whole(
 }
 
 /// An answer that is told at once in a protocol that no backend speaks.
-async fn folded(begun: Begun, render: impl FnOnce(Folded) -> Value) -> Result<Response, ApiError> {
-    let Begun { served, first, mut chunks } = begun;
-    let (mut folded, mut now) = (Folded::default(), first);
-    while let Some(chunk) = now {
+async fn folded(
+    answer: Answer,
+    render: impl FnOnce(Folded) -> Value,
+) -> Result<Response, ApiError> {
+    let Answer { served, mut chunks } = answer;
+    let mut folded = Folded::default();
+    while let Some(chunk) = next(&mut chunks).await? {
         chunk.events.into_iter().for_each(|event| folded.add(event));
-        now = next(&mut chunks).await.map_err(ApiError::from_gateway)?;
     }
     Ok(whole_body(render(folded).to_string(), &served))
 }

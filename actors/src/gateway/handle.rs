@@ -120,18 +120,19 @@ impl GatewayHandle {
     pub async fn chat(&self, ask: Ask) -> Result<Answer, GatewayError> {
         let Shared { runtime, tenancy, config, settings, metrics, .. } = &*self.shared;
         let began_ms = runtime.now_ms();
-        let Some(alias) = config.alias(&ask.request.model) else {
+        let Ask { tenant, key, mut request } = ask;
+        let Some(alias) = config.alias(&request.model) else {
             let known = config.aliases.iter().map(|alias| alias.name.clone()).collect();
-            return Err(GatewayError::UnknownModel { model: ask.request.model, known });
+            return Err(GatewayError::UnknownModel { model: request.model, known });
         };
-        let input = input_tokens(&ask.request);
-        let estimate = estimate(alias, &ask.request, input);
-        let share = tenancy.reserve(&ask.tenant, &alias.name, estimate).await;
+        let input = input_tokens(&request);
+        let estimate = estimate(alias, &request, input);
+        let share = tenancy.reserve(&tenant, &alias.name, estimate).await;
         let share = share.map_err(|refusal| {
             metrics.refused(&alias.name, "over_quota");
             GatewayError::OverQuota { refusal, estimate }
         })?;
-        let order = order(alias, &ask.key);
+        let order = order(alias, &key);
         let targets: Vec<&Target> = order.iter().filter_map(|place| alias.target(*place)).collect();
         let mut attempts = Attempts::new(settings.retry, targets.len(), began_ms);
         let (mut step, mut last) = (attempts.first(), None);
@@ -141,13 +142,14 @@ impl GatewayHandle {
                 runtime.pause(after_ms).await;
             }
             let Some(target) = targets.get(place) else { break };
-            let call = Call { alias, target, ask: &ask, input, began_ms };
             let draw = runtime.environment().draw();
             if !self.shared.breaker(target, Breaker::admit) {
                 let wait_ms = self.shared.breaker(target, |one, now_ms| one.wait_ms(now_ms));
                 step = attempts.skipped(place, wait_ms, runtime.now_ms());
                 continue;
             }
+            request.model.clone_from(&target.model);
+            let call = Call { alias, target, request: &request, input, began_ms };
             let error = match self.attempt(&call, &mut share).await {
                 Ok((first, rest, charge)) => {
                     let retries = attempts.tries();
@@ -175,17 +177,16 @@ impl GatewayHandle {
         call: &Call<'_>,
         share: &mut Option<Share>,
     ) -> Result<(Chunk, ChatStream, Charge), ChatError> {
-        let Call { target, ask, .. } = call;
+        let Call { target, request, .. } = call;
         let mut pass = Pass { shared: &self.shared, target, reported: false };
         let Some(backend) = self.shared.backends.get(&target.backend) else {
             return Err(ChatError::Misconfigured { status: 404 });
         };
-        let request = ChatRequest { model: target.model.clone(), ..ask.request.clone() };
         let Some(own) = share.take() else { return Err(ChatError::Misconfigured { status: 500 }) };
         // From here on the target may be at work, so a client that leaves pays.
         let meter = Meter::new(call.input);
         let mut charge = Charge::new(Arc::clone(&self.shared), own, meter, call);
-        let opened = backend.model.chat(&request).await;
+        let opened = backend.model.chat(request).await;
         let mut stream = match opened {
             Ok(stream) => stream,
             Err(error) => {
@@ -231,7 +232,8 @@ impl GatewayHandle {
 pub(super) struct Call<'a> {
     pub(super) alias: &'a Alias,
     pub(super) target: &'a Target,
-    pub(super) ask: &'a Ask,
+    /// Under the target's own name of the model.
+    pub(super) request: &'a ChatRequest,
     /// Estimated tokens of the input.
     pub(super) input: u64,
     pub(super) began_ms: u64,

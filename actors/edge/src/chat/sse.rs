@@ -8,10 +8,10 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_core::Stream;
-use headwater_actors::gateway::{AnswerStream, Chunk, GatewayError};
+use headwater_actors::gateway::{Answer, AnswerStream, Chunk, GatewayError};
 use http_body::Frame;
 
-use super::{Begun, name_served};
+use super::name_served;
 use crate::error::ApiError;
 
 /// Tells an answer in a client's protocol.
@@ -46,10 +46,10 @@ pub(super) fn event(name: Option<&str>, data: &str, out: &mut String) {
 
 /// The answer as a stream. Its body holds the gateway's stream, so that a client that leaves
 /// cancels the work.
-pub(super) fn respond(begun: Begun, writer: impl Writer) -> Response {
-    let Begun { served, first, chunks } = begun;
+pub(super) fn respond(answer: Answer, writer: impl Writer) -> Response {
+    let Answer { served, chunks } = answer;
     let state = State::Running(Box::new(chunks));
-    let mut response = Response::new(Body::new(Events { first, state, writer }));
+    let mut response = Response::new(Body::new(Events { state, writer }));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -60,8 +60,6 @@ pub(super) fn respond(begun: Begun, writer: impl Writer) -> Response {
 }
 
 struct Events<W> {
-    /// The chunk that was awaited before the answer began.
-    first: Option<Chunk>,
     state: State,
     writer: W,
 }
@@ -86,11 +84,7 @@ impl<W: Writer> Events<W> {
         let mut out = String::new();
         while out.is_empty() {
             let State::Running(chunks) = &mut self.state else { return Poll::Ready(None) };
-            let next = match self.first.take() {
-                Some(first) => Some(Ok(first)),
-                None => ready!(Pin::new(&mut **chunks).poll_next(context)),
-            };
-            let written = match next {
+            let written = match ready!(Pin::new(&mut **chunks).poll_next(context)) {
                 Some(Ok(chunk)) => self.writer.chunk(chunk, &mut out),
                 Some(Err(error)) => Err(error),
                 None => {
