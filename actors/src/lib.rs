@@ -10,3 +10,4 @@ pub mod ingest;
 pub mod mutants;
 pub mod runtime;
 pub mod tenancy;
+mod watched;

@@ -47,10 +47,14 @@ pub enum Mutant {
     LeaverPaysAll,
     /// A request whose tries all failed is charged what was reserved.
     FailedTryCharged,
+    /// An answer that breaks off is given again.
+    CutAnswerKept,
+    /// An answer that is given again is charged as the first one was.
+    KeptAnswerCharged,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 21] = [
+    pub const ALL: [Mutant; 23] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -72,6 +76,8 @@ impl Mutant {
         Mutant::LeaverPaysNothing,
         Mutant::LeaverPaysAll,
         Mutant::FailedTryCharged,
+        Mutant::CutAnswerKept,
+        Mutant::KeptAnswerCharged,
     ];
 }
 

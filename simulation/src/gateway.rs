@@ -31,6 +31,7 @@ pub(crate) const SOMETIMES: &[&str] = &[
     "backend limited",
     "backend silent",
     "everything checked",
+    "given again",
     "refused by the quota",
     "request at fault",
     "store down",

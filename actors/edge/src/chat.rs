@@ -13,18 +13,18 @@ use std::pin::Pin;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use futures_core::Stream;
 use headwater_actors::gateway::{
-    Answer, AnswerStream, Ask, ChatRequest, Chunk, GatewayError, GatewayHandle, Protocol, Served,
-    ServedModel,
+    Answer, AnswerStream, Ask, CacheWish, Cached, Caller, ChatRequest, Chunk, GatewayError,
+    GatewayHandle, Protocol, Served, ServedModel,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::embedding::CANARY_KEY;
-use crate::error::{ApiError, INVALID};
+use crate::error::ApiError;
 use crate::identity::Grant;
 use crate::router::Edge;
 use fold::Folded;
@@ -32,16 +32,16 @@ use fold::Folded;
 /// The model that answered, as its backend calls it.
 const MODEL: HeaderName = HeaderName::from_static("x-headwater-model");
 const BACKEND: HeaderName = HeaderName::from_static("x-headwater-backend");
+/// `hit` for an answer that was given before, `miss` for one that might have been.
+const CACHE: HeaderName = HeaderName::from_static("x-headwater-cache");
+/// `true` takes such an answer even where the model would draw another.
+const PREFER_CACHED: HeaderName = HeaderName::from_static("x-prefer-cached");
 /// Tries before the one that answered.
 const RETRIES: HeaderName = HeaderName::from_static("x-headwater-retries");
 
 /// The gateway of a node that has backends.
 fn gateway(edge: &Edge) -> Result<&GatewayHandle, ApiError> {
-    edge.gateway.as_ref().ok_or_else(|| {
-        let message = "chat is not set up on this node; ask the operator to name backends in the \
-                       setting `gateway.backends`";
-        ApiError::new(StatusCode::NOT_FOUND, INVALID, "no_gateway", message.to_owned())
-    })
+    edge.gateway.as_ref().ok_or_else(ApiError::no_gateway)
 }
 
 /// The chat models that the caller may use.
@@ -67,14 +67,43 @@ pub(crate) fn describe(model: &ServedModel) -> Value {
 async fn ask(
     gateway: &GatewayHandle,
     grant: &Grant,
+    route: &'static str,
     headers: &HeaderMap,
-    request: ChatRequest,
+    mut request: ChatRequest,
 ) -> Result<Answer, ApiError> {
     check_allowed(grant, &request.model)?;
     let own = headers.get(CANARY_KEY).and_then(|key| key.to_str().ok());
     let key = own.or(request.user.as_deref()).unwrap_or(&grant.tenant).to_owned();
-    let ask = Ask { tenant: grant.tenant.clone(), key, request };
+    if let Some(body) = &mut request.body {
+        body.headers = provider_headers(headers);
+    }
+    let id = Uuid::now_v7().to_string();
+    let caller = Caller { tenant: grant.tenant.clone(), ..Caller::default() };
+    let ask = Ask { id, caller, route, key, cache: cache_wish(headers), request };
     gateway.chat(ask).await.map_err(|error| told(grant, error))
+}
+
+/// Headers that change what a provider does, and no other's business.
+const PROVIDER_HEADERS: &[&str] = &["anthropic-beta", "openai-beta"];
+
+/// Those of them that an upstream of the client's own protocol gets.
+fn provider_headers(headers: &HeaderMap) -> Vec<(&'static str, String)> {
+    let values = |name: &&'static str| {
+        let values = headers.get_all(*name).iter().filter_map(|value| value.to_str().ok());
+        let joined = values.collect::<Vec<_>>().join(",");
+        (!joined.is_empty()).then_some((*name, joined))
+    };
+    PROVIDER_HEADERS.iter().filter_map(values).collect()
+}
+
+/// What the client says of answers that were given before.
+fn cache_wish(headers: &HeaderMap) -> CacheWish {
+    let values = headers.get_all(header::CACHE_CONTROL).iter();
+    let said: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    let prefers = headers.get(PREFER_CACHED).is_some_and(|value| {
+        value.to_str().is_ok_and(|value| value.trim().eq_ignore_ascii_case("true"))
+    });
+    CacheWish::read(&said.join(","), prefers)
 }
 
 fn check_allowed(grant: &Grant, model: &str) -> Result<(), ApiError> {
@@ -148,6 +177,14 @@ fn name_served(headers: &mut HeaderMap, served: &Served) {
     name(MODEL, &served.model);
     name(BACKEND, &served.backend);
     name(RETRIES, &served.retries.to_string());
+    match served.cache {
+        Cached::Off => {}
+        Cached::Miss => name(CACHE, "miss"),
+        Cached::Hit { age_ms } => {
+            name(CACHE, "hit");
+            name(header::AGE, &(age_ms / 1_000).to_string());
+        }
+    }
 }
 
 /// What an answer is called when its backend does not name it.

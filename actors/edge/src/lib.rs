@@ -8,6 +8,7 @@ mod collection;
 mod embedding;
 mod error;
 mod gate;
+mod gateway;
 mod identity;
 mod ingest;
 mod metrics;

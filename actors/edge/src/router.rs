@@ -10,7 +10,7 @@ use axum::routing::{MethodRouter, get, post, put};
 use headwater_actors::cluster::ClusterHandle;
 use headwater_actors::collection::Collections;
 use headwater_actors::embedding::EmbeddingFleet;
-use headwater_actors::gateway::GatewayHandle;
+use headwater_actors::gateway::{GatewayHandle, GatewayVersions};
 use headwater_actors::ingest::IngestHandle;
 use headwater_actors::tenancy::TenancyHandle;
 use prometheus_client::registry::Registry;
@@ -19,7 +19,7 @@ use crate::error::ApiError;
 use crate::gate::{self, Gate};
 use crate::identity::Authority;
 use crate::metrics::EdgeMetrics;
-use crate::{chat, cluster, collection, embedding, ingest, search, status, tenancy};
+use crate::{chat, cluster, collection, embedding, gateway, ingest, search, status, tenancy};
 
 /// What the edge enforces by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Edge {
     pub ingest: Option<IngestHandle>,
     /// None on a node without backends of chat models.
     pub gateway: Option<GatewayHandle>,
+    /// With a gateway.
+    pub gateway_versions: Option<GatewayVersions>,
     pub metrics: EdgeMetrics,
     pub registry: Arc<Mutex<Registry>>,
 }
@@ -134,6 +136,11 @@ fn gateway_routes() -> Router<Edge> {
         .route("/v1/responses", only("POST", post(chat::responses::responses)))
         .route("/v1/messages", only("POST", post(messages)))
         .route("/v1/messages/count_tokens", only("POST", post(count)))
+        .route("/v1/gateway/config", only("GET and PUT", get(gateway::current).put(gateway::put)))
+        .route("/v1/gateway/config/check", only("POST", post(gateway::check)))
+        .route("/v1/gateway/config/rollback", only("POST", post(gateway::roll_back)))
+        .route("/v1/gateway/config/versions", only("GET", get(gateway::list)))
+        .route("/v1/gateway/config/versions/{version}", only("GET", get(gateway::get)))
 }
 
 /// A known path with another method is told which one to use.

@@ -6,6 +6,7 @@ mod chat;
 mod collections;
 mod embeddings;
 mod formats;
+mod gateway;
 mod identity;
 mod images;
 mod ingest;

@@ -26,6 +26,8 @@ pub struct Alias {
     pub fallbacks: Vec<Target>,
     /// Output tokens that are reserved for a request that sets no limit itself.
     pub output_tokens: u64,
+    /// How long an answer may be given again, in ms; 0 keeps none.
+    pub cache_ttl_ms: u64,
 }
 
 impl Alias {
@@ -47,6 +49,8 @@ impl Alias {
 pub struct GatewaySettings {
     pub retry: RetrySettings,
     pub breaker: BreakerSettings,
+    /// Memory for answers that may be given again, in bytes; 0 turns the cache off.
+    pub cache_bytes: u64,
 }
 
 /// All that is served.
@@ -70,11 +74,15 @@ impl GatewayConfig {
         self.aliases.iter().find(|alias| alias.name == name)
     }
 
-    /// Checks it against the backends that there are.
+    /// Checks it against the backends that there are, and the names that others have.
     ///
     /// # Errors
     /// The first problem: an unknown backend, a name twice, or targets that no request reaches.
-    pub fn check(&self, backends: &BTreeSet<String>) -> Result<(), GatewayProblem> {
+    pub fn check(
+        &self,
+        backends: &BTreeSet<String>,
+        taken: &BTreeSet<String>,
+    ) -> Result<(), GatewayProblem> {
         let fail = |field: String, problem: String| Err(GatewayProblem { field, problem });
         let mut names = BTreeSet::new();
         for (place, alias) in self.aliases.iter().enumerate() {
@@ -84,6 +92,10 @@ impl GatewayConfig {
             }
             if !names.insert(alias.name.as_str()) {
                 let problem = format!("'{}' is there twice; names must differ", alias.name);
+                return fail(format!("{at}.name"), problem);
+            }
+            if taken.contains(&alias.name) {
+                let problem = format!("'{}' is the name of an encoder; choose another", alias.name);
                 return fail(format!("{at}.name"), problem);
             }
             if alias.targets.iter().all(|target| target.weight == 0) {

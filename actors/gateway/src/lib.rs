@@ -3,6 +3,7 @@
 
 mod attempts;
 mod breaker;
+mod cache;
 mod config;
 mod estimate;
 mod meter;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use attempts::{Attempts, Failure, RetrySettings, Step};
 pub use breaker::{Breaker, BreakerSettings};
+pub use cache::{AnswerKey, CacheWish};
 pub use config::{Alias, GatewayConfig, GatewayProblem, GatewaySettings, Target};
 pub use estimate::input_tokens;
 pub use meter::{Meter, Used};

@@ -2,5 +2,6 @@
 
 mod attempts;
 mod breaker;
+mod cache;
 mod config;
 mod meter;

@@ -10,8 +10,10 @@ use headwater_gateway::{Meter, Target, Used};
 use headwater_models::chat::{ChatStream, Chunk};
 use headwater_tenancy::Amounts;
 
-use super::handle::{Call, Shared};
-use super::nouns::GatewayError;
+use super::cache::{Lead, Replay};
+use super::handle::Shared;
+use super::nouns::{GatewayError, Served};
+use super::tries::Call;
 use crate::mutants::{Mutant, planted};
 use crate::tenancy::Share;
 
@@ -42,9 +44,12 @@ pub(super) struct Charge {
     /// None once it is charged.
     share: Option<Share>,
     meter: Meter,
-    target: Target,
+    /// Nobody's when the answer was given before.
+    target: Option<Target>,
     alias: String,
     began_ms: u64,
+    /// Whether something was said; until then the try itself tells the breaker.
+    has_begun: bool,
 }
 
 impl Charge {
@@ -55,11 +60,26 @@ impl Charge {
         call: &Call<'_>,
     ) -> Charge {
         share.begin();
-        let (target, alias) = (call.target.clone(), call.alias.name.clone());
-        Charge { shared, share: Some(share), meter, target, alias, began_ms: call.began_ms }
+        let (target, alias) = (Some(call.target.clone()), call.begin.alias.name.clone());
+        let began_ms = call.begin.began_ms;
+        Charge { shared, share: Some(share), meter, target, alias, began_ms, has_begun: false }
+    }
+
+    /// Of an answer that was given before: nobody works for it.
+    pub(super) fn of_replay(
+        shared: Arc<Shared>,
+        mut share: Share,
+        served: &Served,
+        began_ms: u64,
+    ) -> Charge {
+        share.begin();
+        let (meter, alias) = (Meter::new(0), served.asked.clone());
+        let has_begun = true;
+        Charge { shared, share: Some(share), meter, target: None, alias, began_ms, has_begun }
     }
 
     pub(super) fn see(&mut self, chunk: &Chunk) {
+        self.has_begun = true;
         chunk.events.iter().for_each(|event| self.meter.see(event));
     }
 
@@ -77,18 +97,23 @@ impl Charge {
     /// Charges what was used; resolves once that is written down.
     fn settle(&mut self, outcome: Outcome) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let Some(share) = self.share.take() else { return Box::pin(async {}) };
+        let Some(target) = &self.target else {
+            let tokens = if planted(Mutant::KeptAnswerCharged) { 1 } else { 0 };
+            return Box::pin(share.settle(Amounts { requests: 1, tokens, micro_usd: 0 }));
+        };
         let Used { usage, is_estimated } = self.meter.used();
-        let micro_usd = self.target.price.cost(&usage);
+        let micro_usd = target.price.cost(&usage);
         let tokens = usage.input.saturating_add(usage.output);
         let took_ms = self.shared.runtime.now_ms().saturating_sub(self.began_ms);
-        let Target { backend, model, .. } = &self.target;
+        let Target { backend, model, .. } = target;
         let metrics = &self.shared.metrics;
         metrics.ended(&self.alias, backend, model, outcome.name(), took_ms);
         metrics.used(&self.alias, backend, model, &usage, micro_usd, is_estimated);
         match outcome {
-            Outcome::Whole => self.shared.breaker(&self.target, |one, now| one.report(now, true)),
-            Outcome::Cut => self.shared.breaker(&self.target, |one, now| one.report(now, false)),
-            Outcome::Left => self.shared.breaker(&self.target, |one, now| one.give_back(now)),
+            Outcome::Whole => self.shared.breaker(target, |one, now| one.report(now, true)),
+            Outcome::Cut => self.shared.breaker(target, |one, now| one.report(now, false)),
+            Outcome::Left if !self.has_begun => {}
+            Outcome::Left => self.shared.breaker(target, |one, now| one.give_back(now)),
         }
         Box::pin(share.settle(Amounts { requests: 1, tokens, micro_usd }))
     }
@@ -126,11 +151,36 @@ pub struct AnswerStream {
     /// Ahead of the charge, so that the backend's work is cancelled first. None once it ended.
     chunks: Option<ChatStream>,
     charge: Charge,
+    /// Keeps the answer when it is whole.
+    lead: Option<(Lead, Served)>,
 }
 
 impl AnswerStream {
-    pub(super) fn new(first: Chunk, chunks: ChatStream, charge: Charge) -> AnswerStream {
-        AnswerStream { state: State::First(first), chunks: Some(chunks), charge }
+    pub(super) fn new(
+        first: Chunk,
+        chunks: ChatStream,
+        charge: Charge,
+        lead: Option<(Lead, Served)>,
+    ) -> AnswerStream {
+        let (state, chunks) = (State::Running, Some(chunks));
+        let mut answer = AnswerStream { state, chunks, charge, lead };
+        answer.keep(&first);
+        answer.state = State::First(first);
+        answer
+    }
+
+    /// An answer that was given before.
+    pub(super) fn replay(replay: Replay, charge: Charge) -> AnswerStream {
+        let chunks: Option<ChatStream> = Some(Box::pin(replay));
+        AnswerStream { state: State::Running, chunks, charge, lead: None }
+    }
+
+    fn keep(&mut self, chunk: &Chunk) {
+        if let Some((lead, _)) = &mut self.lead
+            && !lead.see(chunk)
+        {
+            self.lead = None;
+        }
     }
 
     fn end(&mut self, problem: Option<String>) {
@@ -142,6 +192,11 @@ impl AnswerStream {
         });
         let problem = problem.filter(|_| !planted(Mutant::CutLooksWhole));
         let outcome = if problem.is_none() { Outcome::Whole } else { Outcome::Cut };
+        if let Some((lead, served)) = self.lead.take()
+            && (outcome == Outcome::Whole || planted(Mutant::CutAnswerKept))
+        {
+            lead.finish(served, self.charge.shared.runtime.now_ms());
+        }
         let told = problem.map(|reason| GatewayError::Cut { reason });
         self.state = State::Settling(self.charge.settle(outcome), told);
     }
@@ -168,6 +223,7 @@ impl Stream for AnswerStream {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Some(Ok(chunk))) => {
                             this.charge.see(&chunk);
+                            this.keep(&chunk);
                             return Poll::Ready(Some(Ok(chunk)));
                         }
                         Poll::Ready(Some(Err(error))) => this.end(Some(error.to_string())),

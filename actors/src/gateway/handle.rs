@@ -1,27 +1,24 @@
-//! One chat from its admission to the first part of its answer: reserve, choose, try, try again.
+//! One chat from its admission on: look for what is kept, reserve, and hand over to the tries.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use headwater_gateway::{
-    Alias, Attempts, Breaker, Failure, GatewayConfig, GatewayProblem, GatewaySettings, Meter,
-    Price, Step, Target, input_tokens, order,
+    Alias, AnswerKey, Breaker, GatewayConfig, GatewayProblem, GatewaySettings, Price, Target,
+    input_tokens, order,
 };
-use headwater_models::chat::{ChatError, ChatModel, ChatRequest, ChatStream, Chunk, Protocol};
+use headwater_models::chat::{ChatModel, ChatRequest, Protocol};
 use headwater_tenancy::Amounts;
 
 use super::answer::{AnswerStream, Charge};
+use super::cache::{AnswerCache, Look, Replay};
+use super::document::ConfigDocument;
+use super::failures::{RETRY_AFTER_MS, name_of, surface};
 use super::metrics::GatewayMetrics;
-use super::nouns::{Answer, Ask, GatewayError, Served, ServedModel};
+use super::nouns::{Answer, Ask, Cached, GatewayError, Served, ServedModel};
+use super::tries::Begin;
 use crate::runtime::Runtime;
 use crate::tenancy::{Share, TenancyHandle};
-
-/// What a client is told when no target says for how long it is busy, in ms.
-const RETRY_AFTER_MS: u64 = 1_000;
-
-/// The code of a refusal by a target that lacks something which others may have.
-const UNSUPPORTED: &str = "unsupported_parameter";
 
 /// Whoever answers chats.
 #[derive(Clone)]
@@ -35,21 +32,34 @@ pub struct Backend {
 /// The gateway of this node; cheap to clone.
 #[derive(Clone)]
 pub struct GatewayHandle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 pub(super) struct Shared {
     pub(super) runtime: Runtime,
     tenancy: TenancyHandle,
-    backends: BTreeMap<String, Backend>,
-    config: GatewayConfig,
-    settings: GatewaySettings,
+    pub(super) backends: BTreeMap<String, Backend>,
+    live: RwLock<Arc<Live>>,
+    /// Names that no alias may have.
+    taken: BTreeSet<String>,
+    pub(super) settings: GatewaySettings,
     pub(super) metrics: GatewayMetrics,
+    cache: Option<Arc<AnswerCache>>,
     /// By backend and model.
     breakers: Mutex<BTreeMap<(String, String), Breaker>>,
 }
 
+/// What is served until another version takes its place.
+struct Live {
+    version: u64,
+    config: GatewayConfig,
+}
+
 impl Shared {
+    fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn breakers(&self) -> MutexGuard<'_, BTreeMap<(String, String), Breaker>> {
         self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,6 +84,8 @@ impl Shared {
 }
 
 impl GatewayHandle {
+    /// `config` is version 0. No alias may have one of the names `taken`.
+    ///
     /// # Errors
     /// When the configuration leads nowhere; see [`GatewayConfig::check`].
     pub fn new(
@@ -81,15 +93,61 @@ impl GatewayHandle {
         tenancy: TenancyHandle,
         backends: Vec<Backend>,
         config: GatewayConfig,
+        taken: BTreeSet<String>,
         settings: GatewaySettings,
         metrics: GatewayMetrics,
     ) -> Result<GatewayHandle, GatewayProblem> {
         let names: BTreeSet<String> = backends.iter().map(|one| one.name.clone()).collect();
-        config.check(&names)?;
+        config.check(&names, &taken)?;
         let backends = backends.into_iter().map(|one| (one.name.clone(), one)).collect();
-        let breakers = Mutex::default();
-        let shared = Shared { runtime, tenancy, backends, config, settings, metrics, breakers };
+        let (breakers, live) =
+            (Mutex::default(), RwLock::new(Arc::new(Live { version: 0, config })));
+        let cache = AnswerCache::new(settings.cache_bytes);
+        let shared =
+            Shared { runtime, tenancy, backends, live, taken, settings, metrics, cache, breakers };
         Ok(GatewayHandle { shared: Arc::new(shared) })
+    }
+
+    /// What a document says, if this node can serve it.
+    ///
+    /// # Errors
+    /// The first problem.
+    pub fn check(&self, document: &ConfigDocument) -> Result<GatewayConfig, GatewayProblem> {
+        let config = document.config()?;
+        let names = self.shared.backends.keys().cloned().collect();
+        config.check(&names, &self.shared.taken)?;
+        Ok(config)
+    }
+
+    /// Serves this from now on, unless a later version is served already; requests that have
+    /// begun end as they began.
+    pub(super) fn serve(&self, version: u64, config: GatewayConfig) {
+        let targets: BTreeSet<(&str, &str)> = config
+            .aliases
+            .iter()
+            .flat_map(Alias::all)
+            .map(|target| (target.backend.as_str(), target.model.as_str()))
+            .collect();
+        let is_target = |(backend, model): &(String, String), _: &mut Breaker| {
+            targets.contains(&(backend.as_str(), model.as_str()))
+        };
+        let mut live = self.shared.live.write().unwrap_or_else(PoisonError::into_inner);
+        if live.version >= version {
+            return;
+        }
+        self.shared.breakers().retain(is_target);
+        self.shared.metrics.version(version);
+        *live = Arc::new(Live { version, config });
+    }
+
+    /// Notes a version that cannot be served here.
+    pub(super) fn refuse_version(&self) {
+        self.shared.metrics.version_refused();
+    }
+
+    /// Of what is served; 0 for the node's own settings.
+    pub fn version(&self) -> u64 {
+        self.shared.live().version
     }
 
     /// The names that clients may ask for.
@@ -103,7 +161,8 @@ impl GatewayHandle {
             }
             names
         };
-        let aliases = self.shared.config.aliases.iter();
+        let live = self.shared.live();
+        let aliases = live.config.aliases.iter();
         aliases.map(|one| ServedModel { name: one.name.clone(), backends: backends(one) }).collect()
     }
 
@@ -118,153 +177,68 @@ impl GatewayHandle {
     /// # Errors
     /// See [`GatewayError`]; nothing is charged then.
     pub async fn chat(&self, ask: Ask) -> Result<Answer, GatewayError> {
-        let Shared { runtime, tenancy, config, settings, metrics, .. } = &*self.shared;
-        let began_ms = runtime.now_ms();
-        let Ask { tenant, key, mut request } = ask;
-        let Some(alias) = config.alias(&request.model) else {
-            let known = config.aliases.iter().map(|alias| alias.name.clone()).collect();
-            return Err(GatewayError::UnknownModel { model: request.model, known });
+        let live = self.shared.live();
+        let Some(alias) = live.config.alias(&ask.request.model) else {
+            let known = live.config.aliases.iter().map(|alias| alias.name.clone()).collect();
+            return Err(GatewayError::UnknownModel { model: ask.request.model, known });
         };
-        let input = input_tokens(&request);
-        let estimate = estimate(alias, &request, input);
-        let share = tenancy.reserve(&tenant, &alias.name, estimate).await;
-        let share = share.map_err(|refusal| {
-            metrics.refused(&alias.name, "over_quota");
-            GatewayError::OverQuota { refusal, estimate }
-        })?;
-        let order = order(alias, &key);
+        let answer = self.answer(&live, alias, ask).await;
+        answer.inspect_err(|error| self.shared.metrics.refused(&alias.name, name_of(error)))
+    }
+
+    async fn answer(&self, live: &Live, alias: &Alias, ask: Ask) -> Result<Answer, GatewayError> {
+        let began_ms = self.shared.runtime.now_ms();
+        let order = order(alias, &ask.key);
         let targets: Vec<&Target> = order.iter().filter_map(|place| alias.target(*place)).collect();
-        let mut attempts = Attempts::new(settings.retry, targets.len(), began_ms);
-        let (mut step, mut last) = (attempts.first(), None);
-        let mut share = Some(share);
-        while let Step::Try { target: place, after_ms } = step {
-            if after_ms > 0 {
-                runtime.pause(after_ms).await;
+        let Some(first) = targets.first() else {
+            return Err(surface(None, || RETRY_AFTER_MS));
+        };
+        let look = self.look(alias, first, &ask).await;
+        let (lead, cache) = match look {
+            Some(Look::Hit(kept)) => {
+                // Nobody works for it: it is one request of no tokens.
+                let once = Amounts { requests: 1, ..Amounts::default() };
+                let share = self.reserve(alias, &ask, once).await?;
+                let cache = Cached::Hit { age_ms: kept.age_ms(began_ms) };
+                let served =
+                    Served { retries: 0, version: live.version, cache, ..kept.served.clone() };
+                self.shared.metrics.replayed(&alias.name);
+                let charge = Charge::of_replay(Arc::clone(&self.shared), share, &served, began_ms);
+                let chunks = AnswerStream::replay(Replay::new(kept), charge);
+                return Ok(Answer { served, chunks });
             }
-            let Some(target) = targets.get(place) else { break };
-            let draw = runtime.environment().draw();
-            if !self.shared.breaker(target, Breaker::admit) {
-                let wait_ms = self.shared.breaker(target, |one, now_ms| one.wait_ms(now_ms));
-                step = attempts.skipped(place, wait_ms, runtime.now_ms());
-                continue;
-            }
-            request.model.clone_from(&target.model);
-            let call = Call { alias, target, request: &request, input, began_ms };
-            let error = match self.attempt(&call, &mut share).await {
-                Ok((first, rest, charge)) => {
-                    let retries = attempts.tries();
-                    let served = self.served(&call, retries);
-                    metrics.begun(&served, runtime.now_ms().saturating_sub(began_ms));
-                    return Ok(Answer { served, chunks: AnswerStream::new(first, rest, charge) });
-                }
-                Err(error) => error,
-            };
-            metrics.failed(&target.backend, &target.model, kind_of(&error));
-            // Its words are the operator's: they may name accounts and limits.
-            tracing::debug!(backend = target.backend, model = target.model, %error, "a try failed");
-            step = attempts.failed(place, failure_of(&error), runtime.now_ms(), draw);
-            last = Some(worse(last, error));
-        }
-        let error = surface(last, || self.soonest_ms(&targets));
-        metrics.refused(&alias.name, name_of(&error));
-        Err(error)
+            Some(_) if ask.cache.only => return Err(GatewayError::NotCached),
+            Some(Look::Lead(lead)) => (Some(lead), Cached::Miss),
+            Some(Look::Aside) => (None, Cached::Miss),
+            None if ask.cache.only => return Err(GatewayError::NotCached),
+            None => (None, Cached::Off),
+        };
+        let input = input_tokens(&ask.request);
+        let share = self.reserve(alias, &ask, estimate(alias, &ask.request, input)).await?;
+        let Ask { request, .. } = ask;
+        let begin = Begin { version: live.version, alias, cache, input, began_ms };
+        self.try_all(begin, &targets, request, share, lead).await
     }
 
-    /// One try that its breaker let pass: asks a target and waits for the first part. A client
-    /// that leaves meanwhile is charged; a target that fails before it said anything costs nothing.
-    async fn attempt(
+    /// None when no answer to this may be one that was given before.
+    async fn look(&self, alias: &Alias, first: &Target, ask: &Ask) -> Option<Look> {
+        let Shared { runtime, cache, .. } = &*self.shared;
+        let cache = cache.as_ref().filter(|_| alias.cache_ttl_ms > 0)?;
+        if !ask.cache.covers(&ask.request) {
+            return None;
+        }
+        let key = AnswerKey::of(&ask.caller.tenant, &alias.name, first, &ask.request);
+        Some(cache.look(runtime, key, ask.cache, alias.cache_ttl_ms).await)
+    }
+
+    async fn reserve(
         &self,
-        call: &Call<'_>,
-        share: &mut Option<Share>,
-    ) -> Result<(Chunk, ChatStream, Charge), ChatError> {
-        let Call { target, request, .. } = call;
-        let mut pass = Pass { shared: &self.shared, target, reported: false };
-        let Some(backend) = self.shared.backends.get(&target.backend) else {
-            return Err(ChatError::Misconfigured { status: 404 });
-        };
-        let Some(own) = share.take() else { return Err(ChatError::Misconfigured { status: 500 }) };
-        // From here on the target may be at work, so a client that leaves pays.
-        let meter = Meter::new(call.input);
-        let mut charge = Charge::new(Arc::clone(&self.shared), own, meter, call);
-        let opened = backend.model.chat(request).await;
-        let mut stream = match opened {
-            Ok(stream) => stream,
-            Err(error) => {
-                *share = charge.take_back();
-                return Err(pass.failed(error));
-            }
-        };
-        match poll_fn(|context| stream.as_mut().poll_next(context)).await {
-            Some(Ok(first)) => {
-                pass.reported = true;
-                charge.see(&first);
-                Ok((first, stream, charge))
-            }
-            Some(Err(error)) => {
-                *share = charge.take_back();
-                Err(pass.failed(error))
-            }
-            None => {
-                *share = charge.take_back();
-                let reason = "the answer was empty".to_owned();
-                Err(pass.failed(ChatError::Cut { reason }))
-            }
-        }
-    }
-
-    fn served(&self, call: &Call<'_>, retries: u32) -> Served {
-        let Target { backend, model, .. } = call.target;
-        let protocol = self.shared.backends.get(backend).and_then(|one| one.protocol);
-        let asked = call.alias.name.clone();
-        Served { asked, backend: backend.clone(), model: model.clone(), protocol, retries }
-    }
-
-    /// When the first of these may be asked again, in ms from now.
-    fn soonest_ms(&self, targets: &[&Target]) -> u64 {
-        let waits = targets
-            .iter()
-            .map(|target| self.shared.breaker(target, |one, now_ms| one.wait_ms(now_ms)));
-        waits.min().unwrap_or(0).max(RETRY_AFTER_MS)
-    }
-}
-
-/// What one try knows.
-pub(super) struct Call<'a> {
-    pub(super) alias: &'a Alias,
-    pub(super) target: &'a Target,
-    /// Under the target's own name of the model.
-    pub(super) request: &'a ChatRequest,
-    /// Estimated tokens of the input.
-    pub(super) input: u64,
-    pub(super) began_ms: u64,
-}
-
-/// A request that a breaker let pass. Dropped without a report its client left.
-struct Pass<'a> {
-    shared: &'a Shared,
-    target: &'a Target,
-    reported: bool,
-}
-
-impl Pass<'_> {
-    fn failed(&mut self, error: ChatError) -> ChatError {
-        match error {
-            // They say nothing about how the target is.
-            ChatError::Refused { .. } | ChatError::Limited { .. } => {}
-            _ => {
-                self.reported = true;
-                self.shared.breaker(self.target, |one, now_ms| one.report(now_ms, false));
-            }
-        }
-        error
-    }
-}
-
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        if !self.reported {
-            self.shared.breaker(self.target, Breaker::give_back);
-        }
+        alias: &Alias,
+        ask: &Ask,
+        estimate: Amounts,
+    ) -> Result<Share, GatewayError> {
+        let share = self.shared.tenancy.reserve(&ask.caller.tenant, &alias.name, estimate).await;
+        share.map_err(|refusal| GatewayError::OverQuota { refusal, estimate })
     }
 }
 
@@ -275,91 +249,4 @@ fn estimate(alias: &Alias, request: &ChatRequest, input: u64) -> Amounts {
     let bound = |price: &Price| price.bound(input, output);
     let micro_usd = alias.all().map(|target| bound(&target.price)).max().unwrap_or(0);
     Amounts { requests: 1, tokens: input.saturating_add(output), micro_usd }
-}
-
-/// Whether this target has no equal of something that the request asks for: others may have it.
-fn is_unsupported(error: &ChatError) -> bool {
-    matches!(error, ChatError::Refused { code: Some(code), .. } if code == UNSUPPORTED)
-}
-
-fn failure_of(error: &ChatError) -> Failure {
-    match error {
-        ChatError::Refused { .. } if is_unsupported(error) => Failure::Misconfigured,
-        ChatError::Refused { .. } => Failure::Refused,
-        ChatError::Misconfigured { .. } => Failure::Misconfigured,
-        ChatError::Limited { retry_after_ms, .. } => {
-            Failure::Limited { retry_after_ms: *retry_after_ms }
-        }
-        ChatError::Unavailable { .. } | ChatError::TimedOut { .. } | ChatError::Cut { .. } => {
-            Failure::Broken
-        }
-    }
-}
-
-fn kind_of(error: &ChatError) -> &'static str {
-    match error {
-        ChatError::Refused { .. } => "refused",
-        ChatError::Misconfigured { .. } => "misconfigured",
-        ChatError::Limited { .. } => "limited",
-        ChatError::Unavailable { .. } => "unavailable",
-        ChatError::TimedOut { .. } => "timed_out",
-        ChatError::Cut { .. } => "cut",
-    }
-}
-
-/// Which of two failures the client is told: what it can do something about comes first, and a
-/// busy model before a broken one.
-fn worse(before: Option<ChatError>, now: ChatError) -> ChatError {
-    let rank = |error: &ChatError| match error {
-        ChatError::Refused { .. } if is_unsupported(error) => 4,
-        ChatError::Refused { .. } => 0,
-        ChatError::Limited { .. } => 1,
-        ChatError::TimedOut { .. } => 2,
-        ChatError::Unavailable { .. } | ChatError::Cut { .. } => 3,
-        ChatError::Misconfigured { .. } => 5,
-    };
-    let wait = |error: &ChatError| match error {
-        ChatError::Limited { retry_after_ms, .. } => retry_after_ms.unwrap_or(RETRY_AFTER_MS),
-        _ => 0,
-    };
-    let rank = |error: &ChatError| (rank(error), wait(error));
-    match before {
-        Some(before) if rank(&before) < rank(&now) => before,
-        _ => now,
-    }
-}
-
-fn surface(last: Option<ChatError>, soonest_ms: impl FnOnce() -> u64) -> GatewayError {
-    match last {
-        Some(ChatError::Refused { status, code, message }) => {
-            GatewayError::Refused { status, code, message }
-        }
-        Some(ChatError::Limited { retry_after_ms, .. }) => {
-            let retry_after_ms = retry_after_ms.unwrap_or(RETRY_AFTER_MS);
-            GatewayError::Limited { retry_after_ms }
-        }
-        Some(ChatError::TimedOut { after_ms }) => GatewayError::TimedOut { after_ms },
-        other => {
-            let reason = match other {
-                None => "each has failed often and is left alone for a while",
-                Some(ChatError::Misconfigured { .. }) => {
-                    "none is set up rightly; tell the operator"
-                }
-                Some(_) => "each has failed",
-            };
-            GatewayError::Unavailable { retry_after_ms: soonest_ms(), reason }
-        }
-    }
-}
-
-fn name_of(error: &GatewayError) -> &'static str {
-    match error {
-        GatewayError::UnknownModel { .. } => "unknown_model",
-        GatewayError::OverQuota { .. } => "over_quota",
-        GatewayError::Refused { .. } => "refused",
-        GatewayError::Limited { .. } => "limited",
-        GatewayError::Unavailable { .. } => "unavailable",
-        GatewayError::TimedOut { .. } => "timed_out",
-        GatewayError::Cut { .. } => "cut",
-    }
 }

@@ -63,6 +63,9 @@ pub struct GatewayMetrics {
     cost: Family<ByModel, Counter>,
     estimated: Family<ByModel, Counter>,
     open: Family<ByTarget, Gauge>,
+    replayed: Family<ByModel, Counter>,
+    version: Gauge,
+    versions_refused: Counter,
     first: Histograms,
     took: Histograms,
 }
@@ -83,6 +86,9 @@ impl GatewayMetrics {
             cost: Family::default(),
             estimated: Family::default(),
             open: Family::default(),
+            replayed: Family::default(),
+            version: Gauge::default(),
+            versions_refused: Counter::default(),
             first: Family::new_with_constructor(seconds as fn() -> Histogram),
             took: Family::new_with_constructor(seconds as fn() -> Histogram),
         };
@@ -102,6 +108,13 @@ impl GatewayMetrics {
             metrics.estimated.clone(),
         );
         group.register("open_breakers", "Backends left alone now", metrics.open.clone());
+        group.register("cache_hits", "Answers given before", metrics.replayed.clone());
+        group.register("version", "Of what is served; 0 for settings", metrics.version.clone());
+        group.register(
+            "versions_refused",
+            "Versions that this node could not serve",
+            metrics.versions_refused.clone(),
+        );
         group.register_with_unit(
             "first_part",
             "From the request to the first part of its answer",
@@ -169,6 +182,18 @@ impl GatewayMetrics {
         if is_estimated {
             self.estimated.get_or_create(&by).inc();
         }
+    }
+
+    pub(super) fn replayed(&self, model: &str) {
+        self.replayed.get_or_create(&ByModel { model: model.to_owned() }).inc();
+    }
+
+    pub(super) fn version(&self, number: u64) {
+        self.version.set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn version_refused(&self) {
+        self.versions_refused.inc();
     }
 
     pub(super) fn breaker(&self, backend: &str, model: &str, is_closed: bool) {

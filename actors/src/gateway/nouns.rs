@@ -1,18 +1,35 @@
 //! What a caller of the gateway meets.
 
+use headwater_gateway::CacheWish;
 use headwater_models::chat::{ChatRequest, Protocol};
 use headwater_tenancy::{Amounts, Refusal};
 
 use super::answer::AnswerStream;
 
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Caller {
+    /// The team: whom it is charged to.
+    pub tenant: String,
+    pub project: Option<String>,
+    pub user: Option<String>,
+    /// Of the virtual key that let the request in.
+    pub key_id: Option<String>,
+}
+
 /// A chat, and who asks.
 #[derive(Debug, Clone)]
 pub struct Ask {
-    /// Whom it is charged to.
-    pub tenant: String,
+    /// Differs for every request; no client chooses it.
+    pub id: String,
+    pub caller: Caller,
+    /// The edge's path, such as `/v1/messages`.
+    pub route: &'static str,
     /// What the choice among an alias's targets hangs on: the same key gets the same target as
     /// long as that is well.
     pub key: String,
+    /// What the client says of answers that were given before.
+    pub cache: CacheWish,
     /// The model is the name that the client asked for.
     pub request: ChatRequest,
 }
@@ -29,6 +46,21 @@ pub struct Served {
     pub protocol: Option<Protocol>,
     /// Tries before this one, at all targets.
     pub retries: u32,
+    /// Of what the gateway served then.
+    pub version: u64,
+    pub cache: Cached,
+}
+
+/// Whether an answer was given before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cached {
+    /// Nobody looked.
+    Off,
+    Miss,
+    /// So long ago.
+    Hit {
+        age_ms: u64,
+    },
 }
 
 /// An answer that has begun.
@@ -52,6 +84,8 @@ pub struct ServedModel {
 pub enum GatewayError {
     #[error("the model '{model}' is not served here; served are: {}", known.join(", "))]
     UnknownModel { model: String, known: Vec<String> },
+    #[error("no answer to this is kept; ask without `only-if-cached`")]
+    NotCached,
     #[error("the tenant's quota does not cover the request")]
     OverQuota { refusal: Refusal, estimate: Amounts },
     /// The model's own words about what is wrong with the request.

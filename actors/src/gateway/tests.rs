@@ -1,5 +1,6 @@
 //! Chats through the gateway: routes, retries, and what is charged in the end.
 
+mod cache;
 mod charges;
 mod routes;
 mod world;

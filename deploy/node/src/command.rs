@@ -7,8 +7,11 @@ use clap::{Args, Parser, Subcommand};
 use crate::cluster::command::ClusterAction;
 use crate::config::{self, ConfigSource, Settings};
 use crate::failure::Failure;
+use crate::gateway::command::GatewayAction;
 use crate::tenant::TenantAction;
-use crate::{bench, cluster, doctor, ingest, logging, plan, server, simulate, tenant, token};
+use crate::{
+    bench, cluster, doctor, gateway, ingest, logging, plan, server, simulate, tenant, token,
+};
 
 /// Headwater: the upstream platform for organisations that run language models.
 #[derive(Debug, Parser)]
@@ -67,6 +70,11 @@ enum Action {
         #[command(subcommand)]
         what: TenantAction,
     },
+    /// Look at what a cluster's gateways serve, or change it.
+    Gateway {
+        #[command(subcommand)]
+        what: GatewayAction,
+    },
     /// Send documents to a running node, which embeds them into a collection.
     Ingest(ingest::IngestFlags),
     /// Make a tenant's token, or the node's key.
@@ -115,6 +123,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Action::Plan { what } => plan::run(what, &settings, &source),
         Action::Cluster { what } => cluster::command::run(what, &settings),
         Action::Tenant { what } => tenant::run(what, &settings),
+        Action::Gateway { what } => gateway::command::run(what, &settings),
         Action::Ingest(flags) => ingest::run(&flags, &settings),
         Action::Token(flags) => token::run(&flags, &settings),
         Action::Config { what: ConfigAction::Check } => check(&source, &settings),

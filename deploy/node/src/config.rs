@@ -17,10 +17,7 @@ use serde::Deserialize;
 
 pub use cluster::{ClusterSettings, TenancySection};
 pub use embedding::{EmbeddingSection, ModelSettings, SourceSettings};
-pub use gateway::{
-    BackendProtocol, BackendSettings, GatewaySection, PriceSettings, ServedModelSettings,
-    TargetSettings,
-};
+pub use gateway::{BackendProtocol, BackendSettings, GatewaySection};
 pub use overlay::{ConfigSource, load};
 pub use places::data_dir;
 pub(crate) use retrieval::HOLD_LATE_MS;

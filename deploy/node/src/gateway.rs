@@ -1,19 +1,24 @@
 //! The gateway as the settings choose it: its backends, and how they are reached.
 
+pub(crate) mod command;
+
 use std::sync::Arc;
 
-use headwater_actors::gateway::{Backend, GatewayHandle, GatewayMetrics, Protocol};
+use headwater_actors::gateway::{
+    Backend, GatewayHandle, GatewayMetrics, GatewayVersions, Protocol,
+};
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::TenancyHandle;
 use headwater_models_burn::chat::{LocalChat, LocalChatSettings};
 use headwater_models_remote::{ApiKey, RemoteChat, RemoteChatSettings};
+use headwater_storage::retry::Retry;
 use prometheus_client::registry::Registry;
 
 use crate::config::{BackendProtocol, BackendSettings, Settings};
 use crate::failure::Failure;
 use crate::models;
 
-/// The gateway of this node; none when the settings name no model for it.
+/// The gateway of this node; none when the settings name no backend for it.
 ///
 /// # Errors
 /// Kind `Settings` when a key file cannot be read or a backend cannot be set up so, `Unavailable`
@@ -21,10 +26,11 @@ use crate::models;
 pub(crate) async fn start(
     settings: &Settings,
     runtime: &Runtime,
+    store: &Retry,
     tenancy: &TenancyHandle,
     registry: &mut Registry,
-) -> Result<Option<GatewayHandle>, Failure> {
-    if settings.gateway.models.is_empty() {
+) -> Result<Option<(GatewayHandle, GatewayVersions)>, Failure> {
+    if settings.gateway.backends.is_empty() {
         return Ok(None);
     }
     let mut backends = Vec::new();
@@ -34,15 +40,25 @@ pub(crate) async fn start(
             None => local(settings, backend).await?,
         });
     }
+    let wrong = |problem| Failure::settings(format!("gateway.{problem}"));
     let gateway = GatewayHandle::new(
         runtime.clone(),
         tenancy.clone(),
         backends,
-        settings.gateway_config(),
+        settings.gateway_document().config().map_err(wrong)?,
+        settings.encoder_names(),
         settings.gateway_settings(),
         GatewayMetrics::register(registry),
     );
-    gateway.map(Some).map_err(|problem| Failure::settings(format!("gateway.{problem}")))
+    let gateway = gateway.map_err(wrong)?;
+    let document = settings.gateway_document();
+    let versions = GatewayVersions::new(runtime.clone(), store.clone(), gateway.clone(), document);
+    // A store that is down now is asked again by whoever follows.
+    if let Err(error) = versions.load().await {
+        tracing::warn!(%error, "gateway: the stored version could not be read; settings serve");
+    }
+    runtime.spawn(versions.clone().follow());
+    Ok(Some((gateway, versions)))
 }
 
 /// None for a model on this node.

@@ -130,7 +130,9 @@ impl Node {
         let runtime = place.caller.runtime();
         let Retrieval { collections, ingest, workers } =
             retrieval::start(&settings, runtime, &store, &services, &fleet, &mut registry)?;
-        let gateway = gateway::start(&settings, runtime, &services.tenancy, &mut registry).await?;
+        let gateway =
+            gateway::start(&settings, runtime, &store, &services.tenancy, &mut registry).await?;
+        let (gateway, gateway_versions) = gateway.unzip();
         let edge = Edge {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),
@@ -141,6 +143,7 @@ impl Node {
             collections: Some(collections),
             ingest: Some(ingest),
             gateway,
+            gateway_versions,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };

@@ -178,7 +178,12 @@ impl ChatModel for RemoteChat {
         let body = codec::encode(protocol, request, self.shared.limit_name)?;
         let body = Value::Object(body).to_string();
         let address = self.address(request)?;
-        let call = self.shared.http.post(address).header(CONTENT_TYPE, "application/json");
+        let mut call = self.shared.http.post(address).header(CONTENT_TYPE, "application/json");
+        if let Some(own) = request.body.as_ref().filter(|body| body.protocol == protocol) {
+            for (name, value) in &own.headers {
+                call = call.header(*name, value);
+            }
+        }
         let call = call.body(body);
         let decoder = codec::decoder(protocol, request);
         if request.stream {

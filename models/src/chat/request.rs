@@ -19,6 +19,8 @@ pub enum Protocol {
 pub struct Body {
     pub protocol: Protocol,
     pub fields: Map<String, Value>,
+    /// The client's own headers that such an upstream gets, too, in lower case.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -87,6 +87,8 @@ impl Planted {
                 Mutant::CutLooksWhole
                 | Mutant::LeaverPaysNothing
                 | Mutant::LeaverPaysAll
+                | Mutant::CutAnswerKept
+                | Mutant::KeptAnswerCharged
                 | Mutant::FailedTryCharged,
             ) => &[Workload::Gateway],
             Planted::Actors(_) | Planted::Cluster(_) | Planted::Tenancy(_) => &[

@@ -38,6 +38,8 @@ pub(super) enum Heard {
         at_ms: u64,
     },
     Refused,
+    /// What another request had heard.
+    Kept,
 }
 
 /// See the module; cheap to clone.

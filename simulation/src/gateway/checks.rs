@@ -30,7 +30,8 @@ pub(super) async fn check(node: Node, store: SharedStore, book: Book) {
     }
     let charged = ledger(&world, &store).await;
     let check = Check { world: &world, node: &node, calls: &calls };
-    check.charges(&charged);
+    let kept = heard.values().filter(|heard| **heard == Heard::Kept).count();
+    check.charges(&charged, kept);
     check.answers(&heard);
     world.count("everything checked");
 }
@@ -65,10 +66,18 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// One row for each answer that began, and their sums are what the backends counted.
-    fn charges(&self, charged: &[Amounts]) {
-        if charged.len() != self.calls.len() {
-            let seen = format!("{} rows for {} answers", charged.len(), self.calls.len());
+    /// One row for each answer that began, and their sums are what the backends counted; one of no
+    /// tokens for each that was given again.
+    fn charges(&self, charged: &[Amounts], kept: usize) {
+        let once = Amounts { requests: 1, ..Amounts::default() };
+        let free = charged.iter().filter(|amounts| **amounts == once).count();
+        if free != kept {
+            let seen = format!("{free} rows for {kept} of them");
+            self.world.violated("a_kept_answer_is_one_request_of_no_tokens", seen);
+        }
+        if charged.len() != self.calls.len() + kept {
+            let answers = self.calls.len() + kept;
+            let seen = format!("{} rows for {answers} answers", charged.len());
             self.world.violated("an_answer_is_charged_once_and_a_failure_never", seen);
         }
         // A backend that tells only at the end leaves the rest to an estimate.
@@ -104,7 +113,7 @@ impl Check<'_> {
             let of_request = self.calls.iter().filter(|one| one.request == *id);
             let calls: Vec<&Produced> = of_request.collect();
             let is_good = match (heard, calls.as_slice()) {
-                (Heard::Refused, []) => true,
+                (Heard::Refused | Heard::Kept, []) => true,
                 (Heard::Whole(words), [one]) => one.ended == Ended::Whole && one.output == *words,
                 (Heard::Cut(words), [one]) => one.ended == Ended::Cut && one.output == *words,
                 // The backend stops in the moment that its client leaves, unless it was through.

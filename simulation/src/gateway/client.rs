@@ -4,7 +4,9 @@ use std::future::poll_fn;
 use std::pin::Pin;
 
 use futures_core::Stream;
-use headwater_actors::gateway::{Ask, ChatEvent, ChatRequest, Chunk, GatewayError, Message, Role};
+use headwater_actors::gateway::{
+    Ask, CacheWish, Cached, Caller, ChatEvent, ChatRequest, Chunk, GatewayError, Message, Role,
+};
 
 use super::backend::TOO_MANY;
 use super::book::{Book, Heard};
@@ -13,9 +15,9 @@ use super::options::SILENT_MS;
 
 /// Most words of an answer.
 const WORDS: u64 = 12;
-/// What a request takes at most beside its budget, in ms: its last try, which may be silent, and
-/// the wait for the quota.
-const REST_MS: u64 = SILENT_MS + 30_000;
+/// What a request takes at most beside its budget, in ms: its last try, which may be silent, the
+/// wait for the quota and that for another's answer.
+const REST_MS: u64 = SILENT_MS + 40_000;
 
 pub(super) async fn run(node: Node, book: Book, number: u64) {
     for turn in 0..node.options.requests {
@@ -31,7 +33,11 @@ async fn ask(node: &Node, book: &Book, id: String) {
     let message = Message::text(Role::User, "Say some words.");
     let mut request = ChatRequest::new(CHAT, vec![message]);
     (request.max_tokens, request.user, request.stream) = (Some(words), Some(id.clone()), true);
-    let ask = Ask { tenant: TENANT.to_owned(), key: id.clone(), request };
+    // Others ask for as many words, and some of them take an answer that was given before.
+    let prefers = world.percent(node.options.takes_kept);
+    let cache = CacheWish { prefers, ..CacheWish::default() };
+    let caller = Caller { tenant: TENANT.to_owned(), ..Caller::default() };
+    let ask = Ask { id: id.clone(), caller, route: "simulated", key: id.clone(), cache, request };
     world.note(format_args!("{id} asks for {words} words"));
     let began_ms = world.now_ms();
     let asked = node.gateway.chat(ask).await;
@@ -52,18 +58,28 @@ async fn ask(node: &Node, book: &Book, id: String) {
     if answer.served.retries > 0 {
         world.count("tried again");
     }
+    let is_kept = matches!(answer.served.cache, Cached::Hit { .. });
+    if is_kept {
+        world.count("given again");
+    }
     let mut heard = 0;
     loop {
         if leaves == Some(heard) {
             world.count("answer left");
             drop(answer);
-            return book.hear(&id, Heard::Left { words: heard, at_ms: world.now_ms() });
+            return match is_kept {
+                true => book.hear(&id, Heard::Kept),
+                false => book.hear(&id, Heard::Left { words: heard, at_ms: world.now_ms() }),
+            };
         }
         let next = poll_fn(|context| Pin::new(&mut answer.chunks).poll_next(context)).await;
         match next {
             Some(Ok(chunk)) => heard += words_of(&chunk),
             Some(Err(error)) => {
                 world.count("answer cut");
+                if is_kept {
+                    world.violated("a_kept_answer_is_a_whole_one", format_args!("{id}: {error}"));
+                }
                 if !matches!(error, GatewayError::Cut { .. }) {
                     world.violated("a_broken_answer_is_told_as_cut", format_args!("{id}: {error}"));
                 }
@@ -75,7 +91,10 @@ async fn ask(node: &Node, book: &Book, id: String) {
                     let seen = format!("{id}: {heard} of {words} words");
                     world.violated("a_clean_end_means_a_whole_answer", seen);
                 }
-                return book.hear(&id, Heard::Whole(heard));
+                return match is_kept {
+                    true => book.hear(&id, Heard::Kept),
+                    false => book.hear(&id, Heard::Whole(heard)),
+                };
             }
         }
     }

@@ -97,6 +97,7 @@ impl Node {
             tenancy,
             backends,
             config(options),
+            BTreeSet::new(),
             options.settings,
             GatewayMetrics::register(&mut Registry::default()),
         )?;
@@ -122,6 +123,7 @@ fn config(options: &Options) -> GatewayConfig {
         targets: (0..options.targets).map(target).collect(),
         fallbacks: (options.targets..options.backends.len()).map(target).collect(),
         output_tokens: 20,
+        cache_ttl_ms: 5_000,
     };
     GatewayConfig { aliases: vec![alias] }
 }

@@ -38,6 +38,8 @@ pub(super) struct Options {
     /// Whether backends tell what was used with every word, or only at the end.
     pub(super) tells_always: bool,
     pub(super) limit: Option<u64>,
+    /// Percent of the requests that take an answer which was given before.
+    pub(super) takes_kept: u64,
     pub(super) store_fails: bool,
     pub(super) settings: GatewaySettings,
 }
@@ -67,6 +69,7 @@ impl Options {
                 failures: world.between(2, 8) as u32,
                 ..BreakerSettings::default()
             },
+            cache_bytes: if world.percent(50) { 20_000 } else { 0 },
         };
         Options {
             backends,
@@ -76,6 +79,7 @@ impl Options {
             leaves: some(60, 40),
             tells_always: world.percent(60),
             limit: world.percent(30).then(|| world.between(50, 2_000)),
+            takes_kept: some(50, 80),
             store_fails: world.percent(50),
             settings,
         }

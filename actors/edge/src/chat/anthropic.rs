@@ -22,6 +22,8 @@ use crate::identity::Grant;
 use crate::router::Edge;
 use request::Route;
 
+const ROUTE: &str = "/v1/messages";
+
 /// `POST /v1/messages`
 pub(crate) async fn messages(
     State(edge): State<Edge>,
@@ -42,7 +44,7 @@ async fn answered(
     let gateway = gateway(edge)?;
     let request = request::read(read_json(body, &edge.settings).await?, Route::Messages)?;
     let stream = request.stream;
-    let begun = ask(gateway, grant, headers, request).await?;
+    let begun = ask(gateway, grant, ROUTE, headers, request).await?;
     let naming = Naming::new("msg_", &begun.served);
     if stream {
         return Ok(sse::respond(begun, stream::AnthropicWriter::new(naming)));

@@ -14,6 +14,10 @@ impl ApiError {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 ApiError::unknown_model(&model, &known)
             }
+            GatewayError::NotCached => {
+                let status = StatusCode::GATEWAY_TIMEOUT;
+                ApiError::new(status, INVALID, "not_cached", message)
+            }
             GatewayError::OverQuota { refusal, estimate } => {
                 ApiError::from_refusal(refusal, estimate)
             }

@@ -21,6 +21,8 @@ use crate::error::{ApiError, respond};
 use crate::identity::Grant;
 use crate::router::Edge;
 
+const ROUTE: &str = "/v1/chat/completions";
+
 /// `POST /v1/chat/completions`
 pub(crate) async fn completions(
     State(edge): State<Edge>,
@@ -40,7 +42,7 @@ async fn answered(
     let gateway = gateway(edge)?;
     let read = request::read(read_json(body, &edge.settings).await?)?;
     let (stream, include_usage) = (read.request.stream, read.include_usage);
-    let begun = ask(gateway, grant, headers, read.request).await?;
+    let begun = ask(gateway, grant, ROUTE, headers, read.request).await?;
     let naming = Naming::new("chatcmpl-", &begun.served);
     if stream {
         return Ok(sse::respond(begun, stream::OpenAiWriter::new(naming, include_usage)));

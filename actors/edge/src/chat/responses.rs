@@ -18,6 +18,8 @@ use crate::error::respond;
 use crate::identity::Grant;
 use crate::router::Edge;
 
+const ROUTE: &str = "/v1/responses";
+
 /// `POST /v1/responses`
 pub(crate) async fn responses(
     State(edge): State<Edge>,
@@ -29,7 +31,7 @@ pub(crate) async fn responses(
         let gateway = gateway(&edge)?;
         let request = request::read(&read_json(body, &edge.settings).await?)?;
         let stream = request.stream;
-        let begun = ask(gateway, &grant, &headers, request).await?;
+        let begun = ask(gateway, &grant, ROUTE, &headers, request).await?;
         let naming = Naming::new("resp_", &begun.served);
         if stream {
             return Ok(sse::respond(begun, stream::ResponsesWriter::new(naming)));

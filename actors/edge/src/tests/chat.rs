@@ -8,6 +8,7 @@ mod openai;
 mod responses;
 mod routes;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use headwater_actors::gateway::{
@@ -44,16 +45,19 @@ pub(super) fn chats(
         targets: vec![target(name)],
         fallbacks: Vec::new(),
         output_tokens: 100,
+        cache_ttl_ms: 60_000,
     };
     let settings = GatewaySettings {
         retry: RetrySettings { tries: 1, ..RetrySettings::default() },
         breaker: BreakerSettings { failures: 1_000, requests: 1_000, ..BreakerSettings::default() },
+        cache_bytes: 1_000_000,
     };
     let backend = Backend { name: "scripted".to_owned(), protocol: None, model: Arc::new(model) };
     let config = GatewayConfig { aliases: vec![alias(CHAT), alias(OTHER)] };
     let metrics = GatewayMetrics::register(registry);
     let (runtime, tenancy) = (runtime.clone(), tenancy.clone());
-    GatewayHandle::new(runtime, tenancy, vec![backend], config, settings, metrics).expect("is good")
+    GatewayHandle::new(runtime, tenancy, vec![backend], config, BTreeSet::new(), settings, metrics)
+        .expect("is good")
 }
 
 /// A world whose chat model says this each time.

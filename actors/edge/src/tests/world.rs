@@ -12,6 +12,7 @@ use headwater_actors::embedding::{
     EmbeddingFleet, EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader, ModelPools,
     NodePools, Opening, ServedModel, start,
 };
+use headwater_actors::gateway::{ConfigDocument, GatewayHandle, GatewayVersions};
 use headwater_models::Model;
 use headwater_models::chat::double::ScriptedChat;
 use headwater_models::double::DoubleModel;
@@ -134,6 +135,11 @@ impl World {
         let collections =
             Collections::new(runtime.clone(), store.clone(), sink.clone(), embedder.clone());
         let gateway = setup.chat.map(|model| chats(model, &runtime, &tenancy, &mut registry));
+        let versions = |gateway: &GatewayHandle| {
+            let none = ConfigDocument::default();
+            GatewayVersions::new(runtime.clone(), cluster.store().clone(), gateway.clone(), none)
+        };
+        let gateway_versions = gateway.as_ref().map(versions);
         let ingest =
             setup.ingest.then(|| bulk(runtime, store, &collections, sink, embedder, &mut registry));
         let edge = Edge {
@@ -146,6 +152,7 @@ impl World {
             collections: Some(collections.clone()),
             ingest,
             gateway,
+            gateway_versions,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };

@@ -17,12 +17,13 @@ fn alias(targets: &[(&str, u32)], fallbacks: &[&str]) -> Alias {
         targets: targets.iter().map(|(backend, weight)| target(backend, *weight)).collect(),
         fallbacks: fallbacks.iter().map(|backend| target(backend, 1)).collect(),
         output_tokens: 1_000,
+        cache_ttl_ms: 0,
     }
 }
 
 fn check(aliases: Vec<Alias>) -> String {
     let backends = BTreeSet::from(["a", "b", "c"].map(str::to_owned));
-    match (GatewayConfig { aliases }).check(&backends) {
+    match (GatewayConfig { aliases }).check(&backends, &BTreeSet::from(["encoder".to_owned()])) {
         Ok(()) => "good".to_owned(),
         Err(problem) => problem.to_string(),
     }
@@ -35,6 +36,7 @@ fn a_configuration_that_leads_nowhere_is_refused_by_its_field() {
     for (aliases, field) in [
         (vec![good.clone(), good.clone()], "models[1].name"),
         (vec![Alias { name: String::new(), ..good.clone() }], "models[0].name"),
+        (vec![Alias { name: "encoder".to_owned(), ..good.clone() }], "models[0].name"),
         (vec![alias(&[], &["a"])], "models[0].targets"),
         (vec![alias(&[("a", 0)], &[])], "models[0].targets"),
         (vec![alias(&[("a", 1), ("d", 1)], &[])], "models[0].targets[1].backend"),

@@ -76,6 +76,18 @@ async fn a_client_that_leaves_before_the_first_part_pays_for_its_input() {
     assert!(charged[0].tokens > 0 && charged[0].micro_usd == charged[0].tokens, "{charged:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_silent_until_its_clients_leave_is_left_alone() {
+    let world = World::over(vec![Arc::new(Silent)]).await;
+    for _ in 0..5 {
+        let left = timeout(Duration::from_secs(21), world.chat()).await;
+        assert!(left.is_err(), "a silent model answered");
+    }
+    let refused = timeout(Duration::from_secs(21), world.chat()).await.expect("no wait");
+    let refused = refused.map(|answer| answer.served);
+    assert!(matches!(refused, Err(GatewayError::Unavailable { .. })), "{refused:?}");
+}
+
 #[tokio::test]
 async fn tries_that_fail_cost_nothing() {
     let world = World::new(vec![vec![broken(), broken(), says(&["Deep."])]]).await;

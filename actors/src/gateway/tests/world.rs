@@ -1,17 +1,20 @@
 //! A gateway over models that follow a script, with quotas and a ledger.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
-use headwater_gateway::{Alias, GatewayConfig, GatewaySettings, Price, RetrySettings, Target};
+use headwater_gateway::{
+    Alias, CacheWish, GatewayConfig, GatewaySettings, Price, RetrySettings, Target,
+};
 use headwater_models::chat::double::{Script, ScriptedChat};
 use headwater_models::chat::{ChatError, ChatEvent, ChatModel, ChatRequest, Chunk, Message, Role};
 use prometheus_client::registry::Registry;
 
 use crate::cluster::tests::world::World as Cluster;
-use crate::gateway::{Answer, Ask, Backend, GatewayError, GatewayHandle, GatewayMetrics};
+use crate::gateway::{Answer, Ask, Backend, Caller, GatewayError, GatewayHandle, GatewayMetrics};
 use crate::tenancy::tests::world::{Setup, Site, TENANT, ledger};
 use crate::tenancy::{Amounts, Limit, Limits, Unit, Window};
 
@@ -57,6 +60,7 @@ impl World {
             targets: backends.iter().take(1).map(target).collect(),
             fallbacks: backends.iter().skip(1).map(target).collect(),
             output_tokens: 100,
+            cache_ttl_ms: 60_000,
         };
         let retry = RetrySettings { budget_ms: 400, first_pause_ms: 2, ..RetrySettings::default() };
         let gateway = GatewayHandle::new(
@@ -64,7 +68,8 @@ impl World {
             site.handle.clone(),
             backends,
             GatewayConfig { aliases: vec![alias] },
-            GatewaySettings { retry, ..GatewaySettings::default() },
+            BTreeSet::new(),
+            GatewaySettings { retry, cache_bytes: 100_000, ..GatewaySettings::default() },
             GatewayMetrics::register(&mut Registry::default()),
         );
         World { cluster, site, gateway: gateway.expect("is good"), models: Vec::new() }
@@ -90,7 +95,17 @@ impl World {
     }
 
     pub(super) async fn ask(&self, request: ChatRequest) -> Result<Answer, GatewayError> {
-        let ask = Ask { tenant: TENANT.to_owned(), key: "key".to_owned(), request };
+        self.wish(request, CacheWish::default()).await
+    }
+
+    pub(super) async fn wish(
+        &self,
+        request: ChatRequest,
+        cache: CacheWish,
+    ) -> Result<Answer, GatewayError> {
+        let caller = Caller { tenant: TENANT.to_owned(), ..Caller::default() };
+        let (id, key) = ("request".to_owned(), "key".to_owned());
+        let ask = Ask { id, caller, route: "/v1/chat/completions", key, cache, request };
         self.gateway.chat(ask).await
     }
 

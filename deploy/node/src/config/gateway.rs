@@ -1,16 +1,17 @@
 //! The settings of the gateway: who answers chats, and under which names.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use headwater_actors::gateway::{
-    Alias, BreakerSettings, GatewayConfig, GatewaySettings, Price, RetrySettings, Target,
+    BreakerSettings, ConfigDocument, GatewaySettings, ModelDocument, RetrySettings,
 };
 use serde::Deserialize;
 
 use super::{Nonsense, Settings, SourceSettings};
 
-/// Millionths in one; prices are in US dollars in the settings.
-const MICRO: f64 = 1_000_000.0;
+/// Memory for answers without a setting, in MiB.
+const CACHE_MB: u64 = 64;
 
 /// How a backend is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -81,60 +82,12 @@ impl BackendSettings {
     }
 }
 
-/// In US dollars for a million tokens, as providers list them.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PriceSettings {
-    pub input: f64,
-    pub output: f64,
-    /// Of input that the provider had cached; as `input` without it.
-    pub cached: Option<f64>,
-    /// Of input that the provider wrote into its cache; as `input` without it.
-    pub cache_write: Option<f64>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TargetSettings {
-    pub backend: String,
-    /// The model's name at the backend; the alias's own without it.
-    pub model: Option<String>,
-    /// Its share of the requests beside the other targets'; 0 only helps out.
-    #[serde(default = "one")]
-    pub weight: u32,
-    /// There must be one, or `free = true`: a price that was forgotten is not 0.
-    pub price: Option<PriceSettings>,
-    #[serde(default)]
-    pub free: bool,
-}
-
-fn one() -> u32 {
-    1
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServedModelSettings {
-    /// What clients ask for.
-    pub name: String,
-    pub targets: Vec<TargetSettings>,
-    /// Asked one after the other when no target answers.
-    #[serde(default)]
-    pub fallbacks: Vec<TargetSettings>,
-    /// Output tokens that are reserved for a request that sets no limit itself.
-    #[serde(default = "output_tokens")]
-    pub output_tokens: u64,
-}
-
-fn output_tokens() -> u64 {
-    1_024
-}
-
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewaySection {
     pub backends: Vec<BackendSettings>,
-    pub models: Vec<ServedModelSettings>,
+    /// What clients may ask for, as long as no version is stored in the cluster.
+    pub models: Vec<ModelDocument>,
     /// How long targets are asked again before the client hears of a failure, in ms; each is asked
     /// once in any case.
     pub retry_budget_ms: Option<u64>,
@@ -142,65 +95,14 @@ pub struct GatewaySection {
     pub tries: Option<u32>,
     /// Failures in a row after which a target is left alone for a while.
     pub breaker_failures: Option<u32>,
-}
-
-impl PriceSettings {
-    /// What is wrong with it, and in which field.
-    fn check(&self) -> Result<(), (&'static str, String)> {
-        let fields = [
-            ("input", Some(self.input)),
-            ("output", Some(self.output)),
-            ("cached", self.cached),
-            ("cache_write", self.cache_write),
-        ];
-        for (field, value) in fields {
-            // A million dollars for a million tokens is a slip of the pen.
-            if value.is_some_and(|value| !(0.0..=1_000_000.0).contains(&value)) {
-                let problem = "must be 0 to 1000000, in US dollars for a million tokens";
-                return Err((field, problem.to_owned()));
-            }
-        }
-        Ok(())
-    }
-
-    fn price(&self) -> Price {
-        let micro = |usd: f64| (usd * MICRO).round() as u64;
-        let input = micro(self.input);
-        Price {
-            input,
-            output: micro(self.output),
-            input_cached: self.cached.map_or(input, micro),
-            input_written: self.cache_write.map_or(input, micro),
-        }
-    }
-}
-
-impl TargetSettings {
-    fn target(&self, alias: &str) -> Target {
-        Target {
-            backend: self.backend.clone(),
-            model: self.model.clone().unwrap_or_else(|| alias.to_owned()),
-            weight: self.weight,
-            price: self.price.map_or(Price::FREE, |price| price.price()),
-        }
-    }
+    /// Memory for answers that may be given again, in MiB; 0 turns the cache off.
+    pub cache_mb: Option<u64>,
 }
 
 impl Settings {
     /// What the gateway serves.
-    pub(crate) fn gateway_config(&self) -> GatewayConfig {
-        let alias = |model: &ServedModelSettings| {
-            let all = |targets: &[TargetSettings]| {
-                targets.iter().map(|target| target.target(&model.name)).collect()
-            };
-            Alias {
-                name: model.name.clone(),
-                targets: all(&model.targets),
-                fallbacks: all(&model.fallbacks),
-                output_tokens: model.output_tokens,
-            }
-        };
-        GatewayConfig { aliases: self.gateway.models.iter().map(alias).collect() }
+    pub(crate) fn gateway_document(&self) -> ConfigDocument {
+        ConfigDocument { models: self.gateway.models.clone() }
     }
 
     /// How the gateway tries.
@@ -216,6 +118,7 @@ impl Settings {
                 failures: section.breaker_failures.unwrap_or(standard.breaker.failures),
                 ..standard.breaker
             },
+            cache_bytes: section.cache_mb.unwrap_or(CACHE_MB).saturating_mul(1 << 20),
         }
     }
 
@@ -237,7 +140,7 @@ impl Settings {
                 return fail(key.to_owned(), "is 0; it must be at least 1".to_owned());
             }
         }
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         for (place, backend) in section.backends.iter().enumerate() {
             if backend.name.is_empty() || !names.insert(backend.name.clone()) {
                 let problem = "names must be there and differ".to_owned();
@@ -247,31 +150,8 @@ impl Settings {
                 return fail(format!("backends.{place}.{field}"), problem.to_owned());
             }
         }
-        for (place, model) in section.models.iter().enumerate() {
-            for (list, targets) in [("targets", &model.targets), ("fallbacks", &model.fallbacks)] {
-                for (number, target) in targets.iter().enumerate() {
-                    let at = format!("models.{place}.{list}.{number}");
-                    match &target.price {
-                        Some(_) if target.free => {
-                            let problem = "has a price beside it; leave one of both out";
-                            return fail(format!("{at}.free"), problem.to_owned());
-                        }
-                        None if !target.free => {
-                            let problem = "is missing; give it, or say free = true";
-                            return fail(format!("{at}.price"), problem.to_owned());
-                        }
-                        Some(price) => {
-                            if let Err((field, problem)) = price.check() {
-                                return fail(format!("{at}.price.{field}"), problem);
-                            }
-                        }
-                        None => {}
-                    }
-                }
-            }
-        }
-        self.check_served_names()?;
-        match self.gateway_config().check(&names) {
+        let taken = self.encoder_names();
+        match self.gateway_document().config().and_then(|config| config.check(&names, &taken)) {
             Ok(()) => Ok(()),
             Err(problem) => {
                 let key = problem.field.replace('[', ".").replace(']', "");
@@ -281,17 +161,8 @@ impl Settings {
     }
 
     /// One list of models holds encoders and chat models, so their names must differ.
-    fn check_served_names(&self) -> Result<(), Nonsense> {
+    pub(crate) fn encoder_names(&self) -> BTreeSet<String> {
         let encoders = self.embedding.models.iter();
-        let taken: std::collections::BTreeSet<&String> =
-            encoders.flat_map(|one| std::iter::once(&one.name).chain(&one.aliases)).collect();
-        for (place, model) in self.gateway.models.iter().enumerate() {
-            if taken.contains(&model.name) {
-                let key = ["gateway", "models", &place.to_string(), "name"].map(str::to_owned);
-                let problem = "is the name of an encoder; choose another".to_owned();
-                return Err(Nonsense { key: key.to_vec(), problem });
-            }
-        }
-        Ok(())
+        encoders.flat_map(|one| std::iter::once(&one.name).chain(&one.aliases)).cloned().collect()
     }
 }

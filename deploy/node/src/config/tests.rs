@@ -153,7 +153,7 @@ fn a_gateway_that_leads_nowhere_or_has_no_price_is_refused_by_key() {
     };
     let good = "{ backend = \"a\", model = \"m\", price = { input = 0.15, output = 0.6 } }";
     let settings = read(&Given { file: &model(good), ..NOTHING }).expect("all of it is good");
-    let config = settings.gateway_config();
+    let config = settings.gateway_document().config().expect("is good");
     let target = &config.aliases[0].targets[0];
     assert_eq!((target.weight, target.price.input, target.price.output), (1, 150_000, 600_000));
     assert_eq!(target.price.input_cached, 150_000, "as other input without a price of its own");

@@ -135,7 +135,11 @@ fn a_clients_body_goes_as_it_came() {
     let fields = json!({"model": "alias", "thinking": {"type": "enabled"}, "max_tokens": 9});
     let mut request = plain(&[]);
     let fields_map = fields.as_object().expect("an object").clone();
-    request.body = Some(Body { protocol: Protocol::AnthropicMessages, fields: fields_map });
+    request.body = Some(Body {
+        protocol: Protocol::AnthropicMessages,
+        fields: fields_map,
+        headers: Vec::new(),
+    });
     let body = codec::encode(Protocol::AnthropicMessages, &request, LimitName::MaxTokens);
     let thinking = json!({"type": "enabled"});
     let expected =

@@ -19,9 +19,10 @@ pub(crate) fn from_nouns(request: &ChatRequest) -> Result<Map<String, Value>, Ch
     }
     let mut contents = Vec::new();
     let mut names = BTreeMap::new();
+    let unsigned = wants_signatures(&request.model).then_some(NO_SIGNATURE);
     for (role, parts) in turns(&request.messages) {
         let (role, parts) = match role {
-            Role::Assistant => ("model", assistant(&parts, &mut names)?),
+            Role::Assistant => ("model", assistant(&parts, unsigned, &mut names)?),
             Role::User | Role::System => ("user", user(&parts, &names)?),
         };
         contents.push(json!({"role": role, "parts": parts}));
@@ -128,13 +129,27 @@ fn user(parts: &[&Part], names: &BTreeMap<&str, &str>) -> Result<Vec<Value>, Cha
     Ok(content)
 }
 
+/// What a call without a signature carries to models that ask for one: clients of other protocols
+/// have nowhere to keep it. Source: "Thought signatures" in Google's documentation of the API.
+const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
+/// Whether a model refuses a call that comes back without its signature, as Gemini 3 does.
+fn wants_signatures(model: &str) -> bool {
+    let version = model.rsplit('/').next().and_then(|name| name.strip_prefix("gemini-"));
+    let major = version.and_then(|version| version.split(['.', '-']).next()?.parse::<u32>().ok());
+    major.is_some_and(|major| major >= 3)
+}
+
 /// A thought's signature goes with the part that follows it; the model needs no thought's text.
+/// The first call of a turn has `unsigned` when nothing is known of its signature.
 fn assistant<'a>(
     parts: &[&'a Part],
+    unsigned: Option<&'static str>,
     names: &mut BTreeMap<&'a str, &'a str>,
 ) -> Result<Vec<Value>, ChatError> {
     let mut content = Vec::new();
     let mut pending: Option<&str> = None;
+    let mut unsigned = unsigned;
     for part in parts {
         let mut said = match part {
             Part::Text(text) | Part::Refusal(text) => json!({"text": text}),
@@ -148,7 +163,12 @@ fn assistant<'a>(
             }
             Part::Image(_) | Part::ToolResult { .. } => return Err(misplaced(Role::Assistant)),
         };
-        if let Some(signature) = pending.take() {
+        let is_call = matches!(part, Part::ToolCall { .. });
+        let signature = pending.take().or(unsigned.filter(|_| is_call));
+        if is_call {
+            unsigned = None;
+        }
+        if let Some(signature) = signature {
             said["thoughtSignature"] = Value::from(signature);
         }
         content.push(said);

@@ -83,6 +83,31 @@ fn a_request_with_everything() {
 }
 
 #[test]
+fn a_call_whose_signature_no_client_kept_says_so_to_models_that_ask() {
+    let call = |id: &str| Part::ToolCall {
+        id: id.to_owned(),
+        name: "weather".to_owned(),
+        arguments: "{}".to_owned(),
+    };
+    let skip = "skip_thought_signature_validator";
+    for (model, first) in [
+        ("gemini-3-pro-preview", Some(skip)),
+        ("models/gemini-3.5-flash", Some(skip)),
+        ("gemini-10", Some(skip)),
+        ("gemini-2.5-flash", None),
+        ("gemma-3", None),
+    ] {
+        let parts = vec![call("a"), call("b")];
+        let request = ChatRequest::new(model, vec![Message { role: Role::Assistant, parts }]);
+        let body = from_nouns(&request).expect("a body");
+        let signature = |place: usize| {
+            body["contents"][0]["parts"][place]["thoughtSignature"].as_str().map(str::to_owned)
+        };
+        assert_eq!((signature(0).as_deref(), signature(1)), (first, None), "{model}");
+    }
+}
+
+#[test]
 fn the_choice_of_a_tool() {
     let cases = [
         (ToolChoice::None, json!({"mode": "NONE"})),
@@ -134,7 +159,8 @@ fn a_clients_body_goes_as_it_came() {
     let mut request = ChatRequest::new("gemini", Vec::new());
     request.stream = true;
     let fields_map = fields.as_object().expect("an object").clone();
-    request.body = Some(Body { protocol: Protocol::Gemini, fields: fields_map });
+    request.body =
+        Some(Body { protocol: Protocol::Gemini, fields: fields_map, headers: Vec::new() });
     let body = codec::encode(Protocol::Gemini, &request, LimitName::MaxTokens);
     assert_eq!(body.map(Value::Object), Ok(fields));
 }

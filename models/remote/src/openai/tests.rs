@@ -123,6 +123,7 @@ fn a_clients_body_goes_as_it_came() {
     let body = Body {
         protocol: Protocol::OpenAiChat,
         fields: fields.as_object().expect("an object").clone(),
+        headers: Vec::new(),
     };
     request.body = Some(body);
     request.stream = true;

@@ -46,7 +46,8 @@ pub(crate) fn read(body: Map<String, Value>, route: Route) -> Result<ChatRequest
     // What an upstream is to think is told in its own words, in the body that it gets.
     fields.object("thinking")?;
     request.stream = fields.flag("stream")?.unwrap_or(false);
-    request.body = Some(Body { protocol: Protocol::AnthropicMessages, fields: body });
+    request.body =
+        Some(Body { protocol: Protocol::AnthropicMessages, fields: body, headers: Vec::new() });
     Ok(request)
 }
 

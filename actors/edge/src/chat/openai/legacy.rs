@@ -24,6 +24,8 @@ use crate::error::{ApiError, Shape, respond};
 use crate::identity::Grant;
 use crate::router::Edge;
 
+const ROUTE: &str = "/v1/completions";
+
 /// `POST /v1/completions`
 pub(crate) async fn completions(
     State(edge): State<Edge>,
@@ -37,7 +39,7 @@ pub(crate) async fn completions(
         let fields = Fields::root(&sent);
         let request = read(&fields)?;
         let (stream, include_usage) = (request.stream, include_usage(&fields)?);
-        let begun = ask(gateway, &grant, &headers, request).await?;
+        let begun = ask(gateway, &grant, ROUTE, &headers, request).await?;
         let mut naming = Naming::new("cmpl-", &begun.served);
         if stream {
             let writer = LegacyWriter { naming, created_s: now_s(), include_usage, usage: None };

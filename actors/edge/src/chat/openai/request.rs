@@ -36,7 +36,7 @@ pub(crate) fn read(body: Map<String, Value>) -> Result<Read, ApiError> {
     request.user = fields.text("user")?.map(str::to_owned);
     request.stream = fields.flag("stream")?.unwrap_or(false);
     let include_usage = include_usage(&fields)?;
-    request.body = Some(Body { protocol: Protocol::OpenAiChat, fields: body });
+    request.body = Some(Body { protocol: Protocol::OpenAiChat, fields: body, headers: Vec::new() });
     Ok(Read { request, include_usage })
 }
 

@@ -1,0 +1,188 @@
+//! Answers that may be given again, and questions that are being answered just now.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use headwater_gateway::{AnswerKey, CacheWish};
+use headwater_models::chat::{ChatError, ChatEvent, Chunk};
+use tokio::sync::watch;
+
+use super::nouns::Served;
+use crate::runtime::Runtime;
+
+/// Longest wait for an answer that another request gets, in ms; then it is asked for once more.
+const WAIT_MS: u64 = 10_000;
+/// What a part takes beside its text, in bytes.
+const CHUNK_BYTES: usize = 128;
+/// An answer takes at most this share of the memory.
+const SHARE: u64 = 8;
+
+/// An answer that was whole.
+pub(super) struct Kept {
+    pub(super) served: Served,
+    pub(super) chunks: Vec<Chunk>,
+    /// When it was whole, in ms of the node's clock.
+    at_ms: u64,
+    bytes: u64,
+}
+
+impl Kept {
+    pub(super) fn age_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.at_ms)
+    }
+}
+
+/// The answers of one node. What is pushed out when the memory is full is decided by TinyLFU, as
+/// for vectors.
+pub(super) struct AnswerCache {
+    kept: moka::sync::Cache<AnswerKey, Arc<Kept>>,
+    bytes: u64,
+    flights: Mutex<BTreeMap<AnswerKey, watch::Receiver<()>>>,
+}
+
+/// What is known of a question.
+pub(super) enum Look {
+    Hit(Arc<Kept>),
+    /// Nobody else asks it now: the caller does, and the others wait.
+    Lead(Lead),
+    /// The caller asks by itself, and its answer is not kept.
+    Aside,
+}
+
+impl AnswerCache {
+    /// None for 0 bytes.
+    pub(super) fn new(bytes: u64) -> Option<Arc<AnswerCache>> {
+        let weigh = |_: &AnswerKey, kept: &Arc<Kept>| u32::try_from(kept.bytes).unwrap_or(u32::MAX);
+        let kept = moka::sync::Cache::builder().max_capacity(bytes).weigher(weigh).build();
+        let cache = AnswerCache { kept, bytes, flights: Mutex::default() };
+        (bytes > 0).then(|| Arc::new(cache))
+    }
+
+    fn flights(&self) -> MutexGuard<'_, BTreeMap<AnswerKey, watch::Receiver<()>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, key: &AnswerKey, ttl_ms: u64, now_ms: u64) -> Option<Arc<Kept>> {
+        let kept = self.kept.get(key)?;
+        if kept.age_ms(now_ms) < ttl_ms {
+            return Some(kept);
+        }
+        self.kept.invalidate(key);
+        None
+    }
+
+    /// Looks for an answer that is younger than `ttl_ms`; waits for one that is on its way.
+    pub(super) async fn look(
+        self: &Arc<Self>,
+        runtime: &Runtime,
+        key: AnswerKey,
+        wish: CacheWish,
+        ttl_ms: u64,
+    ) -> Look {
+        let began_ms = runtime.now_ms();
+        loop {
+            let now_ms = runtime.now_ms();
+            if let Some(kept) = self.get(&key, ttl_ms, now_ms)
+                && wish.takes(kept.age_ms(now_ms))
+            {
+                return Look::Hit(kept);
+            }
+            if wish.no_store {
+                return Look::Aside;
+            }
+            let mut flight = {
+                let mut flights = self.flights();
+                match flights.get(&key) {
+                    // It wants an answer of its own, and another one is being kept.
+                    Some(_) if !wish.takes(0) || wish.only => return Look::Aside,
+                    Some(flight) => flight.clone(),
+                    None => {
+                        let (landed, flight) = watch::channel(());
+                        flights.insert(key, flight);
+                        return Look::Lead(Lead::new(Arc::clone(self), key, landed));
+                    }
+                }
+            };
+            let left_ms = (began_ms + WAIT_MS).saturating_sub(now_ms);
+            // It never changes: it ends with the one who leads.
+            if runtime.within(left_ms, flight.changed()).await.is_none() {
+                return Look::Aside;
+            }
+        }
+    }
+}
+
+/// The duty to get an answer that others may wait for. Dropped before the answer is whole, one of
+/// them takes over.
+pub(super) struct Lead {
+    cache: Arc<AnswerCache>,
+    key: AnswerKey,
+    /// Ends the wait of the others when it is dropped.
+    _landed: watch::Sender<()>,
+    chunks: Vec<Chunk>,
+    bytes: usize,
+}
+
+impl Lead {
+    fn new(cache: Arc<AnswerCache>, key: AnswerKey, landed: watch::Sender<()>) -> Lead {
+        Lead { cache, key, _landed: landed, chunks: Vec::new(), bytes: 0 }
+    }
+
+    /// A part of the answer; false when it is too large to be kept.
+    pub(super) fn see(&mut self, chunk: &Chunk) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes_of(chunk));
+        self.chunks.push(chunk.clone());
+        self.bytes as u64 <= self.cache.bytes / SHARE
+    }
+
+    /// The answer is whole.
+    pub(super) fn finish(mut self, served: Served, now_ms: u64) {
+        let (chunks, bytes) = (std::mem::take(&mut self.chunks), self.bytes as u64);
+        // Before the flight ends: whoever finds none finds the answer.
+        self.cache.kept.insert(self.key, Arc::new(Kept { served, chunks, at_ms: now_ms, bytes }));
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.cache.flights().remove(&self.key);
+    }
+}
+
+fn bytes_of(chunk: &Chunk) -> usize {
+    let text = |event: &ChatEvent| match event {
+        ChatEvent::Text { text, .. } | ChatEvent::Refusal { text, .. } => text.len(),
+        ChatEvent::Thinking { text, .. } => text.len(),
+        ChatEvent::ToolCall { arguments, .. } => arguments.len(),
+        ChatEvent::Logprobs { content, .. } => content.to_string().len(),
+        _ => 0,
+    };
+    let said = chunk.said.as_ref().map_or(0, |said| said.data.len());
+    let events: usize = chunk.events.iter().map(|event| CHUNK_BYTES + text(event)).sum();
+    CHUNK_BYTES + said + events
+}
+
+/// The parts of an answer that was given before.
+pub(super) struct Replay {
+    kept: Arc<Kept>,
+    next: usize,
+}
+
+impl Replay {
+    pub(super) fn new(kept: Arc<Kept>) -> Replay {
+        Replay { kept, next: 0 }
+    }
+}
+
+impl Stream for Replay {
+    type Item = Result<Chunk, ChatError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let chunk = self.kept.chunks.get(self.next).cloned();
+        self.next += 1;
+        Poll::Ready(chunk.map(Ok))
+    }
+}

@@ -1,0 +1,144 @@
+//! What a gateway serves, as people write it: one shape for settings, requests and stored versions.
+
+use headwater_gateway::{Alias, GatewayConfig, GatewayProblem, Price, Target};
+use serde::{Deserialize, Serialize};
+
+/// Millionths in one; prices are in US dollars here.
+const MICRO: f64 = 1_000_000.0;
+/// A million dollars for a million tokens is a slip of the pen.
+const DEAREST_USD: f64 = 1_000_000.0;
+
+/// In US dollars for a million tokens, as providers list them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceDocument {
+    pub input: f64,
+    pub output: f64,
+    /// Of input that the provider had cached; as `input` without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached: Option<f64>,
+    /// Of input that the provider wrote into its cache; as `input` without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetDocument {
+    pub backend: String,
+    /// The model's name at the backend; the alias's own without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Its share of the requests beside the other targets'; 0 only helps out.
+    #[serde(default = "one")]
+    pub weight: u32,
+    /// There must be one, or `free = true`: a price that was forgotten is not 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price: Option<PriceDocument>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub free: bool,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelDocument {
+    /// What clients ask for.
+    pub name: String,
+    pub targets: Vec<TargetDocument>,
+    /// Asked one after the other when no target answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<TargetDocument>,
+    /// Output tokens that are reserved for a request that sets no limit itself.
+    #[serde(default = "output_tokens")]
+    pub output_tokens: u64,
+    /// How long an answer may be given again, in seconds; 0 keeps none.
+    #[serde(default = "cache_ttl_s")]
+    pub cache_ttl_s: u64,
+}
+
+fn cache_ttl_s() -> u64 {
+    300
+}
+
+fn output_tokens() -> u64 {
+    1_024
+}
+
+/// All that a gateway serves.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConfigDocument {
+    pub models: Vec<ModelDocument>,
+}
+
+impl ConfigDocument {
+    /// What it says, as the gateway works with it.
+    ///
+    /// # Errors
+    /// The first field that makes no sense by itself; [`GatewayConfig::check`] looks at the rest.
+    pub fn config(&self) -> Result<GatewayConfig, GatewayProblem> {
+        let mut aliases = Vec::with_capacity(self.models.len());
+        for (place, model) in self.models.iter().enumerate() {
+            let all = |list: &str, targets: &[TargetDocument]| {
+                let target = |(number, target): (usize, &TargetDocument)| {
+                    let at = format!("models[{place}].{list}[{number}]");
+                    target.target(&model.name).map_err(|(field, problem)| GatewayProblem {
+                        field: format!("{at}.{field}"),
+                        problem: problem.to_owned(),
+                    })
+                };
+                targets.iter().enumerate().map(target).collect::<Result<Vec<Target>, _>>()
+            };
+            aliases.push(Alias {
+                name: model.name.clone(),
+                targets: all("targets", &model.targets)?,
+                fallbacks: all("fallbacks", &model.fallbacks)?,
+                output_tokens: model.output_tokens,
+                cache_ttl_ms: model.cache_ttl_s.saturating_mul(1_000),
+            });
+        }
+        Ok(GatewayConfig { aliases })
+    }
+}
+
+impl TargetDocument {
+    /// Or the field that is wrong, and why.
+    fn target(&self, alias: &str) -> Result<Target, (&'static str, &'static str)> {
+        let price = match &self.price {
+            Some(_) if self.free => {
+                return Err(("free", "has a price beside it; leave one of both out"));
+            }
+            None if self.free => Price::FREE,
+            None => return Err(("price", "is missing; give it, or say free = true")),
+            Some(price) => price.price()?,
+        };
+        Ok(Target {
+            backend: self.backend.clone(),
+            model: self.model.clone().unwrap_or_else(|| alias.to_owned()),
+            weight: self.weight,
+            price,
+        })
+    }
+}
+
+impl PriceDocument {
+    fn price(&self) -> Result<Price, (&'static str, &'static str)> {
+        let micro = |field: &'static str, usd: f64| {
+            let problem = "must be 0 to 1000000, in US dollars for a million tokens";
+            let is_price = (0.0..=DEAREST_USD).contains(&usd);
+            is_price.then(|| (usd * MICRO).round() as u64).ok_or((field, problem))
+        };
+        let input = micro("price.input", self.input)?;
+        let special = |field, usd: Option<f64>| usd.map_or(Ok(input), |usd| micro(field, usd));
+        Ok(Price {
+            input,
+            output: micro("price.output", self.output)?,
+            input_cached: special("price.cached", self.cached)?,
+            input_written: special("price.cache_write", self.cache_write)?,
+        })
+    }
+}
