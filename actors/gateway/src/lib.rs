@@ -4,6 +4,7 @@
 mod attempts;
 mod breaker;
 mod cache;
+mod canary;
 mod config;
 mod estimate;
 mod meter;
@@ -15,6 +16,7 @@ mod tests;
 pub use attempts::{Attempts, Failure, RetrySettings, Step};
 pub use breaker::{Breaker, BreakerSettings};
 pub use cache::{AnswerKey, CacheWish};
+pub use canary::{CanaryWatch, Party};
 pub use config::{Alias, GatewayConfig, GatewayProblem, GatewaySettings, Target};
 pub use estimate::input_tokens;
 pub use meter::{Meter, Used};

@@ -3,5 +3,6 @@
 mod attempts;
 mod breaker;
 mod cache;
+mod canary;
 mod config;
 mod meter;
