@@ -6,6 +6,7 @@ mod cache;
 mod document;
 mod failures;
 mod handle;
+mod health;
 mod metrics;
 mod nouns;
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod tries;
 mod versions;
 
 pub use answer::AnswerStream;
-pub use document::{ConfigDocument, ModelDocument, PriceDocument, TargetDocument};
+pub use document::{ChoiceDocument, ConfigDocument, ModelDocument, PriceDocument, TargetDocument};
 pub use handle::{Backend, GatewayHandle};
 pub use metrics::GatewayMetrics;
 pub use nouns::{Answer, Ask, Cached, Caller, GatewayError, Served, ServedModel};
@@ -23,8 +24,8 @@ pub use versions::{Change, GatewayVersions, Version, VersionError};
 
 /// The pure service's nouns that whoever sets up a gateway meets.
 pub use headwater_gateway::{
-    Alias, BreakerSettings, CacheWish, GatewayConfig, GatewayProblem, GatewaySettings, Price,
-    RetrySettings, Target,
+    Alias, BreakerSettings, CacheWish, Choice, GatewayConfig, GatewayProblem, GatewaySettings,
+    Price, RetrySettings, Target, what_if,
 };
 /// The models port's nouns that a client's protocol is read into and written from.
 pub use headwater_models::chat::{

@@ -15,6 +15,26 @@ pub struct Target {
     /// Its share of the requests, beside the other targets' weights; 0 only helps out.
     pub weight: u32,
     pub price: Price,
+    /// Whether it is on trial beside the others: watched, and taken back when it is worse.
+    pub is_canary: bool,
+    /// Answers under way, on one node, above which others are preferred.
+    pub room: Option<u32>,
+}
+
+/// How the preferred target is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// By their weights.
+    #[default]
+    Weight,
+    /// By their weights, the same for requests that begin alike.
+    Prefix,
+    /// The one whose answers begin soonest.
+    Latency,
+    /// The one with the fewest answers under way.
+    Load,
+    /// The cheapest.
+    Cost,
 }
 
 /// A name that clients ask for.
@@ -24,19 +44,47 @@ pub struct Alias {
     pub targets: Vec<Target>,
     /// Asked one after the other when no target answers.
     pub fallbacks: Vec<Target>,
+    pub choice: Choice,
+    /// Whether a caller's requests keep to one target; else each is drawn by itself.
+    pub sticky: bool,
     /// Output tokens that are reserved for a request that sets no limit itself.
     pub output_tokens: u64,
     /// How long an answer may be given again, in ms; 0 keeps none.
     pub cache_ttl_ms: u64,
 }
 
+impl Target {
+    /// An ordinary target, with all the room that there is.
+    pub fn of(backend: &str, model: &str, weight: u32, price: Price) -> Target {
+        let (backend, model) = (backend.to_owned(), model.to_owned());
+        Target { backend, model, weight, price, is_canary: false, room: None }
+    }
+}
+
 impl Alias {
+    /// A name for these targets, chosen by weight, whose answers are not kept.
+    pub fn of(name: &str, targets: Vec<Target>) -> Alias {
+        Alias {
+            name: name.to_owned(),
+            targets,
+            fallbacks: Vec::new(),
+            choice: Choice::Weight,
+            sticky: true,
+            output_tokens: 1_024,
+            cache_ttl_ms: 0,
+        }
+    }
+
     /// The target at a place of [`crate::order`].
     pub fn target(&self, place: usize) -> Option<&Target> {
         match place.checked_sub(self.targets.len()) {
             None => self.targets.get(place),
             Some(fallback) => self.fallbacks.get(fallback),
         }
+    }
+
+    pub fn canary(&self) -> Option<&Target> {
+        self.targets.iter().find(|target| target.is_canary)
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Target> {
@@ -102,6 +150,8 @@ impl GatewayConfig {
                 let problem = "no target has a weight; give at least one a weight above 0";
                 return fail(format!("{at}.targets"), problem.to_owned());
             }
+            check_canary(alias)
+                .or_else(|(field, problem)| fail(format!("{at}.{field}"), problem.to_owned()))?;
             if alias.output_tokens == 0 {
                 let problem = "is 0; it must be at least 1".to_owned();
                 return fail(format!("{at}.output_tokens"), problem);
@@ -126,4 +176,26 @@ impl GatewayConfig {
         }
         Ok(())
     }
+}
+
+/// A canary has something to be compared with, and is compared with it.
+fn check_canary(alias: &Alias) -> Result<(), (String, &'static str)> {
+    if let Some(place) = alias.fallbacks.iter().position(|target| target.is_canary) {
+        let problem = "is a fallback, which no share of the requests goes to; make it a target";
+        return Err((format!("fallbacks[{place}].canary"), problem));
+    }
+    let mut canaries = alias.targets.iter().enumerate().filter(|(_, target)| target.is_canary);
+    let Some((place, canary)) = canaries.next() else { return Ok(()) };
+    let at = |place: usize| format!("targets[{place}].canary");
+    if canary.weight == 0 {
+        return Err((at(place), "has weight 0, so nobody asks it; give it a weight above 0"));
+    }
+    if let Some((place, _)) = canaries.next() {
+        return Err((at(place), "is a second one; try one canary at a time"));
+    }
+    if !alias.targets.iter().any(|target| !target.is_canary && target.weight > 0) {
+        let problem = "has nothing beside it; give another target a weight above 0";
+        return Err((at(place), problem));
+    }
+    Ok(())
 }

@@ -12,13 +12,15 @@ mod price;
 mod route;
 #[cfg(test)]
 mod tests;
+mod what_if;
 
 pub use attempts::{Attempts, Failure, RetrySettings, Step};
 pub use breaker::{Breaker, BreakerSettings};
 pub use cache::{AnswerKey, CacheWish};
 pub use canary::{CanaryWatch, Party};
-pub use config::{Alias, GatewayConfig, GatewayProblem, GatewaySettings, Target};
+pub use config::{Alias, Choice, GatewayConfig, GatewayProblem, GatewaySettings, Target};
 pub use estimate::input_tokens;
 pub use meter::{Meter, Used};
 pub use price::Price;
-pub use route::order;
+pub use route::{Standing, order, prefix_key};
+pub use what_if::{Portion, what_if};

@@ -6,3 +6,4 @@ mod cache;
 mod canary;
 mod config;
 mod meter;
+mod what_if;

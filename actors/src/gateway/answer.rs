@@ -12,6 +12,7 @@ use headwater_tenancy::Amounts;
 
 use super::cache::{Lead, Replay};
 use super::handle::Shared;
+use super::health::Busy;
 use super::nouns::{GatewayError, Served};
 use super::tries::Call;
 use crate::mutants::{Mutant, planted};
@@ -48,6 +49,7 @@ pub(super) struct Charge {
     target: Option<Target>,
     alias: String,
     began_ms: u64,
+    _busy: Option<Busy>,
     /// Whether something was said; until then the try itself tells the breaker.
     has_begun: bool,
 }
@@ -62,7 +64,9 @@ impl Charge {
         share.begin();
         let (target, alias) = (Some(call.target.clone()), call.begin.alias.name.clone());
         let began_ms = call.begin.began_ms;
-        Charge { shared, share: Some(share), meter, target, alias, began_ms, has_begun: false }
+        let (share, _busy, has_begun) =
+            (Some(share), Some(shared.healths.busy(call.target)), false);
+        Charge { shared, share, meter, target, alias, began_ms, _busy, has_begun }
     }
 
     /// Of an answer that was given before: nobody works for it.
@@ -74,8 +78,8 @@ impl Charge {
     ) -> Charge {
         share.begin();
         let (meter, alias) = (Meter::new(0), served.asked.clone());
-        let has_begun = true;
-        Charge { shared, share: Some(share), meter, target: None, alias, began_ms, has_begun }
+        let (share, target, _busy, has_begun) = (Some(share), None, None, true);
+        Charge { shared, share, meter, target, alias, began_ms, _busy, has_begun }
     }
 
     pub(super) fn see(&mut self, chunk: &Chunk) {
@@ -111,7 +115,10 @@ impl Charge {
         metrics.used(&self.alias, backend, model, &usage, micro_usd, is_estimated);
         match outcome {
             Outcome::Whole => self.shared.breaker(target, |one, now| one.report(now, true)),
-            Outcome::Cut => self.shared.breaker(target, |one, now| one.report(now, false)),
+            Outcome::Cut => {
+                self.shared.healths.broke_off(&self.alias, target);
+                self.shared.breaker(target, |one, now| one.report(now, false));
+            }
             Outcome::Left if !self.has_begun => {}
             Outcome::Left => self.shared.breaker(target, |one, now| one.give_back(now)),
         }

@@ -1,6 +1,6 @@
 //! What a gateway serves, as people write it: one shape for settings, requests and stored versions.
 
-use headwater_gateway::{Alias, GatewayConfig, GatewayProblem, Price, Target};
+use headwater_gateway::{Alias, Choice, GatewayConfig, GatewayProblem, Price, Target};
 use serde::{Deserialize, Serialize};
 
 /// Millionths in one; prices are in US dollars here.
@@ -37,6 +37,24 @@ pub struct TargetDocument {
     pub price: Option<PriceDocument>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub free: bool,
+    /// Whether it is on trial: one that is worse than the others is taken back by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
+    /// Answers under way, on one node, above which other targets are preferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room: Option<u32>,
+}
+
+/// How the preferred target is found; see [`Choice`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChoiceDocument {
+    #[default]
+    Weight,
+    Prefix,
+    Latency,
+    Load,
+    Cost,
 }
 
 fn one() -> u32 {
@@ -52,6 +70,11 @@ pub struct ModelDocument {
     /// Asked one after the other when no target answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<TargetDocument>,
+    #[serde(default)]
+    pub choice: ChoiceDocument,
+    /// Whether a caller's requests keep to one target; else each is drawn by itself.
+    #[serde(default = "yes")]
+    pub sticky: bool,
     /// Output tokens that are reserved for a request that sets no limit itself.
     #[serde(default = "output_tokens")]
     pub output_tokens: u64,
@@ -62,6 +85,10 @@ pub struct ModelDocument {
 
 fn cache_ttl_s() -> u64 {
     300
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn output_tokens() -> u64 {
@@ -97,6 +124,8 @@ impl ConfigDocument {
                 name: model.name.clone(),
                 targets: all("targets", &model.targets)?,
                 fallbacks: all("fallbacks", &model.fallbacks)?,
+                choice: model.choice.choice(),
+                sticky: model.sticky,
                 output_tokens: model.output_tokens,
                 cache_ttl_ms: model.cache_ttl_s.saturating_mul(1_000),
             });
@@ -121,7 +150,21 @@ impl TargetDocument {
             model: self.model.clone().unwrap_or_else(|| alias.to_owned()),
             weight: self.weight,
             price,
+            is_canary: self.canary,
+            room: self.room,
         })
+    }
+}
+
+impl ChoiceDocument {
+    fn choice(self) -> Choice {
+        match self {
+            ChoiceDocument::Weight => Choice::Weight,
+            ChoiceDocument::Prefix => Choice::Prefix,
+            ChoiceDocument::Latency => Choice::Latency,
+            ChoiceDocument::Load => Choice::Load,
+            ChoiceDocument::Cost => Choice::Cost,
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! One chat from its admission on: look for what is kept, reserve, and hand over to the tries.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use headwater_gateway::{
-    Alias, AnswerKey, Breaker, GatewayConfig, GatewayProblem, GatewaySettings, Price, Target,
-    input_tokens, order,
+    Alias, AnswerKey, Breaker, Choice, GatewayConfig, GatewayProblem, GatewaySettings, Price,
+    Target, input_tokens, order, prefix_key,
 };
 use headwater_models::chat::{ChatModel, ChatRequest, Protocol};
 use headwater_tenancy::Amounts;
@@ -14,6 +14,7 @@ use super::answer::{AnswerStream, Charge};
 use super::cache::{AnswerCache, Look, Replay};
 use super::document::ConfigDocument;
 use super::failures::{RETRY_AFTER_MS, name_of, surface};
+use super::health::{Condemned, Healths};
 use super::metrics::GatewayMetrics;
 use super::nouns::{Answer, Ask, Cached, GatewayError, Served, ServedModel};
 use super::tries::Begin;
@@ -45,8 +46,7 @@ pub(super) struct Shared {
     pub(super) settings: GatewaySettings,
     pub(super) metrics: GatewayMetrics,
     cache: Option<Arc<AnswerCache>>,
-    /// By backend and model.
-    breakers: Mutex<BTreeMap<(String, String), Breaker>>,
+    pub(super) healths: Healths,
 }
 
 /// What is served until another version takes its place.
@@ -60,10 +60,6 @@ impl Shared {
         Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn breakers(&self) -> MutexGuard<'_, BTreeMap<(String, String), Breaker>> {
-        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Does this with a target's breaker.
     pub(super) fn breaker<T>(
         &self,
@@ -71,13 +67,9 @@ impl Shared {
         act: impl FnOnce(&mut Breaker, u64) -> T,
     ) -> T {
         let now_ms = self.runtime.now_ms();
-        let mut breakers = self.breakers();
-        let key = (target.backend.clone(), target.model.clone());
-        let breaker = breakers.entry(key).or_insert_with(|| Breaker::new(self.settings.breaker));
-        let was_closed = breaker.is_closed();
-        let done = act(breaker, now_ms);
-        if was_closed != breaker.is_closed() {
-            self.metrics.breaker(&target.backend, &target.model, breaker.is_closed());
+        let (done, was, is) = self.healths.breaker(target, |breaker| act(breaker, now_ms));
+        if was != is {
+            self.metrics.breaker(&target.backend, &target.model, is);
         }
         done
     }
@@ -100,11 +92,11 @@ impl GatewayHandle {
         let names: BTreeSet<String> = backends.iter().map(|one| one.name.clone()).collect();
         config.check(&names, &taken)?;
         let backends = backends.into_iter().map(|one| (one.name.clone(), one)).collect();
-        let (breakers, live) =
-            (Mutex::default(), RwLock::new(Arc::new(Live { version: 0, config })));
+        let healths = Healths::new(settings.breaker, &config);
+        let live = RwLock::new(Arc::new(Live { version: 0, config }));
         let cache = AnswerCache::new(settings.cache_bytes);
         let shared =
-            Shared { runtime, tenancy, backends, live, taken, settings, metrics, cache, breakers };
+            Shared { runtime, tenancy, backends, live, taken, settings, metrics, cache, healths };
         Ok(GatewayHandle { shared: Arc::new(shared) })
     }
 
@@ -122,20 +114,11 @@ impl GatewayHandle {
     /// Serves this from now on, unless a later version is served already; requests that have
     /// begun end as they began.
     pub(super) fn serve(&self, version: u64, config: GatewayConfig) {
-        let targets: BTreeSet<(&str, &str)> = config
-            .aliases
-            .iter()
-            .flat_map(Alias::all)
-            .map(|target| (target.backend.as_str(), target.model.as_str()))
-            .collect();
-        let is_target = |(backend, model): &(String, String), _: &mut Breaker| {
-            targets.contains(&(backend.as_str(), model.as_str()))
-        };
         let mut live = self.shared.live.write().unwrap_or_else(PoisonError::into_inner);
         if live.version >= version {
             return;
         }
-        self.shared.breakers().retain(is_target);
+        self.shared.healths.serve(&config);
         self.shared.metrics.version(version);
         *live = Arc::new(Live { version, config });
     }
@@ -143,6 +126,15 @@ impl GatewayHandle {
     /// Notes a version that cannot be served here.
     pub(super) fn refuse_version(&self) {
         self.shared.metrics.version_refused();
+    }
+
+    pub(super) fn canary_taken_back(&self) {
+        self.shared.metrics.canary_taken_back();
+    }
+
+    /// Canaries that are to be taken back.
+    pub(super) fn condemned(&self) -> Vec<Condemned> {
+        self.shared.healths.condemned()
     }
 
     /// Of what is served; 0 for the node's own settings.
@@ -188,7 +180,9 @@ impl GatewayHandle {
 
     async fn answer(&self, live: &Live, alias: &Alias, ask: Ask) -> Result<Answer, GatewayError> {
         let began_ms = self.shared.runtime.now_ms();
-        let order = order(alias, &ask.key);
+        let order = order(alias, &self.key(alias, &ask), |target| {
+            self.shared.healths.standing(target, began_ms)
+        });
         let targets: Vec<&Target> = order.iter().filter_map(|place| alias.target(*place)).collect();
         let Some(first) = targets.first() else {
             return Err(surface(None, || RETRY_AFTER_MS));
@@ -218,6 +212,15 @@ impl GatewayHandle {
         let Ask { request, .. } = ask;
         let begin = Begin { version: live.version, alias, cache, input, began_ms };
         self.try_all(begin, &targets, request, share, lead).await
+    }
+
+    /// What the choice of a target hangs on.
+    fn key(&self, alias: &Alias, ask: &Ask) -> String {
+        match alias.choice {
+            Choice::Prefix => prefix_key(&ask.request),
+            _ if alias.sticky => ask.key.clone(),
+            _ => self.shared.runtime.environment().draw().to_string(),
+        }
     }
 
     /// None when no answer to this may be one that was given before.

@@ -64,6 +64,7 @@ pub struct GatewayMetrics {
     estimated: Family<ByModel, Counter>,
     open: Family<ByTarget, Gauge>,
     replayed: Family<ByModel, Counter>,
+    canaries_taken_back: Counter,
     version: Gauge,
     versions_refused: Counter,
     first: Histograms,
@@ -87,6 +88,7 @@ impl GatewayMetrics {
             estimated: Family::default(),
             open: Family::default(),
             replayed: Family::default(),
+            canaries_taken_back: Counter::default(),
             version: Gauge::default(),
             versions_refused: Counter::default(),
             first: Family::new_with_constructor(seconds as fn() -> Histogram),
@@ -109,6 +111,11 @@ impl GatewayMetrics {
         );
         group.register("open_breakers", "Backends left alone now", metrics.open.clone());
         group.register("cache_hits", "Answers given before", metrics.replayed.clone());
+        group.register(
+            "canaries_taken_back",
+            "Canaries that this node took back",
+            metrics.canaries_taken_back.clone(),
+        );
         group.register("version", "Of what is served; 0 for settings", metrics.version.clone());
         group.register(
             "versions_refused",
@@ -186,6 +193,10 @@ impl GatewayMetrics {
 
     pub(super) fn replayed(&self, model: &str) {
         self.replayed.get_or_create(&ByModel { model: model.to_owned() }).inc();
+    }
+
+    pub(super) fn canary_taken_back(&self) {
+        self.canaries_taken_back.inc();
     }
 
     pub(super) fn version(&self, number: u64) {

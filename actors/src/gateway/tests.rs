@@ -3,4 +3,5 @@
 mod cache;
 mod charges;
 mod routes;
+mod versions;
 mod world;

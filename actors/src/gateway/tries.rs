@@ -43,8 +43,12 @@ impl GatewayHandle {
             }
             request.model.clone_from(&target.model);
             let call = Call { begin, target, request: &request };
+            let asked_ms = runtime.now_ms();
             let error = match self.attempt(&call, &mut share).await {
                 Ok((first, rest, charge)) => {
+                    let now_ms = runtime.now_ms();
+                    let first_ms = now_ms.saturating_sub(asked_ms);
+                    self.shared.healths.begun(&begin.alias.name, target, first_ms, now_ms);
                     let served = self.served(&call, attempts.tries());
                     metrics.begun(&served, runtime.now_ms().saturating_sub(begin.began_ms));
                     let lead = lead.map(|lead| (lead, served.clone()));
@@ -56,6 +60,9 @@ impl GatewayHandle {
                 Err(error) => error,
             };
             metrics.failed(&target.backend, &target.model, kind_of(&error));
+            if !matches!(error, ChatError::Refused { .. }) {
+                self.shared.healths.failed(&begin.alias.name, target);
+            }
             // Its words are the operator's: they may name accounts and limits.
             tracing::debug!(backend = target.backend, model = target.model, %error, "a try failed");
             step = attempts.failed(place, failure_of(&error), runtime.now_ms(), draw);

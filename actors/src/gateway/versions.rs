@@ -9,8 +9,9 @@ use headwater_gateway::GatewayProblem;
 use headwater_storage::StoreError;
 use headwater_storage::retry::{Applied, OperationId, Retry};
 
-use super::document::ConfigDocument;
+use super::document::{ConfigDocument, TargetDocument};
 use super::handle::GatewayHandle;
+use super::health::Condemned;
 use crate::runtime::Runtime;
 use crate::watched;
 
@@ -269,6 +270,58 @@ impl GatewayVersions {
             }
             watched::change(runtime, watch).await;
         }
+    }
+}
+
+/// What takes canaries back.
+const GUARD: &str = "headwater";
+/// How often the guard looks at canaries, in ms.
+const GUARD_MS: u64 = 1_000;
+
+impl GatewayVersions {
+    /// Takes canaries back that are worse than what they may replace, until the node ends. Of
+    /// several nodes that see it, one makes the new version.
+    pub async fn guard(self) {
+        loop {
+            self.shared.runtime.pause(GUARD_MS).await;
+            for condemned in self.shared.gateway.condemned() {
+                let Condemned { alias, backend, model, reason } = &condemned;
+                match self.take_back(&condemned).await {
+                    Ok(version) => tracing::warn!(
+                        alias,
+                        backend,
+                        model,
+                        reason,
+                        version,
+                        "a canary was taken back"
+                    ),
+                    Err(error) => tracing::warn!(
+                        alias, backend, model, %error, "a canary could not be taken back yet"
+                    ),
+                }
+            }
+        }
+    }
+
+    async fn take_back(&self, condemned: &Condemned) -> Result<u64, VersionError> {
+        let Condemned { alias, backend, model, reason } = condemned;
+        let Version { number, mut document, .. } = self.get(None).await?;
+        let models = document.models.iter_mut().filter(|one| one.name == *alias);
+        for one in models {
+            let name = one.name.clone();
+            let is_it = |target: &&mut TargetDocument| {
+                let called = target.model.as_ref().unwrap_or(&name);
+                target.canary && target.backend == *backend && called == model
+            };
+            for target in one.targets.iter_mut().filter(is_it) {
+                (target.weight, target.canary) = (0, false);
+            }
+        }
+        let reason = format!("canary {backend}/{model} of {alias} taken back: {reason}");
+        let change = Change { author: GUARD.to_owned(), reason, expected: Some(number) };
+        let version = self.put(document, change).await?;
+        self.shared.gateway.canary_taken_back();
+        Ok(version.number)
     }
 }
 

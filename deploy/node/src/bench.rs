@@ -2,6 +2,7 @@
 
 mod bulk;
 mod client;
+mod gateway;
 mod load;
 mod mixed;
 mod mixed_report;
@@ -18,6 +19,7 @@ use clap::{Args, Subcommand};
 use crate::config::{self, ConfigSource, Settings};
 use crate::failure::Failure;
 use crate::progress::Progress;
+use gateway::GatewayFlags;
 use load::{Figures, Load};
 use mixed::MixedLoad;
 use peer::Peer;
@@ -29,6 +31,9 @@ pub enum BenchAction {
     /// Embedding over HTTP: short queries from 1, 8 and 64 clients, and batches of 32 × 128
     /// tokens; with --bulk, queries at a fixed rate beside a bulk load.
     Embedding(EmbeddingFlags),
+    /// Chats over HTTP to a model that answers at once: directly, through nginx, through headwater
+    /// with token, quota, cache, price and audit.
+    Gateway(GatewayFlags),
 }
 
 #[derive(Debug, Args)]
@@ -83,8 +88,10 @@ fn rate(text: &str) -> Result<f64, String> {
 /// # Errors
 /// When a server does not start or refuses a request.
 pub fn run(action: BenchAction, settings: &Settings, source: &ConfigSource) -> Result<(), Failure> {
-    let BenchAction::Embedding(flags) = action;
-    runtime()?.block_on(embedding(&flags, settings, source))
+    match action {
+        BenchAction::Embedding(flags) => runtime()?.block_on(embedding(&flags, settings, source)),
+        BenchAction::Gateway(flags) => runtime()?.block_on(gateway::run(&flags, settings)),
+    }
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

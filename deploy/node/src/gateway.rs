@@ -1,6 +1,7 @@
 //! The gateway as the settings choose it: its backends, and how they are reached.
 
 pub(crate) mod command;
+mod what_if;
 
 use std::sync::Arc;
 
@@ -58,6 +59,7 @@ pub(crate) async fn start(
         tracing::warn!(%error, "gateway: the stored version could not be read; settings serve");
     }
     runtime.spawn(versions.clone().follow());
+    runtime.spawn(versions.clone().guard());
     Ok(Some((gateway, versions)))
 }
 

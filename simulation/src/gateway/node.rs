@@ -112,18 +112,13 @@ impl Node {
 }
 
 fn config(options: &Options) -> GatewayConfig {
-    let target = |number: usize| Target {
-        backend: format!("b{number}"),
-        model: CHAT.to_owned(),
-        weight: 1,
-        price: PRICE,
-    };
+    let target = |number: usize| Target::of(&format!("b{number}"), CHAT, 1, PRICE);
     let alias = Alias {
-        name: CHAT.to_owned(),
-        targets: (0..options.targets).map(target).collect(),
         fallbacks: (options.targets..options.backends.len()).map(target).collect(),
+        choice: options.choice,
         output_tokens: 20,
         cache_ttl_ms: 5_000,
+        ..Alias::of(CHAT, (0..options.targets).map(target).collect())
     };
     GatewayConfig { aliases: vec![alias] }
 }

@@ -1,6 +1,6 @@
 //! What a seed of the gateway workload draws.
 
-use headwater_actors::gateway::{BreakerSettings, GatewaySettings, RetrySettings};
+use headwater_actors::gateway::{BreakerSettings, Choice, GatewaySettings, RetrySettings};
 
 use crate::world::World;
 
@@ -37,6 +37,7 @@ pub(super) struct Options {
     pub(super) leaves: u64,
     /// Whether backends tell what was used with every word, or only at the end.
     pub(super) tells_always: bool,
+    pub(super) choice: Choice,
     pub(super) limit: Option<u64>,
     /// Percent of the requests that take an answer which was given before.
     pub(super) takes_kept: u64,
@@ -80,6 +81,12 @@ impl Options {
             tells_always: world.percent(60),
             limit: world.percent(30).then(|| world.between(50, 2_000)),
             takes_kept: some(50, 80),
+            choice: match world.between(0, 4) {
+                0 => Choice::Latency,
+                1 => Choice::Load,
+                2 => Choice::Cost,
+                _ => Choice::Weight,
+            },
             store_fails: world.percent(50),
             settings,
         }

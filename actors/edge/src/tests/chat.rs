@@ -34,18 +34,11 @@ pub(super) fn chats(
     tenancy: &TenancyHandle,
     registry: &mut Registry,
 ) -> GatewayHandle {
-    let target = |name: &str| Target {
-        backend: "scripted".to_owned(),
-        model: name.to_owned(),
-        weight: 1,
-        price: Price::of(1_000_000, 2_000_000),
-    };
+    let target = |name: &str| Target::of("scripted", name, 1, Price::of(1_000_000, 2_000_000));
     let alias = |name: &str| Alias {
-        name: name.to_owned(),
-        targets: vec![target(name)],
-        fallbacks: Vec::new(),
         output_tokens: 100,
         cache_ttl_ms: 60_000,
+        ..Alias::of(name, vec![target(name)])
     };
     let settings = GatewaySettings {
         retry: RetrySettings { tries: 1, ..RetrySettings::default() },

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use crate::{AnswerKey, CacheWish, Price, Target};
 
 fn target(model: &str) -> Target {
-    let backend = "a".to_owned();
-    Target { backend, model: model.to_owned(), weight: 1, price: Price::FREE }
+    Target::of("a", model, 1, Price::FREE)
 }
 
 fn body(fields: Value) -> Option<Body> {

@@ -11,6 +11,7 @@ use headwater_gateway::{
 };
 use headwater_models::chat::double::{Script, ScriptedChat};
 use headwater_models::chat::{ChatError, ChatEvent, ChatModel, ChatRequest, Chunk, Message, Role};
+use headwater_storage::retry::Retry;
 use prometheus_client::registry::Registry;
 
 use crate::cluster::tests::world::World as Cluster;
@@ -49,18 +50,14 @@ impl World {
             model: Arc::clone(model),
         };
         let backends: Vec<Backend> = models.iter().enumerate().map(backend).collect();
-        let target = |name: &Backend| Target {
-            backend: name.name.clone(),
-            model: format!("model-{}", name.name),
-            weight: 1,
-            price: PRICE,
+        let target = |backend: &Backend| {
+            Target::of(&backend.name, &format!("model-{}", backend.name), 1, PRICE)
         };
         let alias = Alias {
-            name: CHAT.to_owned(),
-            targets: backends.iter().take(1).map(target).collect(),
             fallbacks: backends.iter().skip(1).map(target).collect(),
             output_tokens: 100,
             cache_ttl_ms: 60_000,
+            ..Alias::of(CHAT, backends.iter().take(1).map(target).collect())
         };
         let retry = RetrySettings { budget_ms: 400, first_pause_ms: 2, ..RetrySettings::default() };
         let gateway = GatewayHandle::new(
@@ -73,6 +70,24 @@ impl World {
             GatewayMetrics::register(&mut Registry::default()),
         );
         World { cluster, site, gateway: gateway.expect("is good"), models: Vec::new() }
+    }
+
+    /// Another gateway over the same store and quotas, whose one backend is this.
+    pub(super) fn beside(&self, model: Arc<dyn ChatModel>) -> GatewayHandle {
+        let gateway = GatewayHandle::new(
+            self.site.node.runtime.clone(),
+            self.site.handle.clone(),
+            vec![Backend { name: "b0".to_owned(), protocol: None, model }],
+            GatewayConfig::default(),
+            BTreeSet::new(),
+            GatewaySettings::default(),
+            GatewayMetrics::register(&mut Registry::default()),
+        );
+        gateway.expect("is good")
+    }
+
+    pub(super) fn retry(&self) -> Retry {
+        self.cluster.retry(1_000)
     }
 
     pub(super) async fn chat(&self) -> Result<Answer, GatewayError> {

@@ -153,7 +153,7 @@ async fn answers(address: SocketAddr, model: &str, next: &Rc<Cell<u64>>) -> bool
     load.run(std::process::id()).await.is_ok()
 }
 
-fn free_address() -> Result<SocketAddr, Failure> {
+pub(super) fn free_address() -> Result<SocketAddr, Failure> {
     let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::broken)?;
     probe.local_addr().map_err(Failure::broken)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::what_if::{self, WhatIfFlags};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::operator::{OperatorFlags, ask};
@@ -43,6 +44,8 @@ pub(crate) enum GatewayAction {
         #[command(flatten)]
         operator: OperatorFlags,
     },
+    /// Tell what past requests would have cost under a file's prices and weights.
+    WhatIf(WhatIfFlags),
     /// Serve an old version again: the one before without --to.
     Rollback {
         #[arg(long, value_name = "VERSION")]
@@ -102,6 +105,7 @@ pub(crate) fn run(action: GatewayAction, settings: &Settings) -> Result<(), Fail
             let told = ask(&operator, settings, "PUT", CONFIG, Some(&body))?;
             println!("version {} is served", told["version"]);
         }
+        GatewayAction::WhatIf(flags) => what_if::run(&flags, settings)?,
         GatewayAction::Rollback { to, change, operator } => {
             let ChangeFlags { reason, expect } = change;
             let body = json!({"to_version": to, "reason": reason, "expected_version": expect});
@@ -114,7 +118,7 @@ pub(crate) fn run(action: GatewayAction, settings: &Settings) -> Result<(), Fail
 }
 
 /// A file's document; the node looks at what it says.
-fn document(file: &Path) -> Result<Value, Failure> {
+pub(super) fn document(file: &Path) -> Result<Value, Failure> {
     let name = file.display();
     let wrong = |problem: String| Failure::settings(format!("{name}: {problem}"));
     let text = match file.as_os_str() == "-" {

@@ -1,0 +1,97 @@
+//! Versions of what is served: followed by every node, and a canary's end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_models::chat::ChatModel;
+use headwater_models::chat::double::ScriptedChat;
+use serde_json::json;
+
+use super::world::{CHAT, World, broken, hear, says};
+use crate::gateway::{
+    Change, ConfigDocument, GatewayHandle, GatewayVersions, Version, VersionError,
+};
+
+fn versions_of(world: &World, gateway: &GatewayHandle) -> GatewayVersions {
+    let (runtime, none) = (world.site.node.runtime.clone(), ConfigDocument::default());
+    GatewayVersions::new(runtime, world.retry(), gateway.clone(), none)
+}
+
+fn versions(world: &World) -> GatewayVersions {
+    versions_of(world, &world.gateway)
+}
+
+/// Nine tenths to the first model, and one to the second one, on trial.
+fn trial() -> ConfigDocument {
+    let target = |backend: &str, weight: u32, canary: bool| json!({"backend": backend, "weight": weight, "free": true, "canary": canary});
+    let targets = [target("b0", 1, false), target("b1", 1, true)];
+    let model = json!({"name": CHAT, "targets": targets, "sticky": false});
+    serde_json::from_value(json!({"models": [model]})).expect("a document")
+}
+
+fn change(expected: Option<u64>) -> Change {
+    Change { author: "ops".to_owned(), reason: "a trial".to_owned(), expected }
+}
+
+/// Waits for a version, and returns it as it is stored.
+async fn served(gateway: &GatewayHandle, versions: &GatewayVersions, number: u64) -> Version {
+    for _ in 0..2_000 {
+        if gateway.version() == number {
+            return versions.get(None).await.expect("a version");
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("version {} is served, not {number}", gateway.version());
+}
+
+async fn world(second: ScriptedChat) -> World {
+    let first = ScriptedChat::new(vec![says(&["Deep."])]);
+    World::over(vec![Arc::new(first) as Arc<dyn ChatModel>, Arc::new(second)]).await
+}
+
+#[tokio::test]
+async fn a_canary_that_fails_is_taken_back_and_its_clients_notice_nothing() {
+    let world = world(ScriptedChat::new(vec![broken()])).await;
+    let versions = versions(&world);
+    tokio::spawn(versions.clone().guard());
+    versions.put(trial(), change(Some(0))).await.expect("is served");
+    for _ in 0..100 {
+        let (said, ended) = hear(world.chat().await.expect("an answer")).await;
+        assert_eq!((said.as_str(), ended), ("Deep.", None));
+    }
+    let after = served(&world.gateway, &versions, 2).await;
+    assert_eq!(after.author, "headwater");
+    assert!(after.reason.starts_with("canary b1/chat of chat taken back: "), "{}", after.reason);
+    let target = &after.document.models[0].targets[1];
+    assert_eq!((target.weight, target.canary), (0, false));
+}
+
+#[tokio::test]
+async fn a_canary_that_is_as_good_stays() {
+    let world = world(ScriptedChat::new(vec![says(&["Deep."])])).await;
+    let versions = versions(&world);
+    versions.put(trial(), change(None)).await.expect("is served");
+    for _ in 0..200 {
+        hear(world.chat().await.expect("an answer")).await;
+    }
+    assert_eq!(world.gateway.condemned(), []);
+}
+
+#[tokio::test]
+async fn every_node_follows_and_one_that_cannot_serve_a_version_keeps_its_own() {
+    let one = world(ScriptedChat::new(vec![says(&["Deep."])])).await;
+    // Another gateway over the same store, without the second backend.
+    let other = one.beside(Arc::new(ScriptedChat::new(vec![says(&["Deep."])])));
+    let (versions, others) = (versions(&one), versions_of(&one, &other));
+    tokio::spawn(others.clone().follow());
+    let mut simple = trial();
+    simple.models[0].targets.truncate(1);
+    versions.put(simple.clone(), change(None)).await.expect("is served");
+    served(&other, &others, 1).await;
+    versions.put(trial(), change(None)).await.expect("is served");
+    simple.models[0].name = "talk".to_owned();
+    versions.put(simple, change(Some(2))).await.expect("is served");
+    served(&other, &others, 3).await;
+    let moved = versions.put(trial(), change(Some(2))).await;
+    assert_eq!(moved, Err(VersionError::Moved { expected: 2, current: 3 }));
+}
