@@ -5,6 +5,7 @@
 //! transaction wrote what this one read. Every engine keeps FoundationDB's limits
 //! ([`limits`]), so that what runs on a laptop runs on a cluster.
 
+pub mod audit;
 pub mod codec;
 #[cfg(feature = "conformance")]
 pub mod conformance;

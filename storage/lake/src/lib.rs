@@ -1,5 +1,7 @@
-//! Object stores: S3 and what speaks its protocol, and folders, behind one reader.
+//! Object stores: S3 and what speaks its protocol, and folders. Objects are read below what the
+//! operator allowed; the audit lake keeps its files in one.
 
+pub mod audit;
 mod objects;
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,21 @@ fn refused(text: impl Into<String>) -> ObjectProblem {
     ObjectProblem::Refused(text.into())
 }
 
+/// What kind of store an address names.
+///
+/// # Errors
+/// [`ObjectProblem::Refused`] when it is none, or a store's own web address.
+pub(crate) fn parse_root(root: &str) -> Result<(Url, ObjectStoreScheme), ObjectProblem> {
+    let problem = |error: String| refused(format!("{root}: {error}"));
+    let url = Url::parse(root).map_err(|error| problem(error.to_string()))?;
+    let (scheme, _) = ObjectStoreScheme::parse(&url).map_err(|error| problem(error.to_string()))?;
+    if url.scheme().starts_with("http") {
+        let advice = "give the store as s3://bucket/prefix/, and where it is in AWS_ENDPOINT";
+        return Err(problem(advice.to_owned()));
+    }
+    Ok((url, scheme))
+}
+
 /// A prefix below which objects may be read.
 struct Root {
     url: Url,
@@ -67,23 +82,13 @@ impl Objects {
     /// [`ObjectProblem::Refused`] when an address names no store that this build has.
     pub fn open(roots: &[String], options: &[(String, String)]) -> Result<Objects, ObjectProblem> {
         let open = |root: &String| {
-            let problem = |error: String| refused(format!("{root}: {error}"));
-            let url = Url::parse(root).map_err(|error| problem(error.to_string()))?;
-            let (scheme, _) =
-                ObjectStoreScheme::parse(&url).map_err(|error| problem(error.to_string()))?;
-            if url.scheme().starts_with("http") {
-                return Err(problem(
-                    "give the store as s3://bucket/prefix/, and where it is in \
-                                    AWS_ENDPOINT"
-                        .to_owned(),
-                ));
-            }
+            let (url, scheme) = parse_root(root)?;
             let is_sorted = matches!(
                 scheme,
                 ObjectStoreScheme::AmazonS3 | ObjectStoreScheme::GoogleCloudStorage
             );
             let (store, path) = parse_url_opts(&url, options.iter().cloned())
-                .map_err(|error| problem(error.to_string()))?;
+                .map_err(|error| refused(format!("{root}: {error}")))?;
             Ok(Root { url, path, store, is_sorted })
         };
         let roots = roots.iter().map(open).collect::<Result<_, _>>()?;

@@ -1,0 +1,169 @@
+//! One request's record while it grows. However the request ends, it is recorded once; dropped
+//! early, its client left.
+
+use headwater_gateway::Used;
+use headwater_models::chat::{ChatRequest, Chunk, Protocol};
+use headwater_storage::audit::{AuditRecord, Outcome};
+
+use super::super::nouns::{Ask, Caller};
+use super::super::redaction::RedactionReport;
+use super::AuditHandle;
+use super::content::Kept;
+use crate::mutants::{Mutant, planted};
+use crate::runtime::Runtime;
+
+/// Its redaction took too long, so that it went on as it came.
+const REDACTION_SKIPPED: &str = "redaction_skipped";
+/// What was said is kept in part.
+const CONTENT_CUT: &str = "content_cut";
+
+/// See the module.
+pub(crate) struct Trail {
+    runtime: Runtime,
+    began_ms: u64,
+    /// None once it is recorded, and where nothing is audited.
+    open: Option<Open>,
+}
+
+struct Open {
+    audit: AuditHandle,
+    record: AuditRecord,
+    /// None as long as nothing of what is said may be kept.
+    kept: Option<Kept>,
+}
+
+impl Trail {
+    /// A request begins now.
+    pub(crate) fn begin(runtime: &Runtime, audit: Option<&AuditHandle>, ask: &Ask) -> Trail {
+        let open = audit.map(|audit| {
+            let Ask { id, caller, route, request, .. } = ask;
+            let record = AuditRecord {
+                project: caller.project.clone(),
+                user: caller.user.clone().or_else(|| request.user.clone()),
+                key_id: caller.key_id.clone(),
+                route: (*route).to_owned(),
+                protocol: protocol_of(route, request).to_owned(),
+                model_asked: request.model.clone(),
+                ..AuditRecord::new(id, &caller.tenant, Outcome::Left)
+            };
+            Open { audit: audit.clone(), record, kept: None }
+        });
+        Trail { runtime: runtime.clone(), began_ms: runtime.now_ms(), open }
+    }
+
+    /// What is said may be kept from now on, as the team's policy is.
+    pub(crate) fn keeps(&mut self, caller: &Caller, request: &ChatRequest) {
+        if let Some(open) = &mut self.open {
+            open.kept = Some(open.audit.shared.policy.begin(&caller.tenant, request));
+        }
+    }
+
+    /// What was done about personal data.
+    pub(crate) fn redacted(&mut self, report: &RedactionReport) {
+        if report.skipped {
+            self.flag(REDACTION_SKIPPED);
+        }
+        let replaced = report.replaced.iter();
+        let replaced = replaced.map(|(entity, count)| ((*entity).to_owned(), *count)).collect();
+        self.tell(|record| record.redactions = replaced);
+    }
+
+    /// A target is asked.
+    pub(crate) fn asks(&mut self, config_version: u64, backend: &str, model: &str) {
+        self.tell(|record| {
+            record.config_version = Some(config_version);
+            record.backend = backend.to_owned();
+            record.model_served = model.to_owned();
+        });
+    }
+
+    /// The target said nothing.
+    pub(crate) fn fails(&mut self) {
+        self.tell(|record| {
+            record.backend.clear();
+            record.model_served.clear();
+        });
+    }
+
+    /// Notes something that an auditor should look at.
+    pub(crate) fn flag(&mut self, flag: &str) {
+        self.tell(|record| {
+            if !record.flags.iter().any(|own| own == flag) {
+                record.flags.push(flag.to_owned());
+            }
+        });
+    }
+
+    /// Changes what the record tells.
+    pub(crate) fn tell(&mut self, change: impl FnOnce(&mut AuditRecord)) {
+        if let Some(open) = &mut self.open {
+            change(&mut open.record);
+        }
+    }
+
+    /// A part of the answer came.
+    pub(crate) fn see(&mut self, chunk: &Chunk) {
+        let took_ms = self.took_ms();
+        if let Some(open) = &mut self.open {
+            open.record.ttft_ms.get_or_insert(took_ms);
+            if let Some(kept) = &mut open.kept {
+                kept.see(chunk);
+            }
+        }
+    }
+
+    /// What the answer used, and what that costs.
+    pub(crate) fn used(&mut self, used: &Used, micro_usd: u64) {
+        if planted(Mutant::RecordWithoutUse) {
+            return;
+        }
+        let Used { usage, is_estimated } = used;
+        self.tell(|record| {
+            record.tokens_in = usage.input;
+            record.tokens_out = usage.output;
+            record.tokens_cached = usage.input_cached;
+            record.tokens_cache_written = usage.input_written;
+            record.is_estimated = *is_estimated;
+            record.cost_micro_usd = micro_usd;
+        });
+    }
+
+    pub(crate) fn end(&mut self, outcome: Outcome) {
+        if outcome == Outcome::Left && planted(Mutant::LeaverNotRecorded) {
+            self.open = None;
+        }
+        let took_ms = self.took_ms();
+        let Some(Open { audit, mut record, kept }) = self.open.take() else { return };
+        let (content, is_cut) = kept.map_or((None, false), Kept::end);
+        if is_cut {
+            record.flags.push(CONTENT_CUT.to_owned());
+        }
+        record.content = content;
+        record.outcome = outcome;
+        record.latency_ms = took_ms;
+        record.time_ms = self.runtime.wall_ms();
+        audit.record(record);
+    }
+
+    fn took_ms(&self) -> u64 {
+        self.runtime.now_ms().saturating_sub(self.began_ms)
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        self.end(Outcome::Left);
+    }
+}
+
+/// What the client speaks.
+fn protocol_of(route: &str, request: &ChatRequest) -> &'static str {
+    match request.body.as_ref().map(|body| body.protocol) {
+        Some(Protocol::OpenAiChat) => "openai.chat",
+        Some(Protocol::AnthropicMessages) => "anthropic.messages",
+        Some(Protocol::Gemini) => "gemini",
+        None if route.ends_with("/responses") => "openai.responses",
+        None if route.ends_with("/completions") => "openai.completions",
+        None => "",
+    }
+}
