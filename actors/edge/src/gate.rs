@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
@@ -16,9 +16,10 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::error::{ApiError, Shape, name_request};
+use crate::error::{ApiError, Shape, UNAVAILABLE, name_request};
 use crate::identity::{Grant, Refusal};
 use crate::router::Edge;
+use crate::routes::Scope;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Where Anthropic's clients look for it.
@@ -184,31 +185,55 @@ fn request_id(request: &Request) -> HeaderValue {
 #[derive(Clone)]
 struct Tenant(String);
 
-/// The inner layer of all routes but those for probes and scrapers: who calls, and what
-/// they may do.
-pub(crate) async fn authenticate(
-    State(edge): State<Edge>,
+/// What the guard of a route knows.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    pub(crate) edge: Edge,
+    pub(crate) scope: Scope,
+}
+
+/// The one policy path: who calls, and whether this is enough for the route. Every route but those
+/// for probes and scrapers stands behind it, unknown ones included.
+pub(crate) async fn guard(
+    State(Guard { edge, scope }): State<Guard>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let shape = shape_of(request.uri().path());
-    match judged(&edge, &request) {
-        Ok(grant) => {
-            let tenant = Tenant(grant.tenant.clone());
+    let authorization = request.headers().get(header::AUTHORIZATION).cloned();
+    let api_key = request.headers().get(API_KEY).cloned();
+    let judged = edge.authority.judge(sent(authorization.as_ref()), sent(api_key.as_ref()));
+    let grant = match judged.await {
+        Ok(grant) => grant,
+        Err(Refusal::Missing) => return ApiError::no_token().respond(shape),
+        Err(Refusal::Bad(why)) => return ApiError::bad_token(why).respond(shape),
+        Err(Refusal::Unsure) => return unsure().respond(shape),
+    };
+    let tenant = Tenant(grant.tenant.clone());
+    let allowed = match scope {
+        Scope::Open | Scope::Identity => Ok(()),
+        Scope::Operator => grant.check_operator(),
+    };
+    let mut response = match allowed {
+        Ok(()) => {
             request.extensions_mut().insert::<Arc<Grant>>(Arc::new(grant));
-            let mut response = next.run(request).await;
-            response.extensions_mut().insert(tenant);
-            response
+            next.run(request).await
         }
-        Err(Refusal::Missing) => ApiError::no_token().respond(shape),
-        Err(Refusal::Bad(why)) => ApiError::bad_token(why).respond(shape),
-    }
+        Err(error) => error.respond(shape),
+    };
+    response.extensions_mut().insert(tenant);
+    response
 }
 
-fn judged(edge: &Edge, request: &Request) -> Result<Grant, Refusal> {
-    // A header that is not ASCII is as bad as a wrong one, not as good as none.
-    let sent = |name: HeaderName| {
-        request.headers().get(name).map(|value| value.to_str().unwrap_or("unreadable"))
-    };
-    edge.authority.judge(sent(header::AUTHORIZATION), sent(API_KEY))
+/// This node cannot tell whether the caller's key or token is still good.
+fn unsure() -> ApiError {
+    let message = "this node has not heard from the store for too long to know which keys are \
+                   revoked; try again later or on another node";
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    ApiError::new(status, UNAVAILABLE, "identity_unavailable", message.to_owned()).retry(1000)
+}
+
+/// The value of a header; one that is not ASCII is as bad as a wrong one, not as good as none.
+fn sent(value: Option<&HeaderValue>) -> Option<&str> {
+    value.map(|value| value.to_str().unwrap_or("unreadable"))
 }

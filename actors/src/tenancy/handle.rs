@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater_tenancy::{
     Admission, Amounts, Ask, Books, Clocks, EdgeBook, EdgeEffect, EdgeSettings, EntryId, Limits,
-    Operation, Outcome, Refusal, Report, Reservation, TicketId,
+    Operation, Outcome, Refusal, Report, Reservation, Standing, TicketId,
 };
 use tokio::sync::oneshot;
 
@@ -246,6 +246,11 @@ impl TenancyHandle {
     pub(super) async fn wait_until_written(&self, written: oneshot::Receiver<()>) {
         let Shared { runtime, settings, .. } = &*self.shared;
         let _ = runtime.within(settings.written_ms, written).await;
+    }
+
+    pub(super) fn standing(&self, tenant: &str, model: &str) -> Vec<Standing> {
+        let now_ms = self.shared.runtime.now_ms();
+        self.lock().book.standing(now_ms, tenant, model)
     }
 
     pub(super) fn refund(&self, reservation: &Reservation) {

@@ -179,7 +179,7 @@ struct AllowanceRow {
 }
 
 pub(super) fn encode_allowance(record: &AllowanceRecord) -> Result<Vec<u8>, StoreError> {
-    let Allowance { id, amounts, valid_ms, outage_budget, revision } = record.allowance.clone();
+    let Allowance { id, amounts, valid_ms, outage_budget, revision, .. } = record.allowance.clone();
     let row = AllowanceRow {
         id: id.0,
         amounts: amounts.into(),
@@ -202,6 +202,8 @@ pub(super) fn decode_allowance(bytes: &[u8]) -> Result<AllowanceRecord, StoreErr
         valid_ms: row.valid_ms,
         outage_budget: row.outage_budget.into(),
         revision: row.revision,
+        // How things stood then helps nobody now.
+        standing: Vec::new(),
     };
     let counters =
         row.counters.into_iter().map(CounterKey::try_from).collect::<Result<Vec<_>, _>>()?;

@@ -1,6 +1,6 @@
 //! A reserved share of a tenant's limits, from its admission to its settlement.
 
-use headwater_tenancy::{Amounts, Reservation};
+use headwater_tenancy::{Amounts, Reservation, Standing};
 
 use super::handle::TenancyHandle;
 use crate::mutants::{Mutant, planted};
@@ -21,6 +21,12 @@ impl Share {
     /// Whether it was admitted in an outage, without the owner's word.
     pub fn is_unverified(&self) -> bool {
         self.reservation.as_ref().is_some_and(Reservation::is_unverified)
+    }
+
+    /// How the limits that it was taken from stand now, as far as this node knows.
+    pub fn standing(&self) -> Vec<Standing> {
+        let of = |held: &Reservation| self.handle.standing(&held.tenant, &held.model);
+        self.reservation.as_ref().map(of).unwrap_or_default()
     }
 
     /// The work begins. From now on a share that is dropped is charged whole: its client left, and

@@ -4,11 +4,11 @@ use headwater_cluster::NodeId;
 use headwater_storage::{StoreError, codec};
 use headwater_tenancy::{
     Allowance, AllowanceId, AllowanceReturn, Answer, Ask, Books, CounterKey, Entry, EntryId,
-    Exhausted, Limit, Limits, Operation, Outcome, OwnerProblem, Report,
+    Exhausted, Limit, Limits, Operation, Outcome, OwnerProblem, Report, Standing,
 };
 use serde::{Deserialize, Serialize};
 
-use super::records::{AmountsRecord, CounterRecord, LimitRecord, LimitsRecord};
+use super::records::{AmountsRecord, CounterRecord, LimitRecord, LimitsRecord, unit};
 
 const MESSAGE: u8 = 1;
 
@@ -61,6 +61,8 @@ enum ReplyRecord {
         valid_ms: u64,
         outage_budget: AmountsRecord,
         revision: u64,
+        /// Unit, amount, remaining, and ms until the window ends.
+        standing: Vec<(String, u64, u64, u64)>,
     },
     Exhausted {
         limit: LimitRecord,
@@ -132,6 +134,16 @@ fn entry_of(record: EntryRecord) -> Entry {
     }
 }
 
+fn standing_record(standing: &Standing) -> (String, u64, u64, u64) {
+    let Standing { unit, amount, remaining, resets_in_ms } = *standing;
+    (unit.name().to_owned(), amount, remaining, resets_in_ms)
+}
+
+fn standing_of(record: (String, u64, u64, u64)) -> Result<Standing, StoreError> {
+    let (name, amount, remaining, resets_in_ms) = record;
+    Ok(Standing { unit: unit(&name)?, amount, remaining, resets_in_ms })
+}
+
 pub(super) fn decode_question(bytes: &[u8]) -> Result<(String, Question), StoreError> {
     let (tenant, record): (String, QuestionRecord) = codec::decode(MESSAGE, bytes)?;
     let question = match record {
@@ -165,6 +177,7 @@ pub(super) fn encode_reply(reply: &Reply) -> Result<Vec<u8>, StoreError> {
             valid_ms: allowance.valid_ms,
             outage_budget: allowance.outage_budget.into(),
             revision: allowance.revision,
+            standing: allowance.standing.iter().map(standing_record).collect(),
         },
         Reply::Answered(Ok(Outcome::Exhausted(exhausted))) => ReplyRecord::Exhausted {
             limit: LimitRecord::from(&exhausted.limit),
@@ -193,13 +206,15 @@ pub(super) fn encode_reply(reply: &Reply) -> Result<Vec<u8>, StoreError> {
 pub(super) fn decode_reply(bytes: &[u8]) -> Result<Reply, StoreError> {
     let record: ReplyRecord = codec::decode(MESSAGE, bytes)?;
     Ok(match record {
-        ReplyRecord::Granted { id, amounts, valid_ms, outage_budget, revision } => {
+        ReplyRecord::Granted { id, amounts, valid_ms, outage_budget, revision, standing } => {
+            let standing = standing.into_iter().map(standing_of).collect::<Result<_, _>>()?;
             Reply::Answered(Ok(Outcome::Granted(Allowance {
                 id: AllowanceId(id),
                 amounts: amounts.into(),
                 valid_ms,
                 outage_budget: outage_budget.into(),
                 revision,
+                standing,
             })))
         }
         ReplyRecord::Exhausted { limit, remaining, resets_in_ms } => {

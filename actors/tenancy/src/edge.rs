@@ -7,7 +7,7 @@ use crate::admission::{Admission, Clocks, EdgeEffect, EdgeSettings, Reservation,
 use crate::amounts::Amounts;
 use crate::budgets::Budgets;
 use crate::edge_slot::{Asking, Live, Slot, UsedUp, Waiting};
-use crate::ledger::{Allowance, AllowanceId, Ask, Entry, EntryId, Exhausted};
+use crate::ledger::{Allowance, AllowanceId, Ask, Entry, EntryId, Exhausted, Standing};
 use crate::mutants::{Mutant, planted};
 use crate::outbox::Outbox;
 use crate::waiting::{
@@ -98,6 +98,12 @@ impl EdgeBook {
         Admission::Waiting
     }
 
+    /// How the limits of this tenant and model stand, as far as this edge knows.
+    pub fn standing(&self, now_ms: u64, tenant: &str, model: &str) -> Vec<Standing> {
+        let slot = self.tenants.get(tenant).and_then(|tenant| tenant.slots.get(model));
+        slot.map(|slot| slot.standing(now_ms)).unwrap_or_default()
+    }
+
     /// A waiting request goes away.
     pub fn give_up(&mut self, tenant: &str, model: &str, ticket: TicketId) {
         if let Some(slot) = self.slot(tenant, model) {
@@ -162,6 +168,7 @@ impl EdgeBook {
                 slot.retire();
                 let budget = allowance.outage_budget;
                 slot.outage_budget = Some(budget);
+                (slot.standing, slot.standing_ms) = (allowance.standing.clone(), at.now_ms);
                 slot.live = Some(Live::new(&allowance, asked_ms));
                 (slot.used_up, slot.recent, slot.ask_again_ms) = (None, Amounts::ZERO, 0);
                 admit_waiting(slot, tenant, &model, at.now_ms, draw, effects);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::admission::{Clocks, Reservation, TicketId};
 use crate::amounts::{Amounts, Unit};
-use crate::ledger::{Allowance, AllowanceId, AllowanceReturn, Exhausted};
+use crate::ledger::{Allowance, AllowanceId, AllowanceReturn, Exhausted, Standing};
 use crate::limits::Window;
 use crate::mutants::{Mutant, planted};
 
@@ -108,6 +108,9 @@ pub(crate) struct Slot {
     pub(crate) silent_since_ms: Option<u64>,
     /// What the last allowance allowed for an outage.
     pub(crate) outage_budget: Option<Amounts>,
+    /// What the last allowance said of the limits, and when; monotonic ms.
+    pub(crate) standing: Vec<Standing>,
+    pub(crate) standing_ms: u64,
     /// Admitted in outages, and the minute that it counts in.
     pub(crate) outage_used: Amounts,
     pub(crate) outage_minute: u64,
@@ -130,6 +133,22 @@ impl Slot {
         live.take(estimate);
         self.recent = self.recent.plus(estimate);
         Some(live.id)
+    }
+
+    /// How the limits stand, with what this edge holds of them; nothing of windows that are over.
+    pub(crate) fn standing(&self, now_ms: u64) -> Vec<Standing> {
+        let age_ms = now_ms.saturating_sub(self.standing_ms);
+        let live = self.live.as_ref().filter(|live| live.is_valid(now_ms));
+        let current = self.standing.iter().filter(|standing| age_ms < standing.resets_in_ms);
+        let now = |standing: &Standing| {
+            let here = live.map_or(0, |live| live.left.get(standing.unit));
+            Standing {
+                remaining: standing.remaining.saturating_add(here).min(standing.amount),
+                resets_in_ms: standing.resets_in_ms - age_ms,
+                ..*standing
+            }
+        };
+        current.map(now).collect()
     }
 
     /// Ends a reservation; see [`Live::settle`]. An allowance that is gone covers nothing.

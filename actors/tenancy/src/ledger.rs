@@ -51,6 +51,18 @@ pub struct Ask {
     pub want: Amounts,
 }
 
+/// How the tightest limit of a unit stood when its owner last handed something out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub unit: Unit,
+    /// The whole limit.
+    pub amount: u64,
+    /// What nobody has of it.
+    pub remaining: u64,
+    /// When its window ends, in ms from then.
+    pub resets_in_ms: u64,
+}
+
 /// A part of the limits, handed to one edge for one model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowance {
@@ -62,6 +74,9 @@ pub struct Allowance {
     pub outage_budget: Amounts,
     /// Revision of the limits that it was taken from.
     pub revision: u64,
+    /// For clients who want to know; of each unit that is limited, in the order of units. Empty
+    /// when the ask was a repetition.
+    pub standing: Vec<Standing>,
 }
 
 /// What the store keeps of an allowance until it comes back.
@@ -184,9 +199,30 @@ pub fn grant(
         raise(books, &counters, amounts);
     }
     let revision = books.limits.revision;
-    let allowance = Allowance { id: ask.id, amounts, valid_ms, outage_budget, revision };
+    let standing = standing(books, &limits, wall_ms);
+    let allowance = Allowance { id: ask.id, amounts, valid_ms, outage_budget, revision, standing };
     let (edge, model) = (ask.edge.clone(), ask.model.clone());
     Ok(AllowanceRecord { allowance, edge, model, counters, granted_ms: wall_ms })
+}
+
+/// Of each unit the limit that leaves the least.
+fn standing(books: &Books, limits: &[Limit], wall_ms: u64) -> Vec<Standing> {
+    let of = |limit: &Limit| {
+        let key = CounterKey::of(limit, wall_ms);
+        let counted = books.counters.get(&key).copied().unwrap_or(0);
+        let end_ms = limit.window.end_ms(limit.window.index(wall_ms));
+        Standing {
+            unit: limit.unit,
+            amount: limit.amount,
+            remaining: limit.amount.saturating_sub(counted),
+            resets_in_ms: end_ms.saturating_sub(wall_ms),
+        }
+    };
+    let tightest = |unit: Unit| {
+        let of_unit = limits.iter().filter(|limit| limit.unit == unit).map(of);
+        of_unit.min_by_key(|standing| (standing.remaining, standing.amount))
+    };
+    Unit::ALL.into_iter().filter_map(tightest).collect()
 }
 
 fn raise(books: &mut Books, keys: &[CounterKey], by: Amounts) {

@@ -28,7 +28,7 @@ pub use amounts::{Amounts, Unit};
 pub use edge::EdgeBook;
 pub use ledger::{
     Allowance, AllowanceId, AllowanceRecord, AllowanceReturn, Ask, Books, CounterKey, Entry,
-    EntryId, Exhausted, GrantSettings, apply_return, charge, grant,
+    EntryId, Exhausted, GrantSettings, Standing, apply_return, charge, grant,
 };
 pub use limits::{Limit, LimitProblem, Limits, Window, date_of_day};
 pub use outbox::Report;

@@ -30,6 +30,7 @@ pub(super) fn allowance(ask: &Ask, tokens: u64) -> Allowance {
         valid_ms: 2_000,
         outage_budget: amounts(3, 30, Amounts::UNLIMITED),
         revision: 1,
+        standing: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{amounts, limit};
 use crate::{
     AllowanceId, AllowanceRecord, AllowanceReturn, Amounts, Ask, Books, CounterKey, Entry, EntryId,
-    Exhausted, GrantSettings, Limit, Limits, Unit, Window, apply_return, charge, grant,
+    Exhausted, GrantSettings, Limit, Limits, Standing, Unit, Window, apply_return, charge, grant,
 };
 
 /// 2024-02-29T12:00:30Z: in the middle of a minute, before a month ends.
@@ -208,4 +208,31 @@ fn only_what_no_allowance_covered_is_charged_and_once() {
         let found: Vec<u64> = limits.iter().map(|limit| counted(&books, limit)).collect();
         assert_eq!(found, left);
     }
+}
+
+#[test]
+fn a_grant_tells_the_tightest_limit_of_each_unit() {
+    let limits = vec![
+        tokens(Window::Minute, 800),
+        tokens(Window::Day, 10_000),
+        limit(Some("other"), Unit::Tokens, Window::Minute, 1),
+        limit(None, Unit::Requests, Window::Minute, 40),
+    ];
+    let mut books = books(limits.clone());
+    books.counters.insert(CounterKey::of(&limits[1], NOON_MS), 9_500);
+    let record = granted(&mut books, &ask(1, amounts(1, 10, 0), amounts(8, 100, 0)));
+    let record = record.expect("there is enough");
+    let given = record.allowance.amounts;
+    let day_left_ms = Window::Day.end_ms(Window::Day.index(NOON_MS)) - NOON_MS;
+    let standing = [
+        (Unit::Requests, 40, 40 - given.requests, 30_000),
+        (Unit::Tokens, 10_000, 500 - given.tokens, day_left_ms),
+    ];
+    let standing = standing.map(|(unit, amount, remaining, resets_in_ms)| Standing {
+        unit,
+        amount,
+        remaining,
+        resets_in_ms,
+    });
+    assert_eq!(record.allowance.standing, standing);
 }

@@ -39,6 +39,7 @@ fn granted(tokens: u64) -> Outcome {
         valid_ms: 2_000,
         outage_budget: Amounts::ZERO,
         revision: 0,
+        standing: Vec::new(),
     })
 }
 
