@@ -2,6 +2,7 @@
 //! every answer charged for what it really was.
 
 mod answer;
+mod audit;
 mod cache;
 mod document;
 mod failures;
@@ -9,19 +10,32 @@ mod handle;
 mod health;
 mod metrics;
 mod nouns;
+mod redaction;
 #[cfg(test)]
 mod tests;
 mod tries;
 mod versions;
 
 pub use answer::AnswerStream;
-pub use document::{ChoiceDocument, ConfigDocument, ModelDocument, PriceDocument, TargetDocument};
+pub use audit::{
+    AuditHandle, AuditMetrics, AuditSettings, ContentMode, ContentPolicy, CostBy, CostProblem,
+    CostQuestion, HashKey,
+};
+pub use document::{
+    ChoiceDocument, ConfigDocument, ModelDocument, PolicyDocument, PriceDocument,
+    RedactionDocument, RuleDocument, TargetDocument,
+};
 pub use handle::{Backend, GatewayHandle};
 pub use metrics::GatewayMetrics;
 pub use nouns::{Answer, Ask, Cached, Caller, GatewayError, Served, ServedModel};
-
+pub use redaction::{Offload, REDACTION_BUDGET_MS, Redaction, RedactionMetrics, RedactionReport};
 pub use versions::{Change, GatewayVersions, Version, VersionError};
 
+/// The pure service's nouns of redaction.
+pub use headwater_gateway::redaction::{
+    Action, Entity, HashKey as RedactionKey, RedactionPolicies, RedactionPolicy, Redactor, Rule,
+    score,
+};
 /// The pure service's nouns that whoever sets up a gateway meets.
 pub use headwater_gateway::{
     Alias, BreakerSettings, CacheWish, Choice, GatewayConfig, GatewayProblem, GatewaySettings,
@@ -31,4 +45,10 @@ pub use headwater_gateway::{
 pub use headwater_models::chat::{
     Body, ChatError, ChatEvent, ChatModel, ChatRequest, ChatStream, Chunk, Finish, Image, Message,
     OutputFormat, Part, Protocol, Role, Said, Sampling, Tool, ToolChoice, Usage,
+};
+/// The audit port's nouns that whoever keeps or asks the audit meets.
+pub use headwater_storage::audit::{
+    AuditError, AuditLake, AuditQuery, AuditRecord, Backlog, Cell as AuditCell, Content,
+    MemoryAudit, Moment, Outcome as AuditOutcome, Pruned, QueryLimits as AuditLimits,
+    Scope as AuditScope, Table as AuditTable,
 };

@@ -6,6 +6,7 @@ pub mod collection;
 pub mod embedding;
 pub mod environment;
 pub mod gateway;
+pub mod identity;
 pub mod ingest;
 pub mod mutants;
 pub mod runtime;

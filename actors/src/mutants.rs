@@ -51,10 +51,22 @@ pub enum Mutant {
     CutAnswerKept,
     /// An answer that is given again is charged as the first one was.
     KeptAnswerCharged,
+    /// A node vouches for keys however long it has not heard from the store.
+    StaleKeysServed,
+    /// What a node confirms is as new as the end of its read, not as its beginning.
+    ConfirmedTooLate,
+    /// A request whose client left has no audit record.
+    LeaverNotRecorded,
+    /// Audit records whose append failed are not appended again.
+    FailedAppendForgotten,
+    /// What was used is told to the ledger and not to the audit.
+    RecordWithoutUse,
+    /// Redaction leaves the last message of a request as it came.
+    LastMessageNotRedacted,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 23] = [
+    pub const ALL: [Mutant; 29] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -78,6 +90,12 @@ impl Mutant {
         Mutant::FailedTryCharged,
         Mutant::CutAnswerKept,
         Mutant::KeptAnswerCharged,
+        Mutant::StaleKeysServed,
+        Mutant::ConfirmedTooLate,
+        Mutant::LeaverNotRecorded,
+        Mutant::FailedAppendForgotten,
+        Mutant::RecordWithoutUse,
+        Mutant::LastMessageNotRedacted,
     ];
 }
 

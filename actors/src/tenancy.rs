@@ -26,6 +26,6 @@ pub use transaction::tenant_key;
 
 /// The pure service's nouns that a caller of the handle meets.
 pub use headwater_tenancy::{
-    Amounts, Books, CounterKey, EdgeSettings, GrantSettings, Limit, LimitProblem, Limits,
-    OwnerSettings, Refusal, Unit, Window, date_of_day,
+    Amounts, Books, CounterKey, EdgeSettings, Exhausted, GrantSettings, Limit, LimitProblem,
+    Limits, OwnerSettings, Refusal, Standing, Unit, Window, date_of_day,
 };

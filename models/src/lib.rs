@@ -7,6 +7,7 @@ pub mod card;
 pub mod chat;
 pub mod double;
 pub mod encoder;
+pub mod entities;
 pub mod tokens;
 
 pub use card::{ModelCard, Pooling, Task};

@@ -2,12 +2,13 @@
 //! that are slow, busy, broken, or cut their answers off, and a store that fails.
 //!
 //! The backends keep their own count of what they produced; in the end it must be what was
-//! charged, to the token.
+//! charged, to the token. Every request leaves one record in an audit lake that fails, too.
 
 mod backend;
 mod book;
 mod checks;
 mod client;
+mod lake;
 mod node;
 mod options;
 
@@ -26,12 +27,16 @@ pub(crate) const SOMETIMES: &[&str] = &[
     "answer cut",
     "answer left",
     "answer whole",
+    "audit append came through unseen",
+    "audit append failed",
+    "audit flush failed",
     "backend broken",
     "backend cut before it spoke",
     "backend limited",
     "backend silent",
     "everything checked",
     "given again",
+    "own words came back",
     "refused by the quota",
     "request at fault",
     "store down",

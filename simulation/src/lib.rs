@@ -8,6 +8,7 @@
 mod faults;
 mod gateway;
 mod gossip;
+mod identity;
 mod ingest;
 pub mod lockstep;
 mod metered;

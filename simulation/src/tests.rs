@@ -63,6 +63,11 @@ fn chats_are_good_and_repeat_themselves() {
 }
 
 #[test]
+fn keys_are_refused_in_time_and_good_when_the_world_has_healed() {
+    check(Workload::Identity, 1_000..1_060);
+}
+
+#[test]
 fn views_that_spread_as_rumours_agree_in_the_end() {
     for seed in 1_000..1_060 {
         let verdict = verify(Workload::Gossip, seed);

@@ -2,7 +2,7 @@
 
 use crate::outcome::Outcome;
 use crate::quota::{self, Kind};
-use crate::{gateway, gossip, ingest, metered, reembed, register};
+use crate::{gateway, gossip, identity, ingest, metered, reembed, register};
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,10 +27,12 @@ pub enum Workload {
     Gateway,
     /// Documents that change while versions of the model are built, switched and rolled back.
     Reembed,
+    /// Virtual keys made, rotated and revoked through nodes in trouble.
+    Identity,
 }
 
 impl Workload {
-    pub const ALL: [Workload; 10] = [
+    pub const ALL: [Workload; 11] = [
         Workload::Metered,
         Workload::QuotaStorm,
         Workload::LeaseThrash,
@@ -41,6 +43,7 @@ impl Workload {
         Workload::Ingest,
         Workload::Reembed,
         Workload::Gateway,
+        Workload::Identity,
     ];
 
     /// The name in commands and reports.
@@ -56,6 +59,7 @@ impl Workload {
             Workload::Ingest => "ingest",
             Workload::Reembed => "reembed",
             Workload::Gateway => "gateway",
+            Workload::Identity => "identity",
         }
     }
 
@@ -77,6 +81,7 @@ impl Workload {
             Workload::Ingest => ingest::SOMETIMES,
             Workload::Reembed => reembed::SOMETIMES,
             Workload::Gateway => gateway::SOMETIMES,
+            Workload::Identity => identity::SOMETIMES,
         }
     }
 
@@ -92,6 +97,7 @@ impl Workload {
             Workload::Ingest => ingest::run(seed),
             Workload::Reembed => reembed::run(seed),
             Workload::Gateway => gateway::run(seed),
+            Workload::Identity => identity::run(seed),
         }
     }
 }

@@ -22,6 +22,16 @@ pub fn node_packages() -> Result<PathBuf, NodeError> {
     if folder.join("node_modules").is_dir() { Ok(folder) } else { Err(missing(&folder)) }
 }
 
+/// HEADWATER_CHROMIUM, or Debian's.
+///
+/// # Errors
+/// [`NodeError::Clients`] when it is not there.
+pub fn chromium() -> Result<PathBuf, NodeError> {
+    let own = std::env::var_os("HEADWATER_CHROMIUM").map(PathBuf::from);
+    let browser = own.unwrap_or_else(|| PathBuf::from("/usr/bin/chromium"));
+    if browser.is_file() { Ok(browser) } else { Err(missing(&browser)) }
+}
+
 fn made(variable: &str, name: &str) -> Result<PathBuf, NodeError> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(PathBuf::from(path));

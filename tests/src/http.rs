@@ -82,8 +82,7 @@ impl Connection {
     /// Reads one answer.
     ///
     /// # Errors
-    /// When the connection breaks, nothing comes in time, or what comes is no answer with a
-    /// `content-length`.
+    /// When the connection breaks, nothing comes in time, or what comes is no answer.
     pub fn receive(&mut self) -> io::Result<Answer> {
         let first = self.line()?;
         let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
@@ -99,12 +98,33 @@ impl Connection {
                 line.split_once(':').ok_or_else(|| wrong(format!("no header: {line:?}")))?;
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
+        if headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked") {
+            let body = self.chunks()?;
+            return Ok(Answer { status, headers, body });
+        }
         let length = headers.iter().find(|(name, _)| name == "content-length");
         let length = length.and_then(|(_, value)| value.parse().ok());
         let length = length.ok_or_else(|| wrong("no content-length".to_owned()))?;
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
         Ok(Answer { status, headers, body })
+    }
+
+    /// A body in chunks (RFC 9112, section 7.1), to its end.
+    fn chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.line()?;
+            let length = usize::from_str_radix(line.trim(), 16);
+            let length = length.map_err(|_| wrong(format!("no length of a chunk: {line:?}")))?;
+            let start = body.len();
+            body.resize(start + length, 0);
+            self.stream.read_exact(&mut body[start..])?;
+            self.line()?;
+            if length == 0 {
+                return Ok(body);
+            }
+        }
     }
 
     fn line(&mut self) -> io::Result<String> {

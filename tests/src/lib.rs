@@ -11,6 +11,7 @@ pub mod layering;
 pub mod load;
 pub mod node;
 pub mod tidy;
+pub mod tokens;
 pub mod upstream;
 
 use std::path::{Path, PathBuf};

@@ -110,6 +110,8 @@ pub struct Record {
     pub stream: bool,
     /// Names in lower case; none of them is a key.
     pub headers: Vec<(String, String)>,
+    /// The texts of the request: the system's, then each message's.
+    pub texts: Vec<String>,
     /// Words over all texts of the request.
     pub input: u64,
     /// Words of the answer that were sent.

@@ -17,6 +17,11 @@ const BEARER: &str = "CANARY-bearer-90b2";
 const QUERY: &str = "CANARY-query-7e66";
 /// In a header that is meant for somebody else.
 const HEADER: &str = "CANARY-goog-key-31c4";
+/// A token of an outside issuer: header and claims, and a signature that nobody made.
+const OUTSIDE_HEAD: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6Im9uZSIsInR5cCI6IkpXVCJ9.\
+    eyJpc3MiOiJodHRwczovL2lkLmV4YW1wbGUiLCJhdWQiOiJ1cyIsInRlYW0iOiJhY21lIiwiZXhwIjo0MTAyNDQ0ODAwLCJqdGkiOiJqIn0";
+const OUTSIDE_SIGNATURE: &str =
+    "CANARY-outside-token-signature-6b1d0f2e4a88c3d7e5f9a1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6e7f8";
 const API_KEY: &str = "CANARY-x-api-key-77aa";
 
 /// What may be found nowhere: a name for the finding, and the text.
@@ -39,6 +44,7 @@ fn canaries(token: &str) -> Vec<(&'static str, String)> {
         ("the header", HEADER.to_owned()),
         ("the wrong x-api-key", API_KEY.to_owned()),
         ("the provider's key", UPSTREAM_KEY.to_owned()),
+        ("the outside token's signature", OUTSIDE_SIGNATURE.to_owned()),
     ]
 }
 
@@ -196,6 +202,18 @@ fn chat(client: &mut Connection, token: &str, canaries: &[(&str, String)]) {
     assert_absent(canaries, "a bad chat's refusal", &answer.body);
 }
 
+/// A virtual key, made by an operator, and the part of it that is secret.
+fn virtual_key(client: &mut Connection, operator: &str) -> (String, String) {
+    let bearer = format!("Bearer {operator}");
+    let headers = [("authorization", bearer.as_str())];
+    let made = client.post("/v1/keys", &headers, b"{\"team\": \"acme\"}").unwrap();
+    assert_eq!(made.status, 201, "{}", made.text());
+    let key = made.json()["key"].as_str().unwrap().to_owned();
+    let secret = key.rsplit('_').next().unwrap().to_owned();
+    assert_eq!(secret.len(), 64);
+    (key, secret)
+}
+
 fn files_under(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -203,6 +221,24 @@ fn files_under(folder: &Path) -> Vec<PathBuf> {
         if path.is_dir() { found.extend(files_under(&path)) } else { found.push(path) }
     }
     found
+}
+
+/// A provider of chats, an issuer whose keys never come, and a log that says everything.
+fn settings(key_setting: String, url: &str, provider_key: &Path) -> [String; 6] {
+    let key_file = provider_key.display();
+    [
+        key_setting,
+        "log.level=trace".to_owned(),
+        format!(
+            "gateway.backends=[{{name=\"b\", protocol=\"openai\", url=\"{url}\", \
+             key_file=\"{key_file}\"}}]"
+        ),
+        "gateway.models=[{name=\"chat\", targets=[{backend=\"b\", free=true}]}]".to_owned(),
+        "gateway.tries=1".to_owned(),
+        "auth.issuers=[{issuer=\"https://id.example\", audience=[\"us\"], teams=[\"acme\"], \
+         algorithms=[\"EdDSA\"], jwks_file=\"/nowhere/keys.json\"}]"
+            .to_owned(),
+    ]
 }
 
 #[test]
@@ -213,39 +249,42 @@ fn nothing_secret_is_written_or_echoed() {
     let key_setting = format!("auth.key_file={}", key.display());
     let minted = run(&["token", "--tenant", "acme", "--set", &key_setting]).unwrap();
     let token = String::from_utf8(minted.stdout).unwrap().trim().to_owned();
-    let canaries = canaries(&token);
+    let operator = ["token", "--tenant", "ops", "--tier", "operator", "--set", &key_setting];
+    let operator = String::from_utf8(run(&operator).unwrap().stdout).unwrap().trim().to_owned();
+    let mut canaries = canaries(&token);
     assert_absent(&canaries, "the mint's log", &minted.stderr);
 
     let data_dir = folder.path().join("data");
     let provider = Simulator::start().unwrap();
     let provider_key = folder.path().join("provider");
     fs::write(&provider_key, UPSTREAM_KEY).unwrap();
-    let (url, key_file) = (provider.base_url(), provider_key.display());
-    let settings = [
-        key_setting,
-        "log.level=trace".to_owned(),
-        format!(
-            "gateway.backends=[{{name=\"b\", protocol=\"openai\", url=\"{url}\", \
-             key_file=\"{key_file}\"}}]"
-        ),
-        "gateway.models=[{name=\"chat\", targets=[{backend=\"b\", free=true}]}]".to_owned(),
-        "gateway.tries=1".to_owned(),
-    ];
+    let settings = settings(key_setting, &provider.base_url(), &provider_key);
     let node = NodeProcess::ready(&data_dir, &settings).unwrap();
     let mut client = node.connect().unwrap();
+    let (virtual_key, secret) = virtual_key(&mut client, &operator);
+    canaries.push(("the virtual key's secret", secret));
     let (mut answers, mut echoes) = (0, Vec::new());
-    send_all(&mut client, &format!("Bearer {token}"), |body, status, answer| {
-        let sent = String::from_utf8_lossy(body);
-        assert_eq!(answer.status, status, "{sent}: {}", answer.text());
-        // What `/tokenize` returns when it serves are the text's own pieces.
-        if answer.status != 200 {
-            let place = format!("the answer to {sent}: {}", answer.text());
-            echoes.extend(find(&canaries, &place, &answer.body));
-        }
-        answers += 1;
-    });
+    for good in [&token, &virtual_key] {
+        send_all(&mut client, &format!("Bearer {good}"), |body, status, answer| {
+            let sent = String::from_utf8_lossy(body);
+            assert_eq!(answer.status, status, "{sent}: {}", answer.text());
+            // What `/tokenize` returns when it serves are the text's own pieces.
+            if answer.status != 200 {
+                let place = format!("the answer to {sent}: {}", answer.text());
+                echoes.extend(find(&canaries, &place, &answer.body));
+            }
+            answers += 1;
+        });
+    }
     chat(&mut client, &token, &canaries);
-    for authorization in [format!("Bearer {BEARER}"), BEARER.to_owned(), format!("{token}x")] {
+    for authorization in [
+        format!("Bearer {BEARER}"),
+        BEARER.to_owned(),
+        format!("{token}x"),
+        format!("Bearer {virtual_key}0"),
+        format!("Basic {virtual_key}"),
+        format!("Bearer {OUTSIDE_HEAD}.{OUTSIDE_SIGNATURE}"),
+    ] {
         send_all(&mut client, &authorization, |_, _, answer| {
             assert_eq!(answer.status, 401, "{}", answer.text());
             assert_absent(&canaries, "a refusal", &answer.body);

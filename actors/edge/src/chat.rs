@@ -27,6 +27,7 @@ use crate::embedding::CANARY_KEY;
 use crate::error::ApiError;
 use crate::identity::Grant;
 use crate::router::Edge;
+use crate::standing::name_standing;
 use fold::Folded;
 
 /// The model that answered, as its backend calls it.
@@ -71,16 +72,24 @@ async fn ask(
     headers: &HeaderMap,
     mut request: ChatRequest,
 ) -> Result<Answer, ApiError> {
-    check_allowed(grant, &request.model)?;
     let own = headers.get(CANARY_KEY).and_then(|key| key.to_str().ok());
     let key = own.or(request.user.as_deref()).unwrap_or(&grant.tenant).to_owned();
     if let Some(body) = &mut request.body {
         body.headers = provider_headers(headers);
     }
     let id = Uuid::now_v7().to_string();
-    let caller = Caller { tenant: grant.tenant.clone(), ..Caller::default() };
-    let ask = Ask { id, caller, route, key, cache: cache_wish(headers), request };
+    let ask = Ask { id, caller: caller(grant), route, key, cache: cache_wish(headers), request };
+    if let Err(refusal) = check_allowed(grant, &ask.request.model) {
+        gateway.record_refusal(&ask);
+        return Err(refusal);
+    }
     gateway.chat(ask).await.map_err(|error| told(grant, error))
+}
+
+/// Who asks, as records have it.
+fn caller(grant: &Grant) -> Caller {
+    let Grant { tenant, project, user, key_id, .. } = grant.clone();
+    Caller { tenant, project, user, key_id }
 }
 
 /// Headers that change what a provider does, and no other's business.
@@ -130,7 +139,7 @@ async fn whole(
     protocol: Protocol,
     render: impl FnOnce(Folded) -> Value,
 ) -> Result<Response, ApiError> {
-    let Answer { served, mut chunks } = answer;
+    let Answer { served, mut chunks, .. } = answer;
     let (mut folded, mut own, mut count) = (Folded::default(), None, 0u32);
     while let Some(Chunk { said, events }) = next(&mut chunks).await? {
         count = count.saturating_add(1);
@@ -151,7 +160,7 @@ async fn folded(
     answer: Answer,
     render: impl FnOnce(Folded) -> Value,
 ) -> Result<Response, ApiError> {
-    let Answer { served, mut chunks } = answer;
+    let Answer { served, mut chunks, .. } = answer;
     let mut folded = Folded::default();
     while let Some(chunk) = next(&mut chunks).await? {
         chunk.events.into_iter().for_each(|event| folded.add(event));
@@ -185,6 +194,7 @@ fn name_served(headers: &mut HeaderMap, served: &Served) {
             name(header::AGE, &(age_ms / 1_000).to_string());
         }
     }
+    name_standing(headers, &served.standing);
 }
 
 /// What an answer is called when its backend does not name it.

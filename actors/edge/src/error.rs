@@ -6,8 +6,10 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use headwater_actors::embedding::{ChangeError, EmbedError, InputProblem};
-use headwater_actors::tenancy::{Amounts, Refusal, TenancyError};
+use headwater_actors::tenancy::{Amounts, Exhausted, Refusal, Standing, TenancyError};
 use serde_json::{Value, json};
+
+use crate::standing::{name_standing, of_exhausted};
 
 /// The error shape of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub(crate) struct ApiError {
     param: Option<String>,
     message: String,
     retry_after_s: Option<u64>,
+    /// The limit that is in the way.
+    standing: Option<Standing>,
 }
 
 pub(crate) const INVALID: &str = "invalid_request_error";
@@ -62,7 +66,8 @@ impl ApiError {
         code: impl Into<Cow<'static, str>>,
         message: String,
     ) -> Self {
-        ApiError { status, kind, code: code.into(), param: None, message, retry_after_s: None }
+        let (code, param, retry_after_s, standing) = (code.into(), None, None, None);
+        ApiError { status, kind, code, param, message, retry_after_s, standing }
     }
 
     pub(crate) fn at(mut self, param: impl Into<String>) -> Self {
@@ -72,6 +77,11 @@ impl ApiError {
 
     pub(crate) fn retry(mut self, after_ms: u64) -> Self {
         self.retry_after_s = Some(after_ms.div_ceil(1000).max(1));
+        self
+    }
+
+    fn standing(mut self, exhausted: &Exhausted) -> Self {
+        self.standing = Some(of_exhausted(exhausted));
         self
     }
 
@@ -202,6 +212,7 @@ impl ApiError {
                 );
                 let status = StatusCode::TOO_MANY_REQUESTS;
                 ApiError::new(status, "rate_limit_error", "request_above_quota", message)
+                    .standing(&exhausted)
             }
             Refusal::UsedUp { exhausted, retry_after_ms } => {
                 let limit = &exhausted.limit;
@@ -218,6 +229,7 @@ impl ApiError {
                 let status = StatusCode::TOO_MANY_REQUESTS;
                 ApiError::new(status, "rate_limit_error", "quota_exceeded", message)
                     .retry(retry_after_ms)
+                    .standing(&exhausted)
             }
             Refusal::Unanswered { retry_after_ms } => {
                 let message = "the tenant's quota cannot be checked now; try again later";
@@ -370,6 +382,7 @@ impl ApiError {
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        name_standing(response.headers_mut(), self.standing.as_slice());
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);

@@ -21,9 +21,10 @@ use serde_json::{Value, json};
 use crate::body::read_json;
 use crate::error::{ApiError, INVALID, UNAVAILABLE, respond};
 use crate::identity::Grant;
+use crate::query::Query;
 use crate::router::Edge;
 
-use request::{JobRequest, Query, once, page_of, spec_of};
+use request::{JobRequest, once, page_of, spec_of};
 
 type Caller = Extension<Arc<Grant>>;
 type IdPath = Result<Path<String>, PathRejection>;

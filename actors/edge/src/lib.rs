@@ -1,6 +1,8 @@
 //! The HTTP edge: parse, authenticate, call one handle, render. A router only; the
 //! socket is the node's.
 
+mod admin;
+mod audit;
 mod body;
 mod chat;
 mod cluster;
@@ -11,14 +13,21 @@ mod gate;
 mod gateway;
 mod identity;
 mod ingest;
+mod keys;
 mod metrics;
+mod query;
 mod router;
+mod routes;
 mod search;
+mod standing;
 mod status;
 mod tenancy;
 
 pub use gate::Gate;
-pub use identity::{Authority, Grant, GrantProblem, SigningKey, Verifier};
+pub use identity::{
+    Authority, ClaimNames, Grant, GrantProblem, Issuer, IssuerSettings, KeySet, KeySetProblem,
+    OWN_ISSUER, SignatureAlgorithm, SigningKey,
+};
 pub use metrics::EdgeMetrics;
 pub use router::{Edge, EdgeSettings, router, starting};
 

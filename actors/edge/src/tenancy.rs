@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use headwater_actors::identity::is_name;
 use headwater_actors::tenancy::{
     Amounts, Books, CounterKey, Limit, LimitProblem, Limits, Unit, Window, date_of_day, usage_rows,
 };
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::body::read_json;
 use crate::error::{ApiError, respond};
-use crate::identity::{Grant, is_name};
+use crate::identity::Grant;
 use crate::router::Edge;
 
 /// Most rows of usage in one answer: a day and a model each, the newest first.
@@ -63,9 +64,8 @@ pub(crate) async fn set_limits(
 ) -> Response {
     let answer = async {
         let tenant = seen_tenant(&grant, path)?;
-        grant.check_operator()?;
         let request: LimitsRequest = read_json(body, &edge.settings).await?;
-        let limits = parse(request)?;
+        let limits = parse(request, edge.gateway.is_some())?;
         let revision = edge.tenancy.set_limits(&tenant, limits).await;
         let revision = revision.map_err(|error| ApiError::from_tenancy(&error))?;
         Ok(axum::Json(json!({"tenant": tenant, "revision": revision})).into_response())
@@ -112,7 +112,8 @@ fn seen_tenant(grant: &Grant, path: TenantPath) -> Result<String, ApiError> {
     Ok(tenant)
 }
 
-fn parse(request: LimitsRequest) -> Result<Limits, ApiError> {
+/// Money counts for chats alone: no encoder has a price.
+fn parse(request: LimitsRequest, has_prices: bool) -> Result<Limits, ApiError> {
     let mut limits = Vec::with_capacity(request.limits.len());
     for (place, field) in request.limits.into_iter().enumerate() {
         let wrong = |name: &str, given: &str, allowed: Vec<&str>| {
@@ -124,11 +125,11 @@ fn parse(request: LimitsRequest) -> Result<Limits, ApiError> {
         let unit = Unit::named(&field.unit).ok_or_else(|| {
             wrong("unit", &field.unit, Unit::ALL.iter().map(|unit| unit.name()).collect())
         })?;
-        if unit == Unit::MicroUsd {
+        if unit == Unit::MicroUsd && !has_prices {
             let param = format!("limits[{place}].unit");
             let message = format!(
-                "{param} is 'micro_usd', but no model has a price yet, so such a limit would never \
-                 count; use requests or tokens"
+                "{param} is 'micro_usd', but no model has a price here, so such a limit would never \
+                 count; use requests or tokens, or set up a chat model with a price"
             );
             return Err(ApiError::invalid(&param, "no_price", message));
         }

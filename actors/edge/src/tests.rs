@@ -1,5 +1,6 @@
 //! The whole router over the double: requests in, statuses and bodies out.
 
+mod audit;
 mod body;
 mod charges;
 mod chat;
@@ -11,7 +12,10 @@ mod identity;
 mod images;
 mod ingest;
 mod invalid;
+mod issuers;
+mod keys;
 mod manage;
+mod policy;
 mod quotas;
 mod ranks;
 mod secrets;

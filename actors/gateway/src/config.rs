@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::attempts::RetrySettings;
 use crate::breaker::BreakerSettings;
 use crate::price::Price;
+use crate::redaction::RedactionPolicies;
 
 /// A model at a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +106,8 @@ pub struct GatewaySettings {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GatewayConfig {
     pub aliases: Vec<Alias>,
+    /// Whose requests are looked through for personal data, and what is done with it.
+    pub redaction: RedactionPolicies,
 }
 
 /// Why a configuration does not take effect.

@@ -9,6 +9,7 @@ mod config;
 mod estimate;
 mod meter;
 mod price;
+pub mod redaction;
 mod route;
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ pub fn what_if<'a>(alias: &'a Alias, used: &Usage) -> Vec<Portion<'a>> {
     let portion = |target: &&'a Target| {
         let share = share_of(target);
         let micro_usd = (target.price.cost(used) as f64 * share).round() as u64;
-        (share > 0.0).then_some(Portion { target: *target, share, micro_usd })
+        (share > 0.0).then_some(Portion { target, share, micro_usd })
     };
     weighted.iter().filter_map(portion).collect()
 }

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use headwater_gateway::redaction::AnswerRedaction;
 use headwater_gateway::{Meter, Target, Used};
 use headwater_models::chat::{ChatStream, Chunk};
+use headwater_storage::audit::Outcome as AuditOutcome;
 use headwater_tenancy::Amounts;
 
+use super::audit::Trail;
 use super::cache::{Lead, Replay};
 use super::handle::Shared;
 use super::health::Busy;
@@ -26,6 +29,8 @@ pub(super) enum Outcome {
     Cut,
     /// The client left.
     Left,
+    /// It said what the team's policy blocks.
+    Withheld,
 }
 
 impl Outcome {
@@ -34,6 +39,16 @@ impl Outcome {
             Outcome::Whole => "whole",
             Outcome::Cut => "cut",
             Outcome::Left => "left",
+            Outcome::Withheld => "withheld",
+        }
+    }
+
+    fn recorded(self) -> AuditOutcome {
+        match self {
+            Outcome::Whole => AuditOutcome::Whole,
+            Outcome::Cut => AuditOutcome::Cut,
+            Outcome::Left => AuditOutcome::Left,
+            Outcome::Withheld => AuditOutcome::Blocked,
         }
     }
 }
@@ -52,6 +67,8 @@ pub(super) struct Charge {
     _busy: Option<Busy>,
     /// Whether something was said; until then the try itself tells the breaker.
     has_begun: bool,
+    /// None where nothing is recorded.
+    trail: Option<Trail>,
 }
 
 impl Charge {
@@ -60,13 +77,18 @@ impl Charge {
         mut share: Share,
         meter: Meter,
         call: &Call<'_>,
+        mut trail: Option<Trail>,
     ) -> Charge {
         share.begin();
+        if let Some(trail) = &mut trail {
+            let Target { backend, model, .. } = call.target;
+            trail.asks(call.begin.version, backend, model);
+        }
         let (target, alias) = (Some(call.target.clone()), call.begin.alias.name.clone());
         let began_ms = call.begin.began_ms;
         let (share, _busy, has_begun) =
             (Some(share), Some(shared.healths.busy(call.target)), false);
-        Charge { shared, share, meter, target, alias, began_ms, _busy, has_begun }
+        Charge { shared, share, meter, target, alias, began_ms, _busy, has_begun, trail }
     }
 
     /// Of an answer that was given before: nobody works for it.
@@ -75,38 +97,65 @@ impl Charge {
         mut share: Share,
         served: &Served,
         began_ms: u64,
+        mut trail: Option<Trail>,
     ) -> Charge {
         share.begin();
+        if let Some(trail) = &mut trail {
+            trail.asks(served.version, &served.backend, &served.model);
+            trail.tell(|record| record.cache_hit = true);
+        }
         let (meter, alias) = (Meter::new(0), served.asked.clone());
         let (share, target, _busy, has_begun) = (Some(share), None, None, true);
-        Charge { shared, share, meter, target, alias, began_ms, _busy, has_begun }
+        Charge { shared, share, meter, target, alias, began_ms, _busy, has_begun, trail }
     }
 
     pub(super) fn see(&mut self, chunk: &Chunk) {
         self.has_begun = true;
         chunk.events.iter().for_each(|event| self.meter.see(event));
+        if let Some(trail) = &mut self.trail {
+            trail.see(chunk);
+        }
+    }
+
+    /// Who answers, after how many tries.
+    pub(super) fn serves(&mut self, served: &Served) {
+        if let Some(trail) = &mut self.trail {
+            trail.tell(|record| record.retries = served.retries);
+        }
     }
 
     /// The backend said nothing: another one may use the share.
-    pub(super) fn take_back(mut self) -> Option<Share> {
+    pub(super) fn take_back(mut self) -> (Option<Share>, Option<Trail>) {
         let mut share = self.share.take();
         if let Some(share) = &mut share
             && !planted(Mutant::FailedTryCharged)
         {
             share.stop();
         }
-        share
+        let mut trail = self.trail.take();
+        if let Some(trail) = &mut trail {
+            trail.fails();
+        }
+        (share, trail)
     }
 
     /// Charges what was used; resolves once that is written down.
     fn settle(&mut self, outcome: Outcome) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let Some(share) = self.share.take() else { return Box::pin(async {}) };
         let Some(target) = &self.target else {
+            if let Some(trail) = &mut self.trail {
+                trail.end(outcome.recorded());
+            }
             let tokens = if planted(Mutant::KeptAnswerCharged) { 1 } else { 0 };
             return Box::pin(share.settle(Amounts { requests: 1, tokens, micro_usd: 0 }));
         };
-        let Used { usage, is_estimated } = self.meter.used();
+        let used = self.meter.used();
+        let Used { usage, is_estimated } = used;
         let micro_usd = target.price.cost(&usage);
+        if let Some(trail) = &mut self.trail {
+            trail.used(&used, micro_usd);
+            trail.end(outcome.recorded());
+        }
         let tokens = usage.input.saturating_add(usage.output);
         let took_ms = self.shared.runtime.now_ms().saturating_sub(self.began_ms);
         let Target { backend, model, .. } = target;
@@ -114,7 +163,10 @@ impl Charge {
         metrics.ended(&self.alias, backend, model, outcome.name(), took_ms);
         metrics.used(&self.alias, backend, model, &usage, micro_usd, is_estimated);
         match outcome {
-            Outcome::Whole => self.shared.breaker(target, |one, now| one.report(now, true)),
+            // Whatever it says, it answers.
+            Outcome::Whole | Outcome::Withheld => {
+                self.shared.breaker(target, |one, now| one.report(now, true));
+            }
             Outcome::Cut => {
                 self.shared.healths.broke_off(&self.alias, target);
                 self.shared.breaker(target, |one, now| one.report(now, false));
@@ -160,6 +212,8 @@ pub struct AnswerStream {
     charge: Charge,
     /// Keeps the answer when it is whole.
     lead: Option<(Lead, Served)>,
+    /// What becomes of its texts; none when they go on as they come. What is kept is kept before.
+    redaction: Option<Box<AnswerRedaction>>,
 }
 
 impl AnswerStream {
@@ -170,7 +224,7 @@ impl AnswerStream {
         lead: Option<(Lead, Served)>,
     ) -> AnswerStream {
         let (state, chunks) = (State::Running, Some(chunks));
-        let mut answer = AnswerStream { state, chunks, charge, lead };
+        let mut answer = AnswerStream { state, chunks, charge, lead, redaction: None };
         answer.keep(&first);
         answer.state = State::First(first);
         answer
@@ -179,7 +233,7 @@ impl AnswerStream {
     /// An answer that was given before.
     pub(super) fn replay(replay: Replay, charge: Charge) -> AnswerStream {
         let chunks: Option<ChatStream> = Some(Box::pin(replay));
-        AnswerStream { state: State::Running, chunks, charge, lead: None }
+        AnswerStream { state: State::Running, chunks, charge, lead: None, redaction: None }
     }
 
     fn keep(&mut self, chunk: &Chunk) {
@@ -190,8 +244,36 @@ impl AnswerStream {
         }
     }
 
+    /// From its first part on.
+    pub(super) fn redact(&mut self, redaction: Option<AnswerRedaction>) {
+        self.redaction = redaction.map(Box::new);
+    }
+
+    /// The chunk as its client may see it; none when that must not be, and the answer ends.
+    fn seen(&mut self, chunk: Chunk) -> Option<Chunk> {
+        let Some(redaction) = &mut self.redaction else { return Some(chunk) };
+        match redaction.chunk(chunk) {
+            Ok(chunk) => Some(chunk),
+            Err(error) => {
+                (self.chunks, self.lead) = (None, None);
+                self.count_redactions();
+                let told = self.charge.shared.withheld(&error);
+                self.state = State::Settling(self.charge.settle(Outcome::Withheld), Some(told));
+                None
+            }
+        }
+    }
+
+    /// Counts what was replaced in what was said, once.
+    fn count_redactions(&mut self) {
+        if let Some(redaction) = self.redaction.take() {
+            self.charge.shared.answered(&redaction);
+        }
+    }
+
     fn end(&mut self, problem: Option<String>) {
         self.chunks = None;
+        self.count_redactions();
         // A backend that ends without a word about why has broken off, too.
         let problem = problem.or_else(|| {
             let reason = "the backend ended it before it was complete".to_owned();
@@ -219,7 +301,9 @@ impl Stream for AnswerStream {
                 State::First(first) => {
                     let first = std::mem::take(first);
                     this.state = State::Running;
-                    return Poll::Ready(Some(Ok(first)));
+                    if let Some(first) = this.seen(first) {
+                        return Poll::Ready(Some(Ok(first)));
+                    }
                 }
                 State::Running => {
                     let Some(chunks) = &mut this.chunks else {
@@ -231,7 +315,9 @@ impl Stream for AnswerStream {
                         Poll::Ready(Some(Ok(chunk))) => {
                             this.charge.see(&chunk);
                             this.keep(&chunk);
-                            return Poll::Ready(Some(Ok(chunk)));
+                            if let Some(chunk) = this.seen(chunk) {
+                                return Poll::Ready(Some(Ok(chunk)));
+                            }
                         }
                         Poll::Ready(Some(Err(error))) => this.end(Some(error.to_string())),
                         Poll::Ready(None) => this.end(None),

@@ -1,7 +1,11 @@
 //! What a gateway serves, as people write it: one shape for settings, requests and stored versions.
 
+mod redaction;
+
 use headwater_gateway::{Alias, Choice, GatewayConfig, GatewayProblem, Price, Target};
 use serde::{Deserialize, Serialize};
+
+pub use redaction::{PolicyDocument, RedactionDocument, RuleDocument};
 
 /// Millionths in one; prices are in US dollars here.
 const MICRO: f64 = 1_000_000.0;
@@ -100,6 +104,9 @@ fn output_tokens() -> u64 {
 #[serde(default, deny_unknown_fields)]
 pub struct ConfigDocument {
     pub models: Vec<ModelDocument>,
+    /// What is done with personal data; nothing without it.
+    #[serde(skip_serializing_if = "RedactionDocument::is_empty")]
+    pub redaction: RedactionDocument,
 }
 
 impl ConfigDocument {
@@ -130,7 +137,7 @@ impl ConfigDocument {
                 cache_ttl_ms: model.cache_ttl_s.saturating_mul(1_000),
             });
         }
-        Ok(GatewayConfig { aliases })
+        Ok(GatewayConfig { aliases, redaction: self.redaction.policies()? })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use headwater_gateway::Failure;
 use headwater_models::chat::ChatError;
+use headwater_storage::audit::Outcome;
 
 use super::nouns::GatewayError;
 
@@ -86,6 +87,21 @@ pub(super) fn surface(last: Option<ChatError>, soonest_ms: impl FnOnce() -> u64)
     }
 }
 
+/// How a request without an answer is recorded.
+pub(super) fn outcome_of(error: &GatewayError) -> Outcome {
+    match error {
+        GatewayError::UnknownModel { .. } => Outcome::UnknownModel,
+        GatewayError::NotCached => Outcome::NotCached,
+        GatewayError::OverQuota { .. } => Outcome::OverQuota,
+        GatewayError::Refused { .. } => Outcome::Refused,
+        GatewayError::Limited { .. } => Outcome::Limited,
+        GatewayError::Unavailable { .. } => Outcome::Unavailable,
+        GatewayError::TimedOut { .. } => Outcome::TimedOut,
+        GatewayError::Cut { .. } => Outcome::Cut,
+        GatewayError::PersonalData { .. } | GatewayError::NotRedacted { .. } => Outcome::Blocked,
+    }
+}
+
 pub(super) fn name_of(error: &GatewayError) -> &'static str {
     match error {
         GatewayError::UnknownModel { .. } => "unknown_model",
@@ -95,6 +111,8 @@ pub(super) fn name_of(error: &GatewayError) -> &'static str {
         GatewayError::Limited { .. } => "limited",
         GatewayError::Unavailable { .. } => "unavailable",
         GatewayError::TimedOut { .. } => "timed_out",
+        GatewayError::PersonalData { .. } => "personal_data",
+        GatewayError::NotRedacted { .. } => "not_redacted",
         GatewayError::Cut { .. } => "cut",
     }
 }

@@ -1,25 +1,31 @@
 //! One chat from its admission on: look for what is kept, reserve, and hand over to the tries.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use headwater_gateway::{
     Alias, AnswerKey, Breaker, Choice, GatewayConfig, GatewayProblem, GatewaySettings, Price,
     Target, input_tokens, order, prefix_key,
 };
 use headwater_models::chat::{ChatModel, ChatRequest, Protocol};
+use headwater_storage::audit::Outcome as AuditOutcome;
 use headwater_tenancy::Amounts;
 
 use super::answer::{AnswerStream, Charge};
+use super::audit::{AuditHandle, Trail};
 use super::cache::{AnswerCache, Look, Replay};
 use super::document::ConfigDocument;
-use super::failures::{RETRY_AFTER_MS, name_of, surface};
+use super::failures::{RETRY_AFTER_MS, name_of, outcome_of, surface};
 use super::health::{Condemned, Healths};
 use super::metrics::GatewayMetrics;
 use super::nouns::{Answer, Ask, Cached, GatewayError, Served, ServedModel};
+use super::redaction::{Redacted, Redaction, RedactionReport};
 use super::tries::Begin;
 use crate::runtime::Runtime;
 use crate::tenancy::{Share, TenancyHandle};
+
+/// The request was let in during an outage, without its owner's word.
+const QUOTA_UNPROVEN: &str = "quota_unproven";
 
 /// Whoever answers chats.
 #[derive(Clone)]
@@ -46,7 +52,10 @@ pub(super) struct Shared {
     pub(super) settings: GatewaySettings,
     pub(super) metrics: GatewayMetrics,
     cache: Option<Arc<AnswerCache>>,
+    /// Unset, nothing is recorded.
+    audit: OnceLock<AuditHandle>,
     pub(super) healths: Healths,
+    pub(super) redaction: OnceLock<Redaction>,
 }
 
 /// What is served until another version takes its place.
@@ -94,10 +103,43 @@ impl GatewayHandle {
         let backends = backends.into_iter().map(|one| (one.name.clone(), one)).collect();
         let healths = Healths::new(settings.breaker, &config);
         let live = RwLock::new(Arc::new(Live { version: 0, config }));
-        let cache = AnswerCache::new(settings.cache_bytes);
-        let shared =
-            Shared { runtime, tenancy, backends, live, taken, settings, metrics, cache, healths };
+        let (cache, audit) = (AnswerCache::new(settings.cache_bytes), OnceLock::new());
+        let shared = Shared {
+            runtime,
+            tenancy,
+            backends,
+            live,
+            taken,
+            settings,
+            metrics,
+            cache,
+            audit,
+            healths,
+            redaction: OnceLock::new(),
+        };
         Ok(GatewayHandle { shared: Arc::new(shared) })
+    }
+
+    /// From now on there is a record of every request. Set once; another one is passed over.
+    pub fn record_to(&self, audit: AuditHandle) {
+        let _ = self.shared.audit.set(audit);
+    }
+
+    /// Records a request that was refused before it came here.
+    pub fn record_refusal(&self, ask: &Ask) {
+        self.trail(ask).end(AuditOutcome::Blocked);
+    }
+
+    fn trail(&self, ask: &Ask) -> Trail {
+        let Shared { runtime, audit, .. } = &*self.shared;
+        Trail::begin(runtime, audit.get(), ask)
+    }
+
+    /// The same gateway; from now on it redacts as its configuration says. A second redaction is
+    /// not taken.
+    pub fn redacting(self, redaction: Redaction) -> GatewayHandle {
+        let _ = self.shared.redaction.set(redaction);
+        self
     }
 
     /// What a document says, if this node can serve it.
@@ -170,15 +212,62 @@ impl GatewayHandle {
     /// See [`GatewayError`]; nothing is charged then.
     pub async fn chat(&self, ask: Ask) -> Result<Answer, GatewayError> {
         let live = self.shared.live();
-        let Some(alias) = live.config.alias(&ask.request.model) else {
-            let known = live.config.aliases.iter().map(|alias| alias.name.clone()).collect();
-            return Err(GatewayError::UnknownModel { model: ask.request.model, known });
+        // With whoever may be the last to know of the request; dropped early its client left.
+        let mut trail = Some(self.trail(&ask));
+        let answer = match live.config.alias(&ask.request.model) {
+            Some(alias) => {
+                let answer = self.redacted(&live, alias, ask, &mut trail).await;
+                answer.inspect_err(|error| self.shared.metrics.refused(&alias.name, name_of(error)))
+            }
+            None => {
+                let known = live.config.aliases.iter().map(|alias| alias.name.clone()).collect();
+                Err(GatewayError::UnknownModel { model: ask.request.model, known })
+            }
         };
-        let answer = self.answer(&live, alias, ask).await;
-        answer.inspect_err(|error| self.shared.metrics.refused(&alias.name, name_of(error)))
+        if let (Err(error), Some(mut trail)) = (&answer, trail) {
+            trail.tell(|record| record.config_version = Some(live.version));
+            trail.end(outcome_of(error));
+        }
+        answer
     }
 
-    async fn answer(&self, live: &Live, alias: &Alias, ask: Ask) -> Result<Answer, GatewayError> {
+    /// What is kept, counted and reserved is what goes on; the answer is restored on its way out.
+    async fn redacted(
+        &self,
+        live: &Live,
+        alias: &Alias,
+        ask: Ask,
+        trail: &mut Option<Trail>,
+    ) -> Result<Answer, GatewayError> {
+        let policy = live.config.redaction.of(&ask.caller.tenant);
+        let Some(policy) = policy else {
+            trail.iter_mut().for_each(|trail| trail.keeps(&ask.caller, &ask.request));
+            return self.answer(live, alias, ask, trail).await;
+        };
+        let Ask { request, .. } = ask;
+        let Redacted { request, answer: redaction, report } =
+            self.shared.redact(policy, request).await?;
+        let ask = Ask { request, ..ask };
+        for trail in trail.iter_mut() {
+            trail.redacted(&report);
+            // What nobody has looked through is not kept either; answers are seen before theirs.
+            if !report.skipped && !policy.response {
+                trail.keeps(&ask.caller, &ask.request);
+            }
+        }
+        let mut answer = self.answer(live, alias, ask, trail).await?;
+        answer.redaction = report;
+        answer.chunks.redact(redaction);
+        Ok(answer)
+    }
+
+    async fn answer(
+        &self,
+        live: &Live,
+        alias: &Alias,
+        ask: Ask,
+        trail: &mut Option<Trail>,
+    ) -> Result<Answer, GatewayError> {
         let began_ms = self.shared.runtime.now_ms();
         let order = order(alias, &self.key(alias, &ask), |target| {
             self.shared.healths.standing(target, began_ms)
@@ -192,14 +281,21 @@ impl GatewayHandle {
             Some(Look::Hit(kept)) => {
                 // Nobody works for it: it is one request of no tokens.
                 let once = Amounts { requests: 1, ..Amounts::default() };
-                let share = self.reserve(alias, &ask, once).await?;
+                let share = self.reserve(alias, &ask, once, trail).await?;
                 let cache = Cached::Hit { age_ms: kept.age_ms(began_ms) };
-                let served =
-                    Served { retries: 0, version: live.version, cache, ..kept.served.clone() };
+                let (version, standing) = (live.version, share.standing());
+                let served = Served { retries: 0, standing, version, cache, ..kept.served.clone() };
                 self.shared.metrics.replayed(&alias.name);
-                let charge = Charge::of_replay(Arc::clone(&self.shared), share, &served, began_ms);
+                let charge = Charge::of_replay(
+                    Arc::clone(&self.shared),
+                    share,
+                    &served,
+                    began_ms,
+                    trail.take(),
+                );
                 let chunks = AnswerStream::replay(Replay::new(kept), charge);
-                return Ok(Answer { served, chunks });
+                let redaction = RedactionReport::default();
+                return Ok(Answer { served, redaction, chunks });
             }
             Some(_) if ask.cache.only => return Err(GatewayError::NotCached),
             Some(Look::Lead(lead)) => (Some(lead), Cached::Miss),
@@ -208,10 +304,10 @@ impl GatewayHandle {
             None => (None, Cached::Off),
         };
         let input = input_tokens(&ask.request);
-        let share = self.reserve(alias, &ask, estimate(alias, &ask.request, input)).await?;
+        let share = self.reserve(alias, &ask, estimate(alias, &ask.request, input), trail).await?;
         let Ask { request, .. } = ask;
         let begin = Begin { version: live.version, alias, cache, input, began_ms };
-        self.try_all(begin, &targets, request, share, lead).await
+        self.try_all(begin, &targets, request, share, lead, trail).await
     }
 
     /// What the choice of a target hangs on.
@@ -239,9 +335,14 @@ impl GatewayHandle {
         alias: &Alias,
         ask: &Ask,
         estimate: Amounts,
+        trail: &mut Option<Trail>,
     ) -> Result<Share, GatewayError> {
         let share = self.shared.tenancy.reserve(&ask.caller.tenant, &alias.name, estimate).await;
-        share.map_err(|refusal| GatewayError::OverQuota { refusal, estimate })
+        let share = share.map_err(|refusal| GatewayError::OverQuota { refusal, estimate })?;
+        if let Some(trail) = trail.as_mut().filter(|_| share.is_unverified()) {
+            trail.flag(QUOTA_UNPROVEN);
+        }
+        Ok(share)
     }
 }
 

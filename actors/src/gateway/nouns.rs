@@ -2,9 +2,10 @@
 
 use headwater_gateway::CacheWish;
 use headwater_models::chat::{ChatRequest, Protocol};
-use headwater_tenancy::{Amounts, Refusal};
+use headwater_tenancy::{Amounts, Refusal, Standing};
 
 use super::answer::AnswerStream;
+use super::redaction::RedactionReport;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,6 +47,8 @@ pub struct Served {
     pub protocol: Option<Protocol>,
     /// Tries before this one, at all targets.
     pub retries: u32,
+    /// How the tenant's limits stand, as far as this node knows.
+    pub standing: Vec<Standing>,
     /// Of what the gateway served then.
     pub version: u64,
     pub cache: Cached,
@@ -66,6 +69,8 @@ pub enum Cached {
 /// An answer that has begun.
 pub struct Answer {
     pub served: Served,
+    /// What was done with personal data in the request.
+    pub redaction: RedactionReport,
     /// What is said; dropped before its end, the backend's work is cancelled, and what was
     /// produced until then is charged.
     pub chunks: AnswerStream,
@@ -99,6 +104,17 @@ pub enum GatewayError {
     Unavailable { retry_after_ms: u64, reason: &'static str },
     #[error("the model did not answer within {after_ms} ms; ask for less, or try again")]
     TimedOut { after_ms: u64 },
+    /// The team's policy blocks what the text holds.
+    #[error(
+        "the text holds personal data of the kind '{entity}', which is blocked here; remove it"
+    )]
+    PersonalData { entity: &'static str },
+    /// It was not looked through in time, and the team's policy lets nothing pass unseen.
+    #[error(
+        "the request was not searched for personal data within {budget_ms} ms, and may not go on \
+         without; try again"
+    )]
+    NotRedacted { budget_ms: u64 },
     /// The answer broke off after it had begun.
     #[error("the answer broke off: {reason}; what came until then is not complete")]
     Cut { reason: String },

@@ -2,6 +2,8 @@
 
 mod cache;
 mod charges;
+mod recorded;
+mod redaction;
 mod routes;
 mod versions;
 mod world;

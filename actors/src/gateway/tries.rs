@@ -7,10 +7,12 @@ use headwater_gateway::{Alias, Attempts, Breaker, Meter, Step, Target};
 use headwater_models::chat::{ChatError, ChatRequest, ChatStream, Chunk};
 
 use super::answer::{AnswerStream, Charge};
+use super::audit::Trail;
 use super::cache::Lead;
 use super::failures::{RETRY_AFTER_MS, failure_of, kind_of, surface, worse};
 use super::handle::{GatewayHandle, Shared};
 use super::nouns::{Answer, Cached, GatewayError, Served};
+use super::redaction::RedactionReport;
 use crate::tenancy::Share;
 
 /// A target that was silent for so long when its client left has failed, in ms.
@@ -25,10 +27,12 @@ impl GatewayHandle {
         mut request: ChatRequest,
         share: Share,
         lead: Option<Lead>,
+        trail: &mut Option<Trail>,
     ) -> Result<Answer, GatewayError> {
         let Shared { runtime, settings, metrics, .. } = &*self.shared;
         let mut attempts = Attempts::new(settings.retry, targets.len(), begin.began_ms);
         let (mut step, mut last) = (attempts.first(), None);
+        let standing = share.standing();
         let mut share = Some(share);
         while let Step::Try { target: place, after_ms } = step {
             if after_ms > 0 {
@@ -44,16 +48,18 @@ impl GatewayHandle {
             request.model.clone_from(&target.model);
             let call = Call { begin, target, request: &request };
             let asked_ms = runtime.now_ms();
-            let error = match self.attempt(&call, &mut share).await {
-                Ok((first, rest, charge)) => {
+            let error = match self.attempt(&call, &mut share, trail).await {
+                Ok((first, rest, mut charge)) => {
                     let now_ms = runtime.now_ms();
                     let first_ms = now_ms.saturating_sub(asked_ms);
                     self.shared.healths.begun(&begin.alias.name, target, first_ms, now_ms);
-                    let served = self.served(&call, attempts.tries());
+                    let served = Served { standing, ..self.served(&call, attempts.tries()) };
+                    charge.serves(&served);
                     metrics.begun(&served, runtime.now_ms().saturating_sub(begin.began_ms));
                     let lead = lead.map(|lead| (lead, served.clone()));
                     return Ok(Answer {
                         served,
+                        redaction: RedactionReport::default(),
                         chunks: AnswerStream::new(first, rest, charge, lead),
                     });
                 }
@@ -67,6 +73,9 @@ impl GatewayHandle {
             tracing::debug!(backend = target.backend, model = target.model, %error, "a try failed");
             step = attempts.failed(place, failure_of(&error), runtime.now_ms(), draw);
             last = Some(worse(last, error));
+            if let Some(trail) = trail {
+                trail.tell(|record| record.retries = attempts.tries());
+            }
         }
         Err(surface(last, || self.soonest_ms(targets)))
     }
@@ -77,6 +86,7 @@ impl GatewayHandle {
         &self,
         call: &Call<'_>,
         share: &mut Option<Share>,
+        trail: &mut Option<Trail>,
     ) -> Result<(Chunk, ChatStream, Charge), ChatError> {
         let Call { target, request, .. } = call;
         let asked_ms = self.shared.runtime.now_ms();
@@ -87,12 +97,12 @@ impl GatewayHandle {
         let Some(own) = share.take() else { return Err(ChatError::Misconfigured { status: 500 }) };
         // From here on the target may be at work, so a client that leaves pays.
         let meter = Meter::new(call.begin.input);
-        let mut charge = Charge::new(Arc::clone(&self.shared), own, meter, call);
+        let mut charge = Charge::new(Arc::clone(&self.shared), own, meter, call, trail.take());
         let opened = backend.model.chat(request).await;
         let mut stream = match opened {
             Ok(stream) => stream,
             Err(error) => {
-                *share = charge.take_back();
+                (*share, *trail) = charge.take_back();
                 return Err(pass.failed(error));
             }
         };
@@ -103,11 +113,11 @@ impl GatewayHandle {
                 Ok((first, stream, charge))
             }
             Some(Err(error)) => {
-                *share = charge.take_back();
+                (*share, *trail) = charge.take_back();
                 Err(pass.failed(error))
             }
             None => {
-                *share = charge.take_back();
+                (*share, *trail) = charge.take_back();
                 let reason = "the answer was empty".to_owned();
                 Err(pass.failed(ChatError::Cut { reason }))
             }
@@ -119,7 +129,8 @@ impl GatewayHandle {
         let Target { backend, model, .. } = call.target;
         let protocol = self.shared.backends.get(backend).and_then(|one| one.protocol);
         let (asked, backend, model) = (alias.name.clone(), backend.clone(), model.clone());
-        Served { asked, backend, model, protocol, retries, version, cache }
+        let standing = Vec::new();
+        Served { asked, backend, model, protocol, retries, standing, version, cache }
     }
 
     /// When the first of these may be asked again, in ms from now.

@@ -4,13 +4,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::audit::command::AuditAction;
 use crate::cluster::command::ClusterAction;
 use crate::config::{self, ConfigSource, Settings};
 use crate::failure::Failure;
 use crate::gateway::command::GatewayAction;
+use crate::key::KeyAction;
+use crate::redaction::RedactionAction;
 use crate::tenant::TenantAction;
 use crate::{
-    bench, cluster, doctor, gateway, ingest, logging, plan, server, simulate, tenant, token,
+    audit, bench, cluster, doctor, gateway, ingest, issuers, key, logging, plan, redaction, server,
+    simulate, tenant, token,
 };
 
 /// Headwater: the upstream platform for organisations that run language models.
@@ -70,10 +74,25 @@ enum Action {
         #[command(subcommand)]
         what: TenantAction,
     },
+    /// Measure what is found of personal data, or train what finds names.
+    Redaction {
+        #[command(subcommand)]
+        what: RedactionAction,
+    },
     /// Look at what a cluster's gateways serve, or change it.
     Gateway {
         #[command(subcommand)]
         what: GatewayAction,
+    },
+    /// Make, list, rotate and revoke virtual keys at a running node.
+    Keys {
+        #[command(subcommand)]
+        what: KeyAction,
+    },
+    /// Ask the audit of a running node in SQL, or for what was spent.
+    Audit {
+        #[command(subcommand)]
+        what: AuditAction,
     },
     /// Send documents to a running node, which embeds them into a collection.
     Ingest(ingest::IngestFlags),
@@ -123,7 +142,10 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Action::Plan { what } => plan::run(what, &settings, &source),
         Action::Cluster { what } => cluster::command::run(what, &settings),
         Action::Tenant { what } => tenant::run(what, &settings),
+        Action::Redaction { what } => redaction::run(&what),
         Action::Gateway { what } => gateway::command::run(what, &settings),
+        Action::Keys { what } => key::run(what, &settings),
+        Action::Audit { what } => audit::command::run(what, &settings),
         Action::Ingest(flags) => ingest::run(&flags, &settings),
         Action::Token(flags) => token::run(&flags, &settings),
         Action::Config { what: ConfigAction::Check } => check(&source, &settings),
@@ -143,6 +165,7 @@ fn end_quietly_with_the_reader() {
 
 fn check(source: &ConfigSource, settings: &Settings) -> Result<(), Failure> {
     token::read_key(settings)?;
+    issuers::read(settings)?;
     let said = match &source.file {
         Some(file) => file.display().to_string(),
         None => "no file, defaults".to_owned(),
@@ -151,6 +174,9 @@ fn check(source: &ConfigSource, settings: &Settings) -> Result<(), Failure> {
     println!("  listen    {}", settings.server.listen);
     println!("  data_dir  {}", config::data_dir(settings)?.display());
     println!("  storage   {:?}", settings.storage.engine);
+    for issuer in &settings.auth.issuers {
+        println!("  issuer    {} for {}", issuer.issuer, issuer.teams.join(", "));
+    }
     for model in &settings.embedding.models {
         let (replicas, threads) = (model.replica_count(), model.thread_count());
         println!("  model     {} ({replicas} replicas × {threads} threads)", model.name);

@@ -1,6 +1,8 @@
 //! The node's settings: one TOML file, overridden by the environment, then by flags.
 //! Without any of them a node serves on loopback with its data in the user's folder.
 
+mod audit;
+mod auth;
 mod cluster;
 mod embedding;
 mod gateway;
@@ -15,6 +17,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use audit::{AuditContent, AuditSection};
+pub use auth::{AuthSettings, IssuerSection, SignatureName};
 pub use cluster::{ClusterSettings, TenancySection};
 pub use embedding::{EmbeddingSection, ModelSettings, SourceSettings};
 pub use gateway::{BackendProtocol, BackendSettings, GatewaySection};
@@ -39,6 +43,7 @@ pub struct Settings {
     pub vectors: VectorsSection,
     pub ingest: IngestSection,
     pub gateway: GatewaySection,
+    pub audit: AuditSection,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -52,14 +57,6 @@ pub struct ServerSettings {
     pub body_timeout_ms: u64,
     /// Longest time that running requests get after SIGTERM, in ms.
     pub drain_timeout_ms: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuthSettings {
-    /// File with the key that signs tokens; without it the node is open and binds
-    /// loopback only.
-    pub key_file: Option<PathBuf>,
 }
 
 /// The engine that keeps the node's state.
@@ -161,14 +158,14 @@ impl Settings {
         let fail = |key: &str, problem: String| {
             Err(Nonsense { key: key.split('.').map(str::to_owned).collect(), problem })
         };
-        if !self.server.listen.ip().is_loopback() && self.auth.key_file.is_none() {
+        if !self.server.listen.ip().is_loopback() && self.auth.is_open() {
             let address = self.server.listen;
             return fail(
                 "server.listen",
                 format!(
                     "{address} is not loopback and no key is configured, so everyone could use \
                      the node; set auth.key_file (make one with `headwater token --new-key \
-                     FILE`) or listen on 127.0.0.1"
+                     FILE`) or auth.issuers, or listen on 127.0.0.1"
                 ),
             );
         }
@@ -181,9 +178,11 @@ impl Settings {
                 return fail(key, "is 0; it must be at least 1".to_owned());
             }
         }
+        self.check_auth()?;
         self.check_cluster()?;
         self.check_embedding()?;
         self.check_retrieval()?;
-        self.check_gateway()
+        self.check_gateway()?;
+        self.check_audit()
     }
 }

@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 use crate::config::{BackendProtocol, BackendSettings, Settings};
 use crate::failure::Failure;
 use crate::models;
+use crate::redaction;
 
 /// The gateway of this node; none when the settings name no backend for it.
 ///
@@ -51,7 +52,7 @@ pub(crate) async fn start(
         settings.gateway_settings(),
         GatewayMetrics::register(registry),
     );
-    let gateway = gateway.map_err(wrong)?;
+    let gateway = gateway.map_err(wrong)?.redacting(redaction::start(settings, registry)?);
     let document = settings.gateway_document();
     let versions = GatewayVersions::new(runtime.clone(), store.clone(), gateway.clone(), document);
     // A store that is down now is asked again by whoever follows.

@@ -1,5 +1,6 @@
 //! The headwater node: the one place that names adapters and joins them to the services.
 
+mod audit;
 pub mod bench;
 mod cluster;
 pub mod command;
@@ -7,12 +8,16 @@ pub mod config;
 mod doctor;
 pub mod failure;
 mod gateway;
+mod identity;
 mod ingest;
+mod issuers;
+mod key;
 mod logging;
 mod models;
 mod operator;
 mod plan;
 mod progress;
+mod redaction;
 mod retrieval;
 mod scenario;
 mod secret_file;

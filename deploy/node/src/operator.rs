@@ -66,8 +66,23 @@ pub(crate) fn ask(
     path: &str,
     body: Option<&Value>,
 ) -> Result<Value, Failure> {
-    let body = body.map(ToString::to_string).unwrap_or_default();
-    Ok(send(flags, settings, method, path, "application/json", body.into_bytes())?)
+    ask_within(PATIENCE, flags, settings, method, path, body)
+}
+
+/// As [`ask`], for questions that take longer or shorter.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn ask_within(
+    patience: Duration,
+    flags: &OperatorFlags,
+    settings: &Settings,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, Failure> {
+    let body = body.map(ToString::to_string).unwrap_or_default().into_bytes();
+    Ok(send_within(patience, flags, settings, method, path, ("application/json", body))?)
 }
 
 /// As [`ask`], with a body of any kind.
@@ -82,6 +97,17 @@ pub(crate) fn send(
     content_type: &str,
     body: Vec<u8>,
 ) -> Result<Value, NoAnswer> {
+    send_within(PATIENCE, flags, settings, method, path, (content_type, body))
+}
+
+fn send_within(
+    patience: Duration,
+    flags: &OperatorFlags,
+    settings: &Settings,
+    method: &str,
+    path: &str,
+    (content_type, body): (&str, Vec<u8>),
+) -> Result<Value, NoAnswer> {
     let address = flags.at.clone().unwrap_or_else(|| settings.server.listen.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -89,8 +115,8 @@ pub(crate) fn send(
         .map_err(|error| NoAnswer::NotAsked(Failure::broken(error)))?;
     let asking = exchange(&address, flags.token.as_deref(), method, path, content_type, body);
     runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, asking).await.map_err(|_| {
-            let text = format!("{address} did not answer within {PATIENCE:?}");
+        tokio::time::timeout(patience, asking).await.map_err(|_| {
+            let text = format!("{address} did not answer within {patience:?}");
             NoAnswer::Broken(Failure::unavailable(text))
         })?
     })

@@ -14,8 +14,9 @@ use headwater_actors::embedding::{
     EmbeddingMetrics, EmbeddingSettings, NodePools, Phase, RemoteEmbedding, ServedElsewhere,
     StoredVectors, offer_of, serve_embedding,
 };
+use headwater_actors::gateway::AuditHandle;
 use headwater_actors::ingest::IngestWorkers;
-use headwater_edge::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, router, starting};
+use headwater_edge::{Edge, EdgeMetrics, EdgeSettings, Gate, router, starting};
 use headwater_storage::retry::Retry;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -28,7 +29,7 @@ use crate::cluster::{Place, Services};
 use crate::config::{EmbeddingSection, Settings};
 use crate::failure::{Failure, FailureKind};
 use crate::retrieval::Retrieval;
-use crate::{gateway, models, retrieval, store, token};
+use crate::{audit, gateway, identity, issuers, models, retrieval, store, token};
 
 /// How often the node looks which of its models serve, in ms.
 const OFFERS_MS: u64 = 500;
@@ -47,6 +48,7 @@ pub struct Node {
     services: Services,
     served: ServedElsewhere,
     workers: IngestWorkers,
+    audit: Option<AuditHandle>,
     gate: Gate,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
@@ -99,21 +101,10 @@ impl Node {
     /// model cannot be opened, `Settings` when the key cannot be read.
     pub async fn start(settings: Settings) -> Result<Node, Failure> {
         let key = token::read_key(&settings)?;
+        let issuers = issuers::read(&settings)?;
         let listener = bind(settings.server.listen).await?;
         let address = listener.local_addr().map_err(Failure::broken)?;
-        let authority = match &key {
-            Some(key) => Authority::signed(key),
-            None => {
-                tracing::warn!(
-                    %address,
-                    "OPEN NODE: no auth.key_file is set, so everyone on this machine may use \
-                     every model; fine for a trial, not for service"
-                );
-                Authority::Open
-            }
-        };
-        let gate = Gate::default();
-        let serving = Arc::new(OnceLock::new());
+        let (gate, serving) = (Gate::default(), Arc::new(OnceLock::new()));
         let (stop, stopped) = oneshot::channel::<()>();
         let server = spawn_server(listener, starting(gate.clone()), Arc::clone(&serving), stopped);
         tracing::info!(%address, "listening; loading");
@@ -130,12 +121,17 @@ impl Node {
         let runtime = place.caller.runtime();
         let Retrieval { collections, ingest, workers } =
             retrieval::start(&settings, runtime, &store, &services, &fleet, &mut registry)?;
-        let gateway =
-            gateway::start(&settings, runtime, &store, &services.tenancy, &mut registry).await?;
+        let identity = identity::start(&settings, runtime, &store, &mut registry).await;
+        let authority =
+            identity::authority(&settings, key.as_ref(), issuers, &identity, runtime, address);
+        let tenancy = &services.tenancy;
+        let gateway = gateway::start(&settings, runtime, &store, tenancy, &mut registry).await?;
         let (gateway, gateway_versions) = gateway.unzip();
+        let audit = audit::start(&settings, runtime, gateway.as_ref(), &mut registry)?;
         let edge = Edge {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),
+            identity,
             gate: gate.clone(),
             embedding: fleet,
             tenancy: services.tenancy.clone(),
@@ -143,6 +139,7 @@ impl Node {
             collections: Some(collections),
             ingest: Some(ingest),
             gateway,
+            audit: audit.clone(),
             gateway_versions,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
@@ -151,7 +148,6 @@ impl Node {
         embedding.loaded().await;
         offer_models(&place, &embedding);
         tracing::info!(%address, "ready");
-        let drain_timeout = Duration::from_millis(settings.server.drain_timeout_ms);
         Ok(Node {
             address,
             embedding,
@@ -160,10 +156,11 @@ impl Node {
             services,
             served,
             workers,
+            audit,
             gate,
             stop,
             server,
-            drain_timeout,
+            drain_timeout: Duration::from_millis(settings.server.drain_timeout_ms),
         })
     }
 
@@ -192,6 +189,9 @@ impl Node {
         let emptied = tokio::time::timeout(self.drain_timeout, all_done).await;
         let left = self.gate.inside();
         self.place.leave(&self.services, LEAVE_MS).await;
+        if let Some(audit) = &self.audit {
+            audit.drain(LEAVE_MS).await;
+        }
         let _ = self.stop.send(());
         let _ = tokio::time::timeout(Duration::from_millis(FLUSH_MS), self.server).await;
         // The store writes what it still holds as it closes.

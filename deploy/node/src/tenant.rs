@@ -14,7 +14,7 @@ pub(crate) enum TenantAction {
     Limits {
         tenant: String,
         /// A limit as UNIT/WINDOW=AMOUNT or UNIT/WINDOW/MODEL=AMOUNT, for example
-        /// tokens/minute=1000; may be repeated. Units: requests, tokens. Windows:
+        /// tokens/minute=1000; may be repeated. Units: requests, tokens, micro_usd. Windows:
         /// minute, day, month.
         #[arg(long = "limit", value_name = "LIMIT", conflicts_with = "none")]
         limits: Vec<String>,
@@ -83,8 +83,7 @@ pub(crate) fn run(action: TenantAction, settings: &Settings) -> Result<(), Failu
 
 /// What is asked for. A name that no token can carry would ask for something else.
 fn path(tenant: &str, what: &str) -> Result<String, Failure> {
-    let (tier, models) = ("standard".to_owned(), vec!["*".to_owned()]);
-    let grant = Grant { tenant: tenant.to_owned(), models, tier };
+    let grant = Grant::new(tenant, "standard", &["*"]);
     grant.check().map_err(|problem| Failure::settings(format!("'{tenant}': {problem}")))?;
     Ok(format!("/v1/tenants/{tenant}/{what}"))
 }

@@ -16,6 +16,12 @@ pub(crate) struct TokenFlags {
     /// Whom requests with this token are counted for.
     #[arg(long, required_unless_present = "new_key")]
     tenant: Option<String>,
+    /// The tenant's project that they are for.
+    #[arg(long)]
+    project: Option<String>,
+    /// Who sends them.
+    #[arg(long)]
+    user: Option<String>,
     /// A model that the token allows; may be repeated. All models without it.
     #[arg(long = "model", value_name = "NAME")]
     models: Vec<String>,
@@ -43,8 +49,9 @@ pub(crate) fn run(flags: &TokenFlags, settings: &Settings) -> Result<(), Failure
         )
     })?;
     let models = if flags.models.is_empty() { vec!["*".to_owned()] } else { flags.models.clone() };
+    let (project, user) = (flags.project.clone(), flags.user.clone());
     let tenant = flags.tenant.clone().unwrap_or_default();
-    let grant = Grant { tenant, models, tier: flags.tier.clone() };
+    let grant = Grant { project, user, models, ..Grant::new(&tenant, &flags.tier, &[]) };
     let token = key.mint(&grant, flags.days.saturating_mul(DAY_S)).map_err(Failure::settings)?;
     println!("{token}");
     Ok(())

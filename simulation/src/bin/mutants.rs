@@ -89,7 +89,11 @@ impl Planted {
                 | Mutant::LeaverPaysAll
                 | Mutant::CutAnswerKept
                 | Mutant::KeptAnswerCharged
-                | Mutant::FailedTryCharged,
+                | Mutant::FailedTryCharged
+                | Mutant::LeaverNotRecorded
+                | Mutant::FailedAppendForgotten
+                | Mutant::RecordWithoutUse
+                | Mutant::LastMessageNotRedacted,
             ) => &[Workload::Gateway],
             Planted::Actors(_) | Planted::Cluster(_) | Planted::Tenancy(_) => &[
                 Workload::QuotaStorm,

@@ -35,6 +35,10 @@ impl Backend {
 impl ChatModel for Backend {
     async fn chat(&self, request: &ChatRequest) -> Result<ChatStream, ChatError> {
         let world = &self.world;
+        let told = format!("{:?}", request.messages);
+        if told.contains('@') {
+            world.violated("nothing_personal_reaches_a_backend", &told);
+        }
         world.sleep(world.between(1, 50)).await;
         let words = request.max_tokens.unwrap_or(1);
         if words >= TOO_MANY {
@@ -111,7 +115,9 @@ impl Answer {
         }
         self.said += 1;
         self.book.word(call);
-        events.push(ChatEvent::Text { choice: 0, text: "w ".to_owned() });
+        // The first word is the client's name, as far as the backend knows it.
+        let word = if self.said == 1 { "<EMAIL_1> " } else { "w " };
+        events.push(ChatEvent::Text { choice: 0, text: word.to_owned() });
         let is_last = self.said == self.words;
         if is_last {
             self.ended = true;

@@ -7,6 +7,7 @@ use headwater_actors::tenancy::{Amounts, ledger_rows};
 use headwater_storage::retry::{Retry, RetryPolicy};
 
 use super::book::{Book, Ended, Heard, Produced};
+use super::lake;
 use super::node::{Node, PRICE, TENANT};
 use super::options::{CHECK_MS, HEAL_MS};
 use crate::shared_store::{DoorStore, SharedStore};
@@ -33,6 +34,7 @@ pub(super) async fn check(node: Node, store: SharedStore, book: Book) {
     let kept = heard.values().filter(|heard| **heard == Heard::Kept).count();
     check.charges(&charged, kept);
     check.answers(&heard);
+    lake::check(&world, &node.records.records(), &heard, &charged);
     world.count("everything checked");
 }
 

@@ -12,6 +12,7 @@ use super::backend::TOO_MANY;
 use super::book::{Book, Heard};
 use super::node::{CHAT, Node, TENANT};
 use super::options::SILENT_MS;
+use crate::world::World;
 
 /// Most words of an answer.
 const WORDS: u64 = 12;
@@ -26,18 +27,33 @@ pub(super) async fn run(node: Node, book: Book, number: u64) {
     }
 }
 
+/// What a client calls itself.
+fn name_of(id: &str) -> String {
+    format!("client-{}@example.com", id.replace('/', "-"))
+}
+
+/// So many words, please.
+fn question(node: &Node, id: &str, words: u64) -> Ask {
+    let own = name_of(id);
+    let messages = vec![
+        Message::text(Role::User, format!("I am {own}.")),
+        Message::text(Role::User, format!("Say some words to {own}.")),
+    ];
+    let mut request = ChatRequest::new(CHAT, messages);
+    (request.max_tokens, request.user, request.stream) = (Some(words), Some(id.to_owned()), true);
+    // Others ask for as many words, and some of them take an answer that was given before.
+    let prefers = node.world.percent(node.options.takes_kept);
+    let cache = CacheWish { prefers, ..CacheWish::default() };
+    let caller = Caller { tenant: TENANT.to_owned(), ..Caller::default() };
+    let (id, key) = (id.to_owned(), id.to_owned());
+    Ask { id, caller, route: "simulated", key, cache, request }
+}
+
 async fn ask(node: &Node, book: &Book, id: String) {
     let world = &node.world;
     let words = if world.percent(3) { TOO_MANY } else { world.between(1, WORDS) };
     let leaves = world.percent(node.options.leaves).then(|| world.between(0, words));
-    let message = Message::text(Role::User, "Say some words.");
-    let mut request = ChatRequest::new(CHAT, vec![message]);
-    (request.max_tokens, request.user, request.stream) = (Some(words), Some(id.clone()), true);
-    // Others ask for as many words, and some of them take an answer that was given before.
-    let prefers = world.percent(node.options.takes_kept);
-    let cache = CacheWish { prefers, ..CacheWish::default() };
-    let caller = Caller { tenant: TENANT.to_owned(), ..Caller::default() };
-    let ask = Ask { id: id.clone(), caller, route: "simulated", key: id.clone(), cache, request };
+    let ask = question(node, &id, words);
     world.note(format_args!("{id} asks for {words} words"));
     let began_ms = world.now_ms();
     let asked = node.gateway.chat(ask).await;
@@ -74,7 +90,10 @@ async fn ask(node: &Node, book: &Book, id: String) {
         }
         let next = poll_fn(|context| Pin::new(&mut answer.chunks).poll_next(context)).await;
         match next {
-            Some(Ok(chunk)) => heard += words_of(&chunk),
+            Some(Ok(chunk)) => {
+                heard += words_of(&chunk);
+                has_own(world, &chunk, &name_of(&id));
+            }
             Some(Err(error)) => {
                 world.count("answer cut");
                 if is_kept {
@@ -111,6 +130,21 @@ fn refused(node: &Node, id: &str, words: u64, error: &GatewayError) {
         }
         GatewayError::TimedOut { .. } => world.count("unavailable"),
         other => world.violated("a_refusal_has_its_reason", format_args!("{id}: {other:?}")),
+    }
+}
+
+/// What a backend says of its client is the client's own value again.
+fn has_own(world: &World, chunk: &Chunk, own: &str) {
+    for event in &chunk.events {
+        if let ChatEvent::Text { text, .. } = event
+            && text.contains(['<', '@'])
+        {
+            world.count("own words came back");
+            if text.trim() != own {
+                let seen = format!("{text:?} instead of {own}");
+                world.violated("a_client_gets_its_own_words_back", seen);
+            }
+        }
     }
 }
 

@@ -1,15 +1,17 @@
 //! One node: the real quotas over the failing store, and the real gateway over them.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use headwater_actors::caller::Caller;
 use headwater_actors::cluster::{
     Claimant, KeeperSettings, Leases, Member, MemberState, Members, MembersSettings, ProtocolRange,
 };
 use headwater_actors::gateway::{
-    Alias, Backend as Answers, GatewayConfig, GatewayHandle, GatewayMetrics, GatewayProblem, Price,
-    Target,
+    Action, Alias, AuditHandle, AuditMetrics, AuditSettings, Backend as Answers, ContentMode,
+    ContentPolicy, Entity, GatewayConfig, GatewayHandle, GatewayMetrics, GatewayProblem, HashKey,
+    MemoryAudit, Offload, Price, REDACTION_BUDGET_MS, Redaction, RedactionKey, RedactionMetrics,
+    RedactionPolicies, RedactionPolicy, Redactor, Target,
 };
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::{
@@ -23,6 +25,7 @@ use prometheus_client::registry::Registry;
 
 use super::backend::Backend;
 use super::book::Book;
+use super::lake::Lake;
 use super::options::Options;
 use crate::shared_store::{Door, DoorStore, SharedStore};
 use crate::world::{Group, World};
@@ -40,6 +43,8 @@ pub(super) struct Node {
     pub(super) world: World,
     pub(super) options: Arc<Options>,
     pub(super) gateway: GatewayHandle,
+    /// What the audit lake holds.
+    pub(super) records: MemoryAudit,
     group: Group,
     door: Arc<Door>,
 }
@@ -92,6 +97,7 @@ impl Node {
             }),
         };
         let backends: Vec<Answers> = options.backends.iter().enumerate().map(answers).collect();
+        let kept = runtime.clone();
         let gateway = GatewayHandle::new(
             runtime,
             tenancy,
@@ -101,7 +107,17 @@ impl Node {
             options.settings,
             GatewayMetrics::register(&mut Registry::default()),
         )?;
-        Ok(Node { world: world.clone(), options: Arc::clone(options), gateway, group, door })
+        let gateway = gateway.redacting(redaction()?);
+        let records = MemoryAudit::new();
+        gateway.record_to(audit(world, options, &kept, &records));
+        Ok(Node {
+            world: world.clone(),
+            options: Arc::clone(options),
+            gateway,
+            records,
+            group,
+            door,
+        })
     }
 
     /// The world has ended: what the node still holds keeps nothing of it alive.
@@ -109,6 +125,31 @@ impl Node {
         self.world.kill(self.group);
         self.door.close();
     }
+}
+
+/// The audit of the node, over a lake that fails.
+fn audit(
+    world: &World,
+    options: &Options,
+    runtime: &Runtime,
+    records: &MemoryAudit,
+) -> AuditHandle {
+    let lake = Lake { world: world.clone(), inner: records.clone(), fails: options.audit_fails };
+    let flush_interval_ms = options.audit_flush_ms;
+    let handle = AuditHandle::new(
+        runtime.clone(),
+        Arc::new(lake),
+        AuditSettings { flush_interval_ms, ..AuditSettings::default() },
+        ContentPolicy {
+            standard: ContentMode::Hash,
+            by_team: Default::default(),
+            key: HashKey::new(b"simulated"),
+        },
+        AuditMetrics::register(&mut Registry::default()),
+    );
+    runtime.spawn(handle.clone().write());
+    runtime.spawn(handle.clone().keep());
+    handle
 }
 
 fn config(options: &Options) -> GatewayConfig {
@@ -120,7 +161,23 @@ fn config(options: &Options) -> GatewayConfig {
         cache_ttl_ms: 5_000,
         ..Alias::of(CHAT, (0..options.targets).map(target).collect())
     };
-    GatewayConfig { aliases: vec![alias] }
+    let policy = RedactionPolicy::of(Action::Token, &[Entity::Email]);
+    let redaction = RedactionPolicies { standard: Some(Arc::new(policy)), ..Default::default() };
+    GatewayConfig { aliases: vec![alias], redaction }
+}
+
+/// Emails become tokens. The patterns take longer to compile than a seed takes to run.
+fn redaction() -> Result<Redaction, GatewayProblem> {
+    static REDACTOR: LazyLock<Result<Arc<Redactor>, String>> =
+        LazyLock::new(|| Redactor::new(RedactionKey::new("key"), None).map(Arc::new));
+    let problem = |problem: &String| GatewayProblem {
+        field: "redaction".to_owned(),
+        problem: problem.clone(),
+    };
+    let redactor = REDACTOR.as_ref().map_err(problem)?;
+    let metrics = RedactionMetrics::register(&mut Registry::default());
+    let budget_ms = REDACTION_BUDGET_MS;
+    Ok(Redaction::new(Arc::clone(redactor), budget_ms, Offload::Inline, metrics))
 }
 
 /// The quotas of a node that is alone.

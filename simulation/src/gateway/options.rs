@@ -43,6 +43,9 @@ pub(super) struct Options {
     pub(super) takes_kept: u64,
     pub(super) store_fails: bool,
     pub(super) settings: GatewaySettings,
+    /// Percent of what the audit lake is asked that fails.
+    pub(super) audit_fails: u64,
+    pub(super) audit_flush_ms: u64,
 }
 
 impl Options {
@@ -89,13 +92,15 @@ impl Options {
             },
             store_fails: world.percent(50),
             settings,
+            audit_fails: some(60, 60),
+            audit_flush_ms: world.between(500, 5_000),
         }
     }
 
     pub(super) fn describe(&self) -> String {
         format!(
             "{} clients × {} requests, {} targets of {:?}, {} % leave, told always: {}, limit {:?}, \
-             {:?}",
+             {:?}, audit fails: {} %",
             self.clients,
             self.requests,
             self.targets,
@@ -104,6 +109,7 @@ impl Options {
             self.tells_always,
             self.limit,
             self.settings.retry,
+            self.audit_fails,
         )
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Asked {
     pub(super) stream: bool,
     /// Whether a stream tells the usage; Anthropic's always do.
     pub(super) include_usage: bool,
+    /// The system's text, then each message's.
+    pub(super) texts: Vec<String>,
     /// Words over all texts.
     pub(super) input: u64,
     /// Most words of the answer.
@@ -63,6 +65,7 @@ impl Asked {
             stream: body["stream"].as_bool().unwrap_or_default(),
             include_usage: body["stream_options"]["include_usage"].as_bool().unwrap_or_default(),
             input: words.sum(),
+            texts,
             limit: limit.map(|limit| limit as usize),
             last: last(messages.last()?),
             tool: tool.as_str().map(str::to_owned),

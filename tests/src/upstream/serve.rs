@@ -170,6 +170,7 @@ fn record(path: String, headers: &HeaderMap, asked: Option<&Asked>) -> Record {
         model: asked.map(|asked| asked.model.clone()).unwrap_or_default(),
         stream: asked.is_some_and(|asked| asked.stream),
         headers: headers.collect(),
+        texts: asked.map(|asked| asked.texts.clone()).unwrap_or_default(),
         input: asked.map_or(0, |asked| asked.input),
         output: 0,
         outcome: Outcome::Running,

@@ -98,6 +98,8 @@ function chart(target, bars, unit) {
 const count = (value) => Number(value || 0).toLocaleString("en");
 const usd = (value) => `$${Number(value || 0).toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 6 })}`;
 const ms = (value) => (value === null || value === undefined ? "–" : `${count(Math.round(value))} ms`);
+// A time of the audit, in ms since 1970: told as a number, or as text in UTC.
+const instant = (value) => (typeof value === "number" ? value : Date.parse(/(Z|[+-]\d\d:\d\d)$/.test(value) ? value : `${String(value).replace(" ", "T")}Z`));
 const time = (value) => (value ? new Date(value).toLocaleString() : "–");
 
 async function traffic() {
@@ -105,6 +107,7 @@ async function traffic() {
   const rows = await query(`select time, team, model_asked, backend, model_served, outcome, tokens_in, tokens_out,
     cost_usd, latency_ms, ttft_ms, cache_hit, retries from audit
     where day >= date '${new Date(since).toISOString().slice(0, 10)}' order by time desc limit 5000`);
+  for (const row of rows) row.time = instant(row.time);
   const recent = rows.filter((row) => row.time >= since);
   const bad = (row) => row.outcome !== "whole" && row.outcome !== "left";
   const sum = (name, of = recent) => of.reduce((all, row) => all + Number(row[name] || 0), 0);
@@ -246,7 +249,7 @@ async function makeKey() {
     models: names && names.split(",").map((name) => name.trim()).filter(Boolean),
   });
   const line = find("keys-secret");
-  line.replaceChildren("The new key, shown this once: ", make("code", {}, made.secret || made.key));
+  line.replaceChildren("The new key, shown this once: ", make("code", {}, made.key));
   line.hidden = false;
   await keys();
 }

@@ -42,6 +42,13 @@ impl ApiError {
                 let status = StatusCode::GATEWAY_TIMEOUT;
                 ApiError::new(status, UNAVAILABLE, "timeout", message).retry(1000)
             }
+            GatewayError::PersonalData { .. } => {
+                let status = StatusCode::BAD_REQUEST;
+                ApiError::new(status, INVALID, "personal_data_blocked", message)
+            }
+            GatewayError::NotRedacted { .. } => {
+                ApiError::new(unavailable, UNAVAILABLE, "not_redacted", message).retry(1000)
+            }
             GatewayError::Cut { .. } => {
                 ApiError::new(StatusCode::BAD_GATEWAY, UNAVAILABLE, "answer_cut", message)
             }

@@ -47,7 +47,7 @@ pub(super) fn event(name: Option<&str>, data: &str, out: &mut String) {
 /// The answer as a stream. Its body holds the gateway's stream, so that a client that leaves
 /// cancels the work.
 pub(super) fn respond(answer: Answer, writer: impl Writer) -> Response {
-    let Answer { served, chunks } = answer;
+    let Answer { served, chunks, .. } = answer;
     let state = State::Running(Box::new(chunks));
     let mut response = Response::new(Body::new(Events { state, writer }));
     let headers = response.headers_mut();

@@ -1,10 +1,35 @@
 //! Bodies that are too large, too slow, broken, or not JSON.
 
-use axum::body::Body;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, HttpBody};
 use bytes::Bytes;
-use http_body_util::channel::Channel;
+use http_body::Frame;
+use tokio::sync::mpsc;
 
 use super::world::{BODY_LIMIT, Setup, World};
+
+/// A body that is what is sent to it, as long as somebody may send.
+struct Sent(mpsc::Receiver<io::Result<Bytes>>);
+
+impl HttpBody for Sent {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(context).map(|next| next.map(|data| data.map(Frame::data)))
+    }
+}
+
+fn channel() -> (mpsc::Sender<io::Result<Bytes>>, Body) {
+    let (sender, receiver) = mpsc::channel(1);
+    (sender, Body::new(Sent(receiver)))
+}
 
 #[tokio::test]
 async fn broken_bodies() {
@@ -44,15 +69,15 @@ async fn a_body_of_the_limit_passes_and_one_byte_more_does_not() {
 #[tokio::test]
 async fn an_endless_body_is_cut_off() {
     let world = World::new().await;
-    let (mut sender, body) = Channel::<Bytes>::new(1);
+    let (sender, body) = channel();
     let sending = tokio::spawn(async move {
         let mut sent = 0usize;
-        while sender.send_data(Bytes::from(vec![b' '; 1000])).await.is_ok() {
+        while sender.send(Ok(Bytes::from(vec![b' '; 1000]))).await.is_ok() {
             sent += 1000;
         }
         sent
     });
-    let answer = world.send(world.request("POST", "/v1/embeddings", Body::new(body))).await;
+    let answer = world.send(world.request("POST", "/v1/embeddings", body)).await;
     answer.is_error(413, "body_too_large", None, &["4096 bytes"]);
     let sent = sending.await.expect("ends when the reader is gone");
     assert!(sent < 20 * BODY_LIMIT, "{sent} bytes were read");
@@ -61,9 +86,9 @@ async fn an_endless_body_is_cut_off() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let world = World::with(Setup { body_timeout_ms: 50, ..Setup::default() }).await;
-    let (mut sender, body) = Channel::<Bytes>::new(1);
-    sender.send_data(Bytes::from_static(b"{")).await.expect("sent");
-    let answer = world.send(world.request("POST", "/v1/embeddings", Body::new(body))).await;
+    let (sender, body) = channel();
+    sender.send(Ok(Bytes::from_static(b"{"))).await.expect("sent");
+    let answer = world.send(world.request("POST", "/v1/embeddings", body)).await;
     answer.is_error(408, "body_timeout", None, &["50 ms"]);
     drop(sender);
 }
@@ -71,8 +96,8 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 #[tokio::test]
 async fn a_body_that_breaks_off_is_told_so() {
     let world = World::new().await;
-    let (sender, body) = Channel::<Bytes, std::io::Error>::new(1);
-    sender.abort(std::io::Error::other("reset by peer"));
-    let answer = world.send(world.request("POST", "/v1/embeddings", Body::new(body))).await;
+    let (sender, body) = channel();
+    sender.send(Err(io::Error::other("reset by peer"))).await.expect("sent");
+    let answer = world.send(world.request("POST", "/v1/embeddings", body)).await;
     answer.is_error(400, "invalid_body", None, &["could not be read"]);
 }

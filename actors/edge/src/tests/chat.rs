@@ -46,7 +46,8 @@ pub(super) fn chats(
         cache_bytes: 1_000_000,
     };
     let backend = Backend { name: "scripted".to_owned(), protocol: None, model: Arc::new(model) };
-    let config = GatewayConfig { aliases: vec![alias(CHAT), alias(OTHER)] };
+    let config =
+        GatewayConfig { aliases: vec![alias(CHAT), alias(OTHER)], ..GatewayConfig::default() };
     let metrics = GatewayMetrics::register(registry);
     let (runtime, tenancy) = (runtime.clone(), tenancy.clone());
     GatewayHandle::new(runtime, tenancy, vec![backend], config, BTreeSet::new(), settings, metrics)

@@ -180,10 +180,11 @@ async fn a_stranger_to_a_model_learns_no_other_models_name() {
 
 #[test]
 fn grants_and_keys_are_checked_before_they_are_signed() {
-    let grant = |tenant: &str, tier: &str, models: &[&str]| Grant {
-        tenant: tenant.to_owned(),
-        tier: tier.to_owned(),
-        models: models.iter().map(ToString::to_string).collect(),
+    let grant = |tenant: &str, tier: &str, models: &[&str]| Grant::new(tenant, tier, models);
+    let placed = |project: &str, user: &str| Grant {
+        project: Some(project.to_owned()),
+        user: Some(user.to_owned()),
+        ..Grant::new("acme", "gold", &["m"])
     };
     let long = "a".repeat(65);
     let table = [
@@ -194,6 +195,9 @@ fn grants_and_keys_are_checked_before_they_are_signed() {
         (grant("a\n", "gold", &["m"]), Err(GrantProblem::Name { field: "tenant" })),
         (grant("acme", "gül", &["m"]), Err(GrantProblem::Name { field: "tier" })),
         (grant("acme", "gold", &[]), Err(GrantProblem::NoModels)),
+        (placed("search", "auth0|ada@example.com"), Ok(())),
+        (placed("a/b", "ada"), Err(GrantProblem::Name { field: "project" })),
+        (placed("search", "ada b"), Err(GrantProblem::User)),
     ];
     let key = SigningKey::new(KEY.to_vec()).expect("long enough");
     for (grant, expected) in table {
@@ -201,6 +205,6 @@ fn grants_and_keys_are_checked_before_they_are_signed() {
         assert_eq!(key.mint(&grant, 60).map(drop), expected, "{grant:?}");
     }
     let short = SigningKey::new(vec![0; 31]).map(drop);
-    assert_eq!(short, Err(GrantProblem::ShortKey { given: 31 }));
+    assert_eq!(short, Err(GrantProblem::ShortKey { given: 31, needed: 32 }));
     assert_eq!(format!("{key:?}"), "SigningKey(..)");
 }

@@ -10,6 +10,7 @@ use headwater_actors::cluster::{
 };
 use headwater_actors::collection::Collections;
 use headwater_actors::embedding::ChargedEmbedder;
+use headwater_actors::identity::{IdentityHandle, IdentityMetrics, IdentitySettings};
 use headwater_actors::ingest::{IngestHandle, IngestMetrics, IngestSettings, IngestWorkers};
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::{
@@ -62,6 +63,29 @@ pub(super) async fn quotas(registry: &mut Registry) -> (TenancyHandle, ClusterHa
     runtime.spawn(leases.run());
     runtime.spawn(handle.clone().run());
     (handle, ClusterHandle::new(members, retry, runtime.clone()), runtime)
+}
+
+/// Virtual keys, read and then followed in the store.
+pub(super) async fn known_keys(
+    runtime: &Runtime,
+    store: &Retry,
+    stale_ms: u64,
+    registry: &mut Registry,
+) -> IdentityHandle {
+    let bits = || {
+        let (one, two) = (Uuid::now_v7().as_u128(), Uuid::now_v7().as_u128());
+        let mut bits = [0; 32];
+        bits[..16].copy_from_slice(&one.to_le_bytes());
+        bits[16..].copy_from_slice(&two.to_le_bytes());
+        Some(bits)
+    };
+    let settings = IdentitySettings { stale_ms, ..IdentitySettings::default() };
+    let metrics = IdentityMetrics::register(registry);
+    let (runtime, store) = (runtime.clone(), store.clone());
+    let handle = IdentityHandle::new(runtime, store, Arc::new(bits), settings, metrics);
+    handle.catch_up(false).await.expect("reads");
+    tokio::spawn(handle.clone().run());
+    handle
 }
 
 /// Ingest with two workers that look for work often.

@@ -99,7 +99,7 @@ async fn limits_that_make_no_sense_are_refused_by_name() {
         set(&world, limits).await.is_error(400, "invalid_field", Some(param), &[words]);
     }
     let money = set(&world, json!([limit("micro_usd", "day", 1.into())])).await;
-    money.is_error(400, "no_price", Some("limits[0].unit"), &["no model has a price yet"]);
+    money.is_error(400, "no_price", Some("limits[0].unit"), &["no model has a price here"]);
     let path = "/v1/tenants/a%20b/limits";
     ask(&world, &world.operator, "GET", path, Value::Null).await.is_error(
         400,

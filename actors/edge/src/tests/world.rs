@@ -9,13 +9,19 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use headwater_actors::collection::Collections;
 use headwater_actors::embedding::{
     BatchSettings, CacheSettings, CalibrationSettings, Calibrations, ChargedEmbedder,
-    EmbeddingFleet, EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader, ModelPools,
-    NodePools, Opening, ServedModel, start,
+    EmbeddingFleet, EmbeddingHandle, EmbeddingMetrics, EmbeddingSettings, InputLimits, ModelLoader,
+    ModelPools, NodePools, Opening, ServedModel, start,
 };
-use headwater_actors::gateway::{ConfigDocument, GatewayHandle, GatewayVersions};
+use headwater_actors::gateway::{
+    AuditHandle, AuditMetrics, AuditSettings, ConfigDocument, ContentMode, ContentPolicy,
+    GatewayHandle, GatewayVersions, HashKey, MemoryAudit,
+};
+use headwater_actors::identity::IdentityHandle;
+use headwater_actors::runtime::Runtime;
 use headwater_models::Model;
 use headwater_models::chat::double::ScriptedChat;
 use headwater_models::double::DoubleModel;
+use headwater_storage::retry::Retry;
 use headwater_vectors::memory::MemorySink;
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
@@ -24,8 +30,8 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::chat::chats;
-use super::quotas::{bulk, quotas};
-use crate::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, Grant, SigningKey, router};
+use super::quotas::{bulk, known_keys, quotas};
+use crate::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, Grant, Issuer, SigningKey, router};
 
 /// Far above what any request takes: reaching it means that the request hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,6 +56,7 @@ pub(super) struct World {
     pub(super) token: String,
     pub(super) operator: String,
     pub(super) collections: Collections,
+    pub(super) identity: IdentityHandle,
 }
 
 pub(super) struct Setup {
@@ -66,6 +73,13 @@ pub(super) struct Setup {
     pub(super) ingest: bool,
     /// What answers chats; none leaves chat out.
     pub(super) chat: Option<ScriptedChat>,
+    /// Whether the node has no key of its own.
+    pub(super) open: bool,
+    pub(super) issuers: Vec<Issuer>,
+    /// For how long keys are good without word from the store; 0 for never.
+    pub(super) stale_ms: u64,
+    /// Where records of chats go; none keeps none.
+    pub(super) audit: Option<MemoryAudit>,
 }
 
 impl Default for Setup {
@@ -79,6 +93,10 @@ impl Default for Setup {
             others: Vec::new(),
             ingest: false,
             chat: None,
+            open: false,
+            issuers: Vec::new(),
+            stale_ms: 60_000,
+            audit: None,
         }
     }
 }
@@ -94,29 +112,8 @@ impl World {
         });
         let nested = DoubleModel::new(NESTED, 8, 16)
             .with_card(|card| card.matryoshka_dimensions = vec![2, 4]);
-        let batch = BatchSettings { restart_pause_ms: 1, ..Default::default() };
-        let served = |model: &DoubleModel, alias: &str| ServedModel {
-            model: Arc::new(model.clone()),
-            aliases: vec![alias.to_owned()],
-            replicas: 1,
-            threads: 1,
-            batch: batch.clone(),
-            pools: ModelPools::borrowing(0),
-        };
-        let mut models = vec![served(&plain, "ada"), served(&nested, "babbage")];
-        let alias = |model: &DoubleModel| format!("{}-alias", model.card().name);
-        models.extend(setup.others.iter().map(|model| served(model, &alias(model))));
-        let settings = EmbeddingSettings {
-            queue_tokens: setup.queue_tokens,
-            request_timeout_ms: setup.request_timeout_ms,
-            limits: InputLimits { texts: 4, tokens: 40 },
-            cache: CacheSettings { bytes: setup.cache_bytes, ..CacheSettings::default() },
-            pools: NodePools::default(),
-        };
         let mut registry = Registry::default();
-        let metrics = EmbeddingMetrics::register(&mut registry);
-        let embedding = start(models, &settings, &metrics).await.expect("starts");
-        timeout(PATIENCE, embedding.loaded()).await.expect("loads");
+        let embedding = encoders(&setup, &plain, &nested, &mut registry).await;
         let key = SigningKey::new(KEY.to_vec()).expect("long enough");
         let settings = EdgeSettings {
             body_limit_bytes: BODY_LIMIT,
@@ -134,17 +131,19 @@ impl World {
         let embedder = Arc::new(ChargedEmbedder::new(fleet.clone(), tenancy.clone()));
         let collections =
             Collections::new(runtime.clone(), store.clone(), sink.clone(), embedder.clone());
+        let audit = setup.audit.map(|lake| audited(lake, &runtime, &mut registry));
         let gateway = setup.chat.map(|model| chats(model, &runtime, &tenancy, &mut registry));
-        let versions = |gateway: &GatewayHandle| {
-            let none = ConfigDocument::default();
-            GatewayVersions::new(runtime.clone(), cluster.store().clone(), gateway.clone(), none)
-        };
-        let gateway_versions = gateway.as_ref().map(versions);
+        gateway.iter().zip(&audit).for_each(|(gateway, audit)| gateway.record_to(audit.clone()));
+        let gateway_versions = gateway.as_ref().map(|one| versions(one, &runtime, &store));
+        let identity = known_keys(&runtime, cluster.store(), setup.stale_ms, &mut registry).await;
+        let authority = if setup.open { Authority::open() } else { Authority::signed(&key) };
+        let authority = authority.with_issuers(setup.issuers).with_keys(identity.clone());
         let ingest =
             setup.ingest.then(|| bulk(runtime, store, &collections, sink, embedder, &mut registry));
         let edge = Edge {
             settings: Arc::new(settings),
-            authority: Arc::new(Authority::signed(&key)),
+            authority: Arc::new(authority),
+            identity: identity.clone(),
             gate: gate.clone(),
             embedding: fleet,
             tenancy,
@@ -152,12 +151,13 @@ impl World {
             collections: Some(collections.clone()),
             ingest,
             gateway,
+            audit,
             gateway_versions,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };
         let (token, operator) = (token_for(&["*"]), operator_token());
-        World { router: router(edge), gate, plain, nested, token, operator, collections }
+        World { router: router(edge), gate, plain, nested, token, operator, collections, identity }
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
@@ -191,6 +191,58 @@ impl World {
     }
 }
 
+/// The two models that are always there, and the setup's others.
+async fn encoders(
+    setup: &Setup,
+    plain: &DoubleModel,
+    nested: &DoubleModel,
+    registry: &mut Registry,
+) -> EmbeddingHandle {
+    let batch = BatchSettings { restart_pause_ms: 1, ..Default::default() };
+    let served = |model: &DoubleModel, alias: &str| ServedModel {
+        model: Arc::new(model.clone()),
+        aliases: vec![alias.to_owned()],
+        replicas: 1,
+        threads: 1,
+        batch: batch.clone(),
+        pools: ModelPools::borrowing(0),
+    };
+    let mut models = vec![served(plain, "ada"), served(nested, "babbage")];
+    let alias = |model: &DoubleModel| format!("{}-alias", model.card().name);
+    models.extend(setup.others.iter().map(|model| served(model, &alias(model))));
+    let settings = EmbeddingSettings {
+        queue_tokens: setup.queue_tokens,
+        request_timeout_ms: setup.request_timeout_ms,
+        limits: InputLimits { texts: 4, tokens: 40 },
+        cache: CacheSettings { bytes: setup.cache_bytes, ..CacheSettings::default() },
+        pools: NodePools::default(),
+    };
+    let metrics = EmbeddingMetrics::register(registry);
+    let embedding = start(models, &settings, &metrics).await.expect("starts");
+    timeout(PATIENCE, embedding.loaded()).await.expect("loads");
+    embedding
+}
+
+/// Versions of a gateway that begins with none.
+fn versions(gateway: &GatewayHandle, runtime: &Runtime, store: &Retry) -> GatewayVersions {
+    let none = ConfigDocument::default();
+    GatewayVersions::new(runtime.clone(), store.clone(), gateway.clone(), none)
+}
+
+/// An audit that writes as soon as there is something.
+fn audited(lake: MemoryAudit, runtime: &Runtime, registry: &mut Registry) -> AuditHandle {
+    let policy = ContentPolicy {
+        standard: ContentMode::None,
+        by_team: Default::default(),
+        key: HashKey::new(KEY),
+    };
+    let metrics = AuditMetrics::register(registry);
+    let settings = AuditSettings::default();
+    let audit = AuditHandle::new(runtime.clone(), Arc::new(lake), settings, policy, metrics);
+    runtime.spawn(audit.clone().write());
+    audit
+}
+
 /// Knows one model that is not loaded, and one whose weights are missing.
 fn loader() -> ModelLoader {
     ModelLoader::new(|name| match name {
@@ -210,15 +262,13 @@ fn loader() -> ModelLoader {
 }
 
 pub(super) fn operator_token() -> String {
-    let (tenant, tier) = ("ops".to_owned(), "operator".to_owned());
-    let grant = Grant { tenant, models: vec!["*".to_owned()], tier };
+    let grant = Grant::new("ops", "operator", &["*"]);
     let key = SigningKey::new(KEY.to_vec()).expect("long enough");
     key.mint(&grant, 600).expect("mints")
 }
 
 pub(super) fn token_for(models: &[&str]) -> String {
-    let models = models.iter().map(ToString::to_string).collect();
-    let grant = Grant { tenant: "acme".to_owned(), models, tier: "standard".to_owned() };
+    let grant = Grant::new("acme", "standard", models);
     let key = SigningKey::new(KEY.to_vec()).expect("long enough");
     key.mint(&grant, 600).expect("mints")
 }

@@ -23,7 +23,9 @@ fn alias(targets: &[(&str, u32)], fallbacks: &[&str]) -> Alias {
 
 fn check(aliases: Vec<Alias>) -> String {
     let backends = BTreeSet::from(["a", "b", "c"].map(str::to_owned));
-    match (GatewayConfig { aliases }).check(&backends, &BTreeSet::from(["encoder".to_owned()])) {
+    match (GatewayConfig { aliases, ..GatewayConfig::default() })
+        .check(&backends, &BTreeSet::from(["encoder".to_owned()]))
+    {
         Ok(()) => "good".to_owned(),
         Err(problem) => problem.to_string(),
     }

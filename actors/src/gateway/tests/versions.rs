@@ -51,11 +51,13 @@ async fn world(second: ScriptedChat) -> World {
 
 #[tokio::test]
 async fn a_canary_that_fails_is_taken_back_and_its_clients_notice_nothing() {
-    let world = world(ScriptedChat::new(vec![broken()])).await;
+    // Every second time: one that fails always is first left alone by its breaker.
+    let scripts = (0..200).map(|turn| if turn % 2 == 0 { broken() } else { says(&["Deep."]) });
+    let world = world(ScriptedChat::new(scripts.collect())).await;
     let versions = versions(&world);
     tokio::spawn(versions.clone().guard());
     versions.put(trial(), change(Some(0))).await.expect("is served");
-    for _ in 0..100 {
+    for _ in 0..400 {
         let (said, ended) = hear(world.chat().await.expect("an answer")).await;
         assert_eq!((said.as_str(), ended), ("Deep.", None));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
+use headwater_gateway::redaction::RedactionPolicies;
 use headwater_gateway::{
     Alias, CacheWish, GatewayConfig, GatewaySettings, Price, RetrySettings, Target,
 };
@@ -29,6 +30,8 @@ pub(super) struct World {
     pub(super) gateway: GatewayHandle,
     /// The models, in the order of their preference.
     pub(super) models: Vec<ScriptedChat>,
+    config: GatewayConfig,
+    versions: u64,
 }
 
 impl World {
@@ -59,17 +62,26 @@ impl World {
             cache_ttl_ms: 60_000,
             ..Alias::of(CHAT, backends.iter().take(1).map(target).collect())
         };
+        let config = GatewayConfig { aliases: vec![alias], ..GatewayConfig::default() };
         let retry = RetrySettings { budget_ms: 400, first_pause_ms: 2, ..RetrySettings::default() };
         let gateway = GatewayHandle::new(
             site.node.runtime.clone(),
             site.handle.clone(),
             backends,
-            GatewayConfig { aliases: vec![alias] },
+            config.clone(),
             BTreeSet::new(),
             GatewaySettings { retry, cache_bytes: 100_000, ..GatewaySettings::default() },
             GatewayMetrics::register(&mut Registry::default()),
         );
-        World { cluster, site, gateway: gateway.expect("is good"), models: Vec::new() }
+        let (gateway, models) = (gateway.expect("is good"), Vec::new());
+        World { cluster, site, gateway, models, config, versions: 0 }
+    }
+
+    /// From now on these policies count.
+    pub(super) fn redact(&mut self, redaction: RedactionPolicies) {
+        self.versions += 1;
+        self.config.redaction = redaction;
+        self.gateway.serve(self.versions, self.config.clone());
     }
 
     /// Another gateway over the same store and quotas, whose one backend is this.

@@ -221,8 +221,10 @@ impl Settings {
             path.extend((!key.is_empty()).then(|| key.to_owned()));
             Err(Nonsense { key: path, problem })
         };
-        if models.is_empty() && self.cluster.listen.is_none() {
-            let problem = "is empty; name at least one model, or join a cluster that has some";
+        let serves_else = self.cluster.listen.is_some() || !self.gateway.backends.is_empty();
+        if models.is_empty() && !serves_else {
+            let problem = "is empty; name at least one model, or a backend of the gateway, or join a \
+                           cluster that has some";
             return fail(None, "", problem.to_owned());
         }
         let mut names = BTreeSet::new();

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use headwater_actors::gateway::{
-    BreakerSettings, ConfigDocument, GatewaySettings, ModelDocument, RetrySettings,
+    BreakerSettings, ConfigDocument, GatewaySettings, ModelDocument, RedactionDocument,
+    RetrySettings,
 };
 use serde::Deserialize;
 
@@ -97,12 +98,19 @@ pub struct GatewaySection {
     pub breaker_failures: Option<u32>,
     /// Memory for answers that may be given again, in MiB; 0 turns the cache off.
     pub cache_mb: Option<u64>,
+    /// What is done with personal data, as long as no version is stored in the cluster.
+    pub redaction: RedactionDocument,
+    /// File with the secret that personal data is hashed with; all nodes need the same one.
+    pub redaction_key_file: Option<PathBuf>,
+    /// Longest time that a request is searched for personal data, in ms.
+    pub redaction_budget_ms: Option<u64>,
 }
 
 impl Settings {
     /// What the gateway serves.
     pub(crate) fn gateway_document(&self) -> ConfigDocument {
-        ConfigDocument { models: self.gateway.models.clone() }
+        let GatewaySection { models, redaction, .. } = &self.gateway;
+        ConfigDocument { models: models.clone(), redaction: redaction.clone() }
     }
 
     /// How the gateway tries.
@@ -135,10 +143,16 @@ impl Settings {
         for (key, value) in [
             ("tries", section.tries.map(u64::from)),
             ("breaker_failures", section.breaker_failures.map(u64::from)),
+            ("redaction_budget_ms", section.redaction_budget_ms),
         ] {
             if value == Some(0) {
                 return fail(key.to_owned(), "is 0; it must be at least 1".to_owned());
             }
+        }
+        if section.redaction.hashes() && section.redaction_key_file.is_none() {
+            let problem = "is missing; name a file with a secret that all nodes have, as a rule of \
+                           `redaction` hashes";
+            return fail("redaction_key_file".to_owned(), problem.to_owned());
         }
         let mut names = BTreeSet::new();
         for (place, backend) in section.backends.iter().enumerate() {

@@ -192,3 +192,95 @@ fn a_gateway_that_leads_nowhere_or_has_no_price_is_refused_by_key() {
     let message = read(&Given { file: &taken, ..NOTHING }).expect_err("taken");
     assert!(message.contains("gateway.models.0.name"), "{message}");
 }
+
+#[test]
+fn an_issuer_that_could_be_anybody_is_refused_by_key() {
+    let issuer = |fields: &str| format!("[[auth.issuers]]\n{fields}\n");
+    let good = "issuer = \"https://id.example\"\naudience = [\"us\"]\nteams = [\"acme\"]\n";
+    let url = "jwks_url = \"https://id.example/keys\"\n";
+    let listen = "[server]\nlisten = \"0.0.0.0:8080\"\n";
+    let file = format!("{listen}{}", issuer(&format!("{good}{url}")));
+    let settings = read(&Given { file: &file, ..NOTHING }).expect("an issuer is no open node");
+    let issuer_settings = settings.auth.issuers[0].settings();
+    assert_eq!((issuer_settings.claims.team.as_str(), issuer_settings.operators), ("team", false));
+    let table = [
+        (good.to_owned(), "jwks_url", "jwks_file"),
+        (format!("{good}{url}jwks_file = \"/keys\""), "jwks_url", "not both"),
+        (format!("{good}jwks_url = \"http://id.example/keys\""), "jwks_url", "https://"),
+        (format!("{good}jwks_url = \"keys\""), "jwks_url", "https://"),
+        (format!("{good}{url}algorithms = []"), "algorithms", "RS256"),
+        (format!("{good}{url}leeway_s = 601"), "leeway_s", "0 to 600"),
+        (format!("{good}{url}refresh_ms = 0"), "refresh_ms", "at least 1"),
+        (format!("{}{url}", good.replace("[\"us\"]", "[]")), "audience", "empty"),
+        (format!("{}{url}", good.replace("[\"acme\"]", "[]")), "teams", "`*`"),
+        (format!("{}{url}", good.replace("https://id.example", "headwater")), "issuer", "own"),
+    ];
+    for (fields, key, words) in table {
+        let message = read(&Given { file: &issuer(&fields), ..NOTHING }).expect_err(&fields);
+        let key = format!("auth.issuers.0.{key}");
+        assert!(message.contains(&key) && message.contains(words), "{fields}: {message}");
+    }
+    for algorithm in ["HS256", "none"] {
+        let file = issuer(&format!("{good}{url}algorithms = [\"{algorithm}\"]"));
+        let message = read(&Given { file: &file, ..NOTHING }).expect_err(algorithm);
+        assert!(message.contains(algorithm) && message.contains("RS256"), "{message}");
+    }
+    let twice = issuer(&format!("{good}{url}")).repeat(2);
+    let message = read(&Given { file: &twice, ..NOTHING }).expect_err("twice");
+    assert!(message.contains("auth.issuers.1.issuer") && message.contains("twice"), "{message}");
+    let message = read(&Given { flags: &["auth.stale_ms=1"], ..NOTHING }).expect_err("short");
+    assert!(message.contains("auth.stale_ms") && message.contains("1000"), "{message}");
+}
+
+#[test]
+fn an_audit_that_makes_no_sense_is_refused_by_key() {
+    let file = "[audit]\nlocation = \"s3://bucket/audit/\"\ncontent = \"hash\"\n\
+                content_by_team = { acme = \"full\", other = \"none\" }\n";
+    let settings = read(&Given { file, ..NOTHING }).expect("all of it is good");
+    assert_eq!(settings.audit.content_by_team.len(), 2);
+    assert!(!settings.is_audited(), "a node without a gateway keeps none");
+    for (line, key, words) in [
+        ("content = \"some\"", "content", "`none`, `hash`, `full`"),
+        ("content_by_team = { acme = \"x\" }", "content_by_team", "`full`"),
+        ("content_days = 0", "audit.content_days", "at least 1"),
+        ("content_days = 91", "audit.content_days", "audit.metadata_days, 90"),
+        ("spill_limit_bytes = 10", "audit.spill_limit_bytes", "1048576"),
+        ("query_rows = 0", "audit.query_rows", "at least 1"),
+        ("location = \"\"", "audit.location", "s3://bucket/prefix/"),
+        ("place = \"x\"", "place", "location"),
+    ] {
+        let file = format!("[audit]\n{line}\n");
+        let message = read(&Given { file: &file, ..NOTHING }).expect_err(line);
+        assert!(message.contains(key) && message.contains(words), "{line}: {message}");
+    }
+}
+
+#[test]
+fn redaction_is_read_and_wrong_fields_are_named() {
+    let policy = |line: &str| format!("[gateway.redaction.standard]\n{line}\n");
+    let good = policy("rules = { email = { action = \"token\" }, ssn = { action = \"block\" } }")
+        + "[gateway.redaction.teams.legal]\nresponse = true\n\
+           rules = { person = { action = \"mask\", threshold_percent = 30 } }\n";
+    let settings = read(&Given { file: &good, ..NOTHING }).expect("all of it is good");
+    let policies = settings.gateway_document().config().expect("is good").redaction;
+    let standard = policies.of("sales").expect("for all");
+    assert!(standard.must_hold() && standard.request && !standard.response);
+    let legal = policies.of("legal").expect("of their own");
+    assert!(legal.response && !legal.must_hold() && policies.want_names());
+    for (line, key, words) in [
+        ("rules = {}", "redaction.standard.rules", "at least one"),
+        ("rules = { e_mail = { action = \"mask\" } }", "standard.rules.e_mail", "there are: ssn"),
+        ("rules = { ip = { action = \"hide\" } }", "rules.ip.action", "mask, hash"),
+        (
+            "rules = { ip = { action = \"mask\", threshold_percent = 0 } }",
+            "rules.ip.threshold_percent",
+            "1 to 99",
+        ),
+        ("rules = { ip = { action = \"hash\" } }", "gateway.redaction_key_file", "all nodes"),
+    ] {
+        let message = read(&Given { file: &policy(line), ..NOTHING }).expect_err(line);
+        assert!(message.contains(key) && message.contains(words), "{line}: {message}");
+    }
+    let message = read(&Given { file: "gateway.redaction_budget_ms = 0\n", ..NOTHING });
+    assert!(message.expect_err("no time").contains("gateway.redaction_budget_ms"));
+}

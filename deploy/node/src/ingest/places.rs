@@ -14,6 +14,17 @@ pub(crate) const SCHEME_END: &str = "://";
 /// How the names of variables begin that are about object stores.
 const VARIABLES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 
+/// Where object stores are and what opens them: it stands in the variables that their own tools
+/// read, AWS_ENDPOINT and AWS_ACCESS_KEY_ID for example.
+pub(crate) fn store_variables() -> Vec<(String, String)> {
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    // Stores take shorter names too, such as TOKEN, which others use for something else.
+    let of_stores =
+        |(name, _): &(String, String)| VARIABLES.iter().any(|start| name.starts_with(start));
+    variables.filter(of_stores).collect()
+}
+
 /// See the module.
 pub(crate) struct Places {
     files: FileSource,
@@ -32,16 +43,7 @@ impl Places {
         }
         let files = FileSource::new(&section.roots)
             .map_err(|error| Failure::settings(format!("ingest.roots: {error}")))?;
-        // Where the stores are and what opens them stands in the variables that their own tools
-        // read, AWS_ENDPOINT and AWS_ACCESS_KEY_ID for example.
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        // Stores take shorter names too, such as TOKEN, which others use for something else.
-        let of_stores =
-            |(name, _): &(String, String)| VARIABLES.iter().any(|start| name.starts_with(start));
-        let variables = variables.filter(of_stores);
-        let objects = Objects::open(&section.stores, &variables.collect::<Vec<_>>())
+        let objects = Objects::open(&section.stores, &store_variables())
             .map_err(|error| Failure::settings(format!("ingest.stores: {error}")))?;
         Ok(Some(Places { files, objects }))
     }

@@ -197,3 +197,55 @@ async fn a_quota_that_does_not_cover_the_chat_is_told_as_for_embeddings() {
         assert_eq!(response.headers()["retry-after"], "3");
     }
 }
+
+#[tokio::test]
+async fn answers_and_refusals_tell_how_the_limits_stand() {
+    let (world, _) = saying(ScriptedChat::words(1, &["ok"])).await;
+    let limits = json!({"limits": [
+        {"unit": "requests", "window": "day", "amount": 3},
+        {"unit": "tokens", "window": "minute", "amount": 100_000},
+    ]});
+    let operator = format!("Bearer {}", world.operator);
+    let path = "/v1/tenants/acme/limits";
+    world.send(request("PUT", path, Some(&operator), limits.to_string())).await.ok();
+    let number = |answer: &crate::tests::world::Answer, name: &str| {
+        let value = answer.header(name).unwrap_or_else(|| panic!("no {name}"));
+        value.parse::<u64>().expect("a number")
+    };
+    for (route, stream) in [(OPENAI, false), (OPENAI, true), (ANTHROPIC, false)] {
+        let answer = world.post(route, &ask(CHAT, stream)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(number(&answer, "x-ratelimit-limit-requests"), 3);
+        assert!(number(&answer, "x-ratelimit-remaining-requests") <= 3);
+        assert_eq!(number(&answer, "x-ratelimit-limit-tokens"), 100_000);
+        assert!(number(&answer, "x-ratelimit-remaining-tokens") < 100_000);
+        let reset = answer.header("x-ratelimit-reset-requests").expect("a span");
+        assert!(reset.ends_with('s'), "{reset}");
+    }
+    let refused = world.post(OPENAI, &ask(CHAT, false)).await;
+    refused.is_error(429, "quota_exceeded", None, &["3 requests per day"]);
+    assert_eq!(number(&refused, "x-ratelimit-limit-requests"), 3);
+    assert_eq!(number(&refused, "x-ratelimit-remaining-requests"), 0);
+    assert!(number(&refused, "retry-after") >= 1);
+}
+
+#[tokio::test]
+async fn a_monthly_cap_in_money_holds_for_chats() {
+    let (world, model) = saying(ScriptedChat::words(1, &["ok"])).await;
+    let limits = json!({"limits": [{"unit": "micro_usd", "window": "month", "amount": 100}]});
+    let operator = format!("Bearer {}", world.operator);
+    let path = "/v1/tenants/acme/limits";
+    world.send(request("PUT", path, Some(&operator), limits.to_string())).await.ok();
+    let mut admitted = 0;
+    let refused = loop {
+        let answer = world.post(OPENAI, &ask(CHAT, false)).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        admitted += 1;
+        assert!(admitted < 100, "the cap never held");
+    };
+    refused.is_error(429, "quota_exceeded", None, &["100 micro_usd per month"]);
+    assert!(admitted > 0);
+    assert_eq!(model.asked().len(), admitted, "who is refused costs nothing");
+}
