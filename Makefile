@@ -17,7 +17,7 @@ test:
 
 # Plants known defects one by one; fails unless the simulation finds each.
 mutants:
-	cargo run --release --package headwater-simulation --features mutants --bin mutants
+	@.ci/stages mutants
 
 # The conformance suite on a FoundationDB cluster; linking needs libfdb_c 7.3.
 test-fdb:

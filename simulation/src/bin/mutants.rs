@@ -95,7 +95,19 @@ impl Planted {
                 | Mutant::RecordWithoutUse
                 | Mutant::LastMessageNotRedacted,
             ) => &[Workload::Gateway],
-            Planted::Actors(_) | Planted::Cluster(_) | Planted::Tenancy(_) => &[
+            Planted::Actors(Mutant::StaleKeysServed | Mutant::ConfirmedTooLate) => {
+                &[Workload::Identity]
+            }
+            // Each defect of the shells is named above or here: one that no workload can show
+            // would be hunted for nothing.
+            Planted::Actors(
+                Mutant::SettleDoesNotWait
+                | Mutant::DrainDoesNotWait
+                | Mutant::LeaverKeepsShare
+                | Mutant::EpochNotCompared,
+            )
+            | Planted::Cluster(_)
+            | Planted::Tenancy(_) => &[
                 Workload::QuotaStorm,
                 Workload::LeaseThrash,
                 Workload::RollingRestart,
