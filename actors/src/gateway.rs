@@ -19,7 +19,7 @@ mod versions;
 pub use answer::AnswerStream;
 pub use audit::{
     AuditHandle, AuditMetrics, AuditSettings, ContentMode, ContentPolicy, CostBy, CostProblem,
-    CostQuestion, HashKey,
+    CostQuestion, HashKey, OpenRecord,
 };
 pub use document::{
     ChoiceDocument, ConfigDocument, ModelDocument, PolicyDocument, PriceDocument,

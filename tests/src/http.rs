@@ -110,6 +110,29 @@ impl Connection {
         Ok(Answer { status, headers, body })
     }
 
+    /// Reads whatever comes, heads and chunk sizes with it, until `word` stands in it or the other
+    /// side ends the connection.
+    ///
+    /// # Errors
+    /// When nothing comes in time.
+    pub fn receive_until(&mut self, word: &str) -> io::Result<String> {
+        let mut heard = Vec::new();
+        loop {
+            let piece = match self.stream.fill_buf() {
+                // An answer that is cut may end so.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => &[],
+                piece => piece?,
+            };
+            let length = piece.len();
+            heard.extend_from_slice(piece);
+            self.stream.consume(length);
+            let text = String::from_utf8_lossy(&heard);
+            if length == 0 || text.contains(word) {
+                return Ok(text.into_owned());
+            }
+        }
+    }
+
     /// A body in chunks (RFC 9112, section 7.1), to its end.
     fn chunks(&mut self) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();

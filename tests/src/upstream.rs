@@ -58,6 +58,8 @@ pub enum Fault {
     Comments,
     /// No answer, on a connection that stays.
     Silence,
+    /// The answer's id is null.
+    NullId,
 }
 
 impl Fault {
@@ -75,6 +77,7 @@ impl Fault {
             "bytes" => Fault::ByteByByte,
             "comments" => Fault::Comments,
             "silence" => Fault::Silence,
+            "null-id" => Fault::NullId,
             _ => {
                 let (status, wait_s) = match name.split_once(':') {
                     Some((status, wait_s)) => (status, Some(wait_s.parse().ok()?)),

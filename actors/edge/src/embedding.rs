@@ -3,6 +3,7 @@
 mod input;
 pub(crate) mod manage;
 pub(crate) mod openai;
+pub(crate) mod record;
 pub(crate) mod rerank;
 pub(crate) mod sparse;
 pub(crate) mod tei;
@@ -52,10 +53,35 @@ pub(crate) fn find_model(
     })
 }
 
-/// Embeds within the tenant's quota: reserves an upper bound, and charges what was read. A
-/// request that fails costs nothing; one whose client leaves costs the bound, or else leaving
-/// early would be a way around every limit.
+/// What a client asked, for records and errors.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) route: &'static str,
+    /// The model's name as it was sent.
+    pub(crate) model: &'a str,
+    /// The field that holds the texts.
+    pub(crate) param: &'a str,
+}
+
+/// Embeds within the tenant's quota, and leaves a record of it.
 pub(crate) async fn embed(
+    edge: &Edge,
+    grant: &Grant,
+    model: &FleetModel,
+    call: EmbedCall,
+    asked: Asked<'_>,
+) -> Result<Embedded, ApiError> {
+    let record = record::begin(edge, grant, asked, &model.card().name);
+    let embedded = embed_within_quota(edge, grant, model, call, asked.param).await;
+    if let Some(record) = record {
+        record::end(record, embedded.as_ref().map(Some));
+    }
+    embedded
+}
+
+/// Reserves an upper bound, and charges what was read. A request that fails costs nothing; one
+/// whose client leaves costs the bound, or else leaving early would be a way around every limit.
+async fn embed_within_quota(
     edge: &Edge,
     grant: &Grant,
     model: &FleetModel,

@@ -33,6 +33,8 @@ pub struct EdgeSettings {
     pub body_timeout_ms: u64,
     /// The model that routes without a `model` field use.
     pub default_model: String,
+    /// Whether requests to encoders leave audit records, too.
+    pub audits_encoders: bool,
 }
 
 /// What the routes share; cheap to clone.

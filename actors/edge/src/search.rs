@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::body::read_json;
 use crate::collection::{collections, value};
-use crate::embedding::{embed, name_server};
+use crate::embedding::{Asked as AskedModel, embed, name_server, record};
 use crate::error::{ApiError, Shape};
 use crate::identity::Grant;
 use crate::router::Edge;
@@ -138,10 +138,16 @@ async fn ask(
     target: &Target,
     query: &Query,
 ) -> Result<Asked, ApiError> {
+    let asked = AskedModel { route: "/v1/search", model: &target.model, param: "query" };
     let text = match query {
         Query::Vector(vector) => {
             check_vector(target, vector).map_err(ApiError::from_collection)?;
-            charge(edge, grant, &target.model).await?;
+            let record = record::begin(edge, grant, asked, &target.model);
+            let charged = charge(edge, grant, &target.model).await;
+            if let Some(record) = record {
+                record::end(record, charged.as_ref().map(|()| None));
+            }
+            charged?;
             return Ok(Asked { vector: vector.clone(), tokens: 0, served_by: None });
         }
         Query::Text(text) => text.clone(),
@@ -156,7 +162,7 @@ async fn ask(
     };
     let inputs = Inputs::Texts(vec![text]);
     let call = EmbedCall { inputs, purpose: Purpose::Query, truncate: false, pool: Pool::Query };
-    let embedded = embed(edge, grant, &model, call, "query").await?;
+    let embedded = embed(edge, grant, &model, call, asked).await?;
     let tokens = embedded.tokens.iter().sum();
     let vector = embedded.vectors.into_iter().next().unwrap_or_default();
     Ok(Asked { vector, tokens, served_by: embedded.served_by })

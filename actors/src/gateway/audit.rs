@@ -4,6 +4,7 @@
 mod content;
 mod cost;
 mod metrics;
+mod open;
 mod trail;
 mod writer;
 
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use content::{ContentMode, ContentPolicy, HashKey};
 pub use cost::{CostBy, CostProblem, CostQuestion};
 pub use metrics::AuditMetrics;
+pub use open::OpenRecord;
 pub(super) use trail::Trail;
 
 use headwater_storage::audit::{

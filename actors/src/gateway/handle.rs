@@ -131,8 +131,7 @@ impl GatewayHandle {
     }
 
     fn trail(&self, ask: &Ask) -> Trail {
-        let Shared { runtime, audit, .. } = &*self.shared;
-        Trail::begin(runtime, audit.get(), ask)
+        Trail::begin(self.shared.audit.get(), ask)
     }
 
     /// The same gateway; from now on it redacts as its configuration says. A second redaction is

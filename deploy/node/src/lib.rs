@@ -16,6 +16,7 @@ mod logging;
 mod models;
 mod operator;
 mod plan;
+mod process;
 mod progress;
 mod redaction;
 mod retrieval;

@@ -28,6 +28,7 @@ use tower::{ServiceExt, service_fn};
 use crate::cluster::{Place, Services};
 use crate::config::{EmbeddingSection, Settings};
 use crate::failure::{Failure, FailureKind};
+use crate::process::ProcessMetrics;
 use crate::retrieval::Retrieval;
 use crate::{audit, gateway, identity, issuers, models, retrieval, store, token};
 
@@ -109,6 +110,7 @@ impl Node {
         let server = spawn_server(listener, starting(gate.clone()), Arc::clone(&serving), stopped);
         tracing::info!(%address, "listening; loading");
         let mut registry = Registry::default();
+        registry.register_collector(Box::new(ProcessMetrics));
         let place = Place::take(&settings).await?;
         let store = store::open(&settings, &place.caller).await?;
         let services = place.start_services(&settings, &store, &mut registry).await?;
@@ -325,5 +327,6 @@ fn edge_settings(settings: &Settings) -> EdgeSettings {
             .models
             .first()
             .map_or_else(String::new, |model| model.name.clone()),
+        audits_encoders: settings.audit.encoders,
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::request::Asked;
 use super::script::{Answer, Event};
 
-const ID: &str = "msg-simulated";
+pub(super) const ID: &str = "msg-simulated";
 const CALL: &str = "toolu-simulated";
 
 pub(super) fn events(asked: &Asked, answer: &Answer) -> Vec<Event> {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::request::Asked;
 use super::script::{Answer, Event};
 
-const ID: &str = "chatcmpl-simulated";
+pub(super) const ID: &str = "chatcmpl-simulated";
 const CALL: &str = "call-simulated";
 
 pub(super) fn events(asked: &Asked, answer: &Answer) -> Vec<Event> {

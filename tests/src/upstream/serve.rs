@@ -147,10 +147,13 @@ async fn answer(
     if !asked.stream {
         return Ok(whole(&entry, protocol, &asked, &said, fault).await);
     }
-    let events = match protocol {
+    let mut events = match protocol {
         Protocol::OpenAi => openai::events(&asked, &said),
         Protocol::Anthropic => anthropic::events(&asked, &said),
     };
+    if fault == Some(Fault::NullId) {
+        events.iter_mut().for_each(|event| event.data = without_id(&event.data));
+    }
     let (sender, pieces) = mpsc::channel(1);
     tokio::spawn(stream(entry, sender, protocol, events, fault));
     let mut response = Response::new(Pieces(pieces));
@@ -245,6 +248,7 @@ async fn whole(
         (_, Protocol::OpenAi) => openai::whole(asked, said).to_string(),
         (_, Protocol::Anthropic) => anthropic::whole(asked, said).to_string(),
     };
+    let body = if fault == Some(Fault::NullId) { without_id(&body) } else { body };
     let length = body.len();
     let bytes = Bytes::from(body);
     for _ in &said.words {
@@ -267,6 +271,13 @@ async fn whole(
             json(length, vec![Ok(bytes)])
         }
     }
+}
+
+/// The same JSON, where the answer's id is null.
+fn without_id(json: &str) -> String {
+    [openai::ID, anthropic::ID]
+        .iter()
+        .fold(json.to_owned(), |json, id| json.replace(&format!("\"id\":\"{id}\""), "\"id\":null"))
 }
 
 fn cut() -> io::Error {

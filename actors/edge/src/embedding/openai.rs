@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 use super::input::InputField;
 use super::{
-    CANARY_KEY, check_dimensions, check_format, check_purpose, check_task, embed, find_model,
-    name_cached, name_server,
+    Asked, CANARY_KEY, check_dimensions, check_format, check_purpose, check_task, embed,
+    find_model, name_cached, name_server,
 };
 use crate::body::read_json;
 use crate::chat;
@@ -117,7 +117,8 @@ async fn answer(
     let purpose = check_purpose("input_type", request.input_type.as_deref())?;
     let truncate = request.truncate.unwrap_or(false);
     let call = EmbedCall { inputs: request.input.0, purpose, truncate, pool };
-    let embedded = embed(edge, grant, &model, call, "input").await?;
+    let asked = Asked { route: "/v1/embeddings", model: &request.model, param: "input" };
+    let embedded = embed(edge, grant, &model, call, asked).await?;
     Ok(respond(edge, model.card(), embedded, dimensions, format, pool).await)
 }
 

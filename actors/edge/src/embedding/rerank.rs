@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    check_direction, check_task, default_model, embed, find_model, name_server, name_truncated,
+    Asked, check_direction, check_task, default_model, embed, find_model, name_server,
+    name_truncated,
 };
 use crate::body::read_json;
 use crate::error::{ApiError, Shape};
@@ -99,7 +100,8 @@ async fn tei_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, 
     let request: TeiRequest = read_json(body, &edge.settings).await?;
     check_direction(request.truncation_direction.as_deref())?;
     let name = request.model.unwrap_or_else(|| default_model(edge, Task::Rerank));
-    let pairs = Pairs { name: &name, query: &request.query, texts: &request.texts, param: "texts" };
+    let asked = Asked { route: "/rerank", model: &name, param: "texts" };
+    let pairs = Pairs { asked, query: &request.query, texts: &request.texts };
     let truncate = request.truncate.unwrap_or(false);
     let (_, embedded) = pairs.score(edge, grant, truncate).await?;
     let raw = request.raw_scores.unwrap_or(false);
@@ -138,7 +140,8 @@ async fn rerank_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Respons
     };
     let texts: Vec<String> = request.documents.into_iter().map(text).collect();
     let (name, query) = (&request.model, &request.query);
-    let pairs = Pairs { name, query, texts: &texts, param: "documents" };
+    let asked = Asked { route: "/v1/rerank", model: name, param: "documents" };
+    let pairs = Pairs { asked, query, texts: &texts };
     let truncate = request.truncate.unwrap_or(false);
     let (model, embedded) = pairs.score(edge, grant, truncate).await?;
     let wanted = request.return_documents.unwrap_or(false);
@@ -166,11 +169,9 @@ async fn rerank_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Respons
 
 /// One query and the texts to be ranked for it.
 struct Pairs<'a> {
-    name: &'a str,
+    asked: Asked<'a>,
     query: &'a str,
     texts: &'a [String],
-    /// The field that holds the texts.
-    param: &'a str,
 }
 
 impl Pairs<'_> {
@@ -180,7 +181,7 @@ impl Pairs<'_> {
         grant: &Grant,
         truncate: bool,
     ) -> Result<(super::FleetModel, Embedded), ApiError> {
-        let model = find_model(edge, grant, self.name, None)?;
+        let model = find_model(edge, grant, self.asked.model, None)?;
         check_task(&model, Task::Rerank)?;
         if self.query.is_empty() {
             let message = "query is empty; send the text to rank by".to_owned();
@@ -200,7 +201,7 @@ impl Pairs<'_> {
         let pair = |text: &String| (self.query.to_owned(), text.clone());
         let inputs = Inputs::Pairs(self.texts.iter().map(pair).collect());
         let call = EmbedCall { inputs, purpose: Purpose::Plain, truncate, pool: Pool::Query };
-        let embedded = embed(edge, grant, &model, call, self.param).await?;
+        let embedded = embed(edge, grant, &model, call, self.asked).await?;
         Ok((model, embedded))
     }
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::input::InputField;
 use super::{
-    check_direction, check_purpose, check_task, default_model, embed, find_model, name_server,
-    name_truncated,
+    Asked, check_direction, check_purpose, check_task, default_model, embed, find_model,
+    name_server, name_truncated,
 };
 use crate::body::read_json;
 use crate::error::{ApiError, Shape};
@@ -59,7 +59,8 @@ async fn answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiE
     let purpose = check_purpose("prompt_name", request.prompt_name.as_deref())?;
     let truncate = request.truncate.unwrap_or(false);
     let call = EmbedCall { inputs: request.inputs.0, purpose, truncate, pool: Pool::Query };
-    let embedded = embed(edge, grant, &model, call, "inputs").await?;
+    let asked = Asked { route: "/embed_sparse", model: &name, param: "inputs" };
+    let embedded = embed(edge, grant, &model, call, asked).await?;
     let weights = |vector: &Vec<f32>| -> Vec<Weight> {
         let all = vector.iter().enumerate();
         let weight = |(index, value): (usize, &f32)| Weight { index, value: *value };

@@ -66,7 +66,8 @@ async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response
         truncate: request.truncate.unwrap_or(false),
         pool: Pool::Query,
     };
-    let embedded = super::embed(edge, grant, &model, call, "inputs").await?;
+    let asked = super::Asked { route: "/embed", model: &name, param: "inputs" };
+    let embedded = super::embed(edge, grant, &model, call, asked).await?;
     let mut vectors = embedded.vectors;
     for vector in &mut vectors {
         headwater_actors::embedding::shorten(vector, dimensions, card.normalise);

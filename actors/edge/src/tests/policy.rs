@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use headwater_actors::gateway::{AuditOutcome, AuditRecord, MemoryAudit};
 use headwater_actors::identity::{Holder, NewKey, RevokedToken};
 use headwater_models::Task;
 use headwater_models::chat::double::ScriptedChat;
@@ -221,10 +222,15 @@ fn work(path: &str, model: Option<&str>) -> Value {
 }
 
 async fn working_world(chat: &ScriptedChat) -> World {
+    audited_world(chat, None).await
+}
+
+async fn audited_world(chat: &ScriptedChat, audit: Option<MemoryAudit>) -> World {
     let judge = DoubleModel::new("judge", 8, 16).with_card(|card| card.task = Task::Rerank);
     let splade = DoubleModel::new("splade", 8, 16).with_card(|card| card.task = Task::Sparse);
     let others = vec![judge, splade];
-    let world = World::with(Setup { chat: Some(chat.clone()), others, ..Setup::default() }).await;
+    let chat = Some(chat.clone());
+    let world = World::with(Setup { chat, others, audit, ..Setup::default() }).await;
     let made = world.post("/v1/collections", &json!({"name": "notes", "model": PLAIN})).await;
     assert_eq!(made.status, 201, "{}", made.text());
     world
@@ -276,4 +282,44 @@ async fn no_counted_route_works_with_a_model_that_the_key_does_not_allow() {
         assert_eq!(answer.status, 403, "{}: {}", route.path, answer.text());
     }
     assert!(chat.asked().is_empty());
+}
+
+#[tokio::test]
+async fn every_counted_route_leaves_one_record_answered_or_refused() {
+    for (limit, status, outcome) in
+        [(100, 200, AuditOutcome::Whole), (0, 429, AuditOutcome::OverQuota)]
+    {
+        let lake = MemoryAudit::new();
+        let chat = ScriptedChat::new(vec![ScriptedChat::words(1, &["hello"])]);
+        let world = audited_world(&chat, Some(lake.clone())).await;
+        let new = new_key("standard", &["*"], None);
+        let (key, secret) = world.identity.create(new).await.expect("made");
+        let limits = json!({"limits": [{"unit": "requests", "window": "month", "amount": limit}]});
+        let operator = bearer(&world.operator);
+        let path = "/v1/tenants/acme/limits";
+        world.send(request("PUT", path, Some(&operator), limits.to_string())).await.ok();
+        for (place, route) in counted().enumerate() {
+            let header = bearer(secret.reveal());
+            let answer = ask(&world, &route, Some(&header), &work(route.path, None)).await;
+            assert_eq!(answer.status, status, "{}: {}", route.path, answer.text());
+            let records = written(&lake, place + 1).await;
+            let record = records.last().expect("one");
+            assert_eq!((record.route.as_str(), record.outcome), (route.path, outcome));
+            assert_eq!((record.team.as_str(), record.key_id.as_ref()), ("acme", Some(&key.id)));
+            assert_eq!(record.tokens_in > 0, status == 200, "{record:?}");
+        }
+    }
+}
+
+/// The records, once there are so many, and no more.
+async fn written(lake: &MemoryAudit, count: usize) -> Vec<AuditRecord> {
+    for _ in 0..2_000 {
+        let records = lake.records();
+        if records.len() >= count {
+            assert_eq!(records.len(), count, "{records:?}");
+            return records;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{count} records are not written");
 }

@@ -119,6 +119,7 @@ impl World {
             body_limit_bytes: BODY_LIMIT,
             body_timeout_ms: setup.body_timeout_ms,
             default_model: PLAIN.to_owned(),
+            audits_encoders: true,
         };
         let gate = Gate::default();
         let (tenancy, cluster, runtime) = quotas(&mut registry).await;

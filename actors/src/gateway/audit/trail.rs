@@ -9,8 +9,8 @@ use super::super::nouns::{Ask, Caller};
 use super::super::redaction::RedactionReport;
 use super::AuditHandle;
 use super::content::Kept;
+use super::open::OpenRecord;
 use crate::mutants::{Mutant, planted};
-use crate::runtime::Runtime;
 
 /// Its redaction took too long, so that it went on as it came.
 const REDACTION_SKIPPED: &str = "redaction_skipped";
@@ -19,22 +19,20 @@ const CONTENT_CUT: &str = "content_cut";
 
 /// See the module.
 pub(crate) struct Trail {
-    runtime: Runtime,
-    began_ms: u64,
     /// None once it is recorded, and where nothing is audited.
     open: Option<Open>,
 }
 
 struct Open {
+    record: OpenRecord,
     audit: AuditHandle,
-    record: AuditRecord,
     /// None as long as nothing of what is said may be kept.
     kept: Option<Kept>,
 }
 
 impl Trail {
     /// A request begins now.
-    pub(crate) fn begin(runtime: &Runtime, audit: Option<&AuditHandle>, ask: &Ask) -> Trail {
+    pub(crate) fn begin(audit: Option<&AuditHandle>, ask: &Ask) -> Trail {
         let open = audit.map(|audit| {
             let Ask { id, caller, route, request, .. } = ask;
             let record = AuditRecord {
@@ -46,9 +44,9 @@ impl Trail {
                 model_asked: request.model.clone(),
                 ..AuditRecord::new(id, &caller.tenant, Outcome::Left)
             };
-            Open { audit: audit.clone(), record, kept: None }
+            Open { record: audit.begin(record), audit: audit.clone(), kept: None }
         });
-        Trail { runtime: runtime.clone(), began_ms: runtime.now_ms(), open }
+        Trail { open }
     }
 
     /// What is said may be kept from now on, as the team's policy is.
@@ -97,15 +95,17 @@ impl Trail {
     /// Changes what the record tells.
     pub(crate) fn tell(&mut self, change: impl FnOnce(&mut AuditRecord)) {
         if let Some(open) = &mut self.open {
-            change(&mut open.record);
+            open.record.tell(change);
         }
     }
 
     /// A part of the answer came.
     pub(crate) fn see(&mut self, chunk: &Chunk) {
-        let took_ms = self.took_ms();
         if let Some(open) = &mut self.open {
-            open.record.ttft_ms.get_or_insert(took_ms);
+            let took_ms = open.record.took_ms();
+            open.record.tell(|record| {
+                record.ttft_ms.get_or_insert(took_ms);
+            });
             if let Some(kept) = &mut open.kept {
                 kept.see(chunk);
             }
@@ -129,24 +129,15 @@ impl Trail {
     }
 
     pub(crate) fn end(&mut self, outcome: Outcome) {
-        if outcome == Outcome::Left && planted(Mutant::LeaverNotRecorded) {
-            self.open = None;
-        }
-        let took_ms = self.took_ms();
-        let Some(Open { audit, mut record, kept }) = self.open.take() else { return };
+        let Some(Open { mut record, kept, .. }) = self.open.take() else { return };
         let (content, is_cut) = kept.map_or((None, false), Kept::end);
-        if is_cut {
-            record.flags.push(CONTENT_CUT.to_owned());
-        }
-        record.content = content;
-        record.outcome = outcome;
-        record.latency_ms = took_ms;
-        record.time_ms = self.runtime.wall_ms();
-        audit.record(record);
-    }
-
-    fn took_ms(&self) -> u64 {
-        self.runtime.now_ms().saturating_sub(self.began_ms)
+        record.tell(|record| {
+            if is_cut {
+                record.flags.push(CONTENT_CUT.to_owned());
+            }
+            record.content = content;
+        });
+        record.end(outcome);
     }
 }
 

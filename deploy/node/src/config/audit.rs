@@ -37,6 +37,8 @@ pub struct AuditSection {
     /// A folder, or an address such as `s3://bucket/audit/`, which nodes may share; `audit` in the
     /// data folder by default.
     pub location: Option<String>,
+    /// Whether requests to encoders leave records, too; what they said is not kept.
+    pub encoders: bool,
     pub content: AuditContent,
     /// What is kept for a team, where that is something else.
     pub content_by_team: BTreeMap<String, AuditContent>,
@@ -65,6 +67,7 @@ impl Default for AuditSection {
         AuditSection {
             enabled: None,
             location: None,
+            encoders: true,
             content: AuditContent::None,
             content_by_team: BTreeMap::new(),
             hash_key_file: None,
