@@ -49,6 +49,6 @@ pub use headwater_models::chat::{
 /// The audit port's nouns that whoever keeps or asks the audit meets.
 pub use headwater_storage::audit::{
     AuditError, AuditLake, AuditQuery, AuditRecord, Backlog, Cell as AuditCell, Content,
-    MemoryAudit, Moment, Outcome as AuditOutcome, Pruned, QueryLimits as AuditLimits,
-    Scope as AuditScope, Table as AuditTable,
+    MemoryAudit, Moment, Outcome as AuditOutcome, Pruned, QueryLimits as AuditLimits, RecordSink,
+    RequestTrace, Scope as AuditScope, Table as AuditTable, TraceParent,
 };

@@ -11,9 +11,11 @@ mod record;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use columns::{COLUMNS, Column, ColumnKind, DAY_MS, Moment, cells, day_of};
 pub use lake::{AuditError, AuditLake, AuditQuery, Backlog, Pruned, QueryLimits, Scope};
 pub use memory::MemoryAudit;
 pub use record::{AuditRecord, Content, Outcome};
 pub use table::{Cell, Table};
+pub use trace::{RecordSink, RequestTrace, TraceParent};

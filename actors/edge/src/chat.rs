@@ -18,7 +18,7 @@ use axum::response::Response;
 use futures_core::Stream;
 use headwater_actors::gateway::{
     Answer, AnswerStream, Ask, CacheWish, Cached, Caller, ChatRequest, Chunk, GatewayError,
-    GatewayHandle, Protocol, Served, ServedModel,
+    GatewayHandle, Protocol, Served, ServedModel, TraceParent,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -78,7 +78,9 @@ async fn ask(
         body.headers = provider_headers(headers);
     }
     let id = Uuid::now_v7().to_string();
-    let ask = Ask { id, caller: caller(grant), route, key, cache: cache_wish(headers), request };
+    let (caller, cache) = (caller(grant), cache_wish(headers));
+    let trace_parent = trace_parent(headers);
+    let ask = Ask { id, caller, route, key, cache, trace_parent, request };
     if let Err(refusal) = check_allowed(grant, &ask.request.model) {
         gateway.record_refusal(&ask);
         return Err(refusal);
@@ -90,6 +92,11 @@ async fn ask(
 fn caller(grant: &Grant) -> Caller {
     let Grant { tenant, project, user, key_id, .. } = grant.clone();
     Caller { tenant, project, user, key_id }
+}
+
+/// The client's place in a trace (W3C Trace Context); one that is none counts as absent.
+pub(crate) fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    TraceParent::read(headers.get("traceparent")?.to_str().ok()?)
 }
 
 /// Headers that change what a provider does, and no other's business.

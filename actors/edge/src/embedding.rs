@@ -15,6 +15,7 @@ use axum::response::Response;
 use headwater_actors::embedding::{
     EmbedCall, Embedded, FleetModel, ModelCard, NotOffered, OutputFormat, Purpose, Task,
 };
+use headwater_actors::gateway::TraceParent;
 use headwater_actors::tenancy::Amounts;
 use serde_json::Value;
 
@@ -61,6 +62,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) model: &'a str,
     /// The field that holds the texts.
     pub(crate) param: &'a str,
+    /// The client's trace, where the route looks for it.
+    pub(crate) trace_parent: Option<TraceParent>,
 }
 
 /// Embeds within the tenant's quota, and leaves a record of it.

@@ -99,6 +99,12 @@ impl ApiError {
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, "body_too_large", message)
     }
 
+    pub(crate) fn unknown_encoding(encoding: &str) -> Self {
+        let message = format!("content-encoding is '{encoding}'; allowed are gzip and identity");
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        ApiError::new(status, INVALID, "unsupported_encoding", message)
+    }
+
     pub(crate) fn body_too_slow(timeout_ms: u64) -> Self {
         let message =
             format!("the request body did not arrive within {timeout_ms} ms; send it again");

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::error::{ApiError, Shape, UNAVAILABLE, name_request};
+use crate::gzip;
 use crate::identity::{Grant, Refusal};
 use crate::router::Edge;
 use crate::routes::Scope;
@@ -142,6 +143,8 @@ pub(crate) async fn pass(State(edge): State<Edge>, request: Request, next: Next)
     let entry = edge.gate.enter();
     let mut response = if entry.is_none() && !status_route {
         ApiError::draining().respond(shape_of(&path))
+    } else if let Err(error) = gzip::check(request.headers()) {
+        error.respond(shape_of(&path))
     } else {
         next.run(request).await
     };

@@ -11,6 +11,7 @@ mod embedding;
 mod error;
 mod gate;
 mod gateway;
+mod gzip;
 mod identity;
 mod ingest;
 mod keys;

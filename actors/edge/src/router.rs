@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 
 use crate::error::ApiError;
 use crate::gate::{self, Gate, Guard};
+use crate::gzip;
 use crate::identity::Authority;
 use crate::metrics::EdgeMetrics;
 use crate::routes::{Route, Scope, routes};
@@ -35,6 +36,9 @@ pub struct EdgeSettings {
     pub default_model: String,
     /// Whether requests to encoders leave audit records, too.
     pub audits_encoders: bool,
+    /// Answers from this size on, in bytes, are sent compressed to clients that take it; none is
+    /// without it. Streams never are.
+    pub gzip_above_bytes: Option<usize>,
 }
 
 /// What the routes share; cheap to clone.
@@ -83,7 +87,11 @@ pub fn router(edge: Edge) -> Router {
         let other = if is_open { other } else { other.layer(guard(Scope::Identity)) };
         all = all.route(path, handlers.merge(other));
     }
-    all.layer(from_fn_with_state(edge.clone(), gate::pass)).with_state(edge)
+    let all = match edge.settings.gzip_above_bytes {
+        Some(least_bytes) => all.layer(gzip::answers(least_bytes)),
+        None => all,
+    };
+    all.layer(gzip::requests()).layer(from_fn_with_state(edge.clone(), gate::pass)).with_state(edge)
 }
 
 /// What is known of one path.

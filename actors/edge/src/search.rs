@@ -138,7 +138,12 @@ async fn ask(
     target: &Target,
     query: &Query,
 ) -> Result<Asked, ApiError> {
-    let asked = AskedModel { route: "/v1/search", model: &target.model, param: "query" };
+    let asked = AskedModel {
+        route: "/v1/search",
+        model: &target.model,
+        param: "query",
+        trace_parent: None,
+    };
     let text = match query {
         Query::Vector(vector) => {
             check_vector(target, vector).map_err(ApiError::from_collection)?;

@@ -8,6 +8,7 @@ mod collections;
 mod embeddings;
 mod formats;
 mod gateway;
+mod gzip;
 mod identity;
 mod images;
 mod ingest;

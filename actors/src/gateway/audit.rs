@@ -21,7 +21,8 @@ pub use open::OpenRecord;
 pub(super) use trail::Trail;
 
 use headwater_storage::audit::{
-    AuditError, AuditLake, AuditQuery, AuditRecord, QueryLimits, Scope, Table,
+    AuditError, AuditLake, AuditQuery, AuditRecord, QueryLimits, RecordSink, RequestTrace, Scope,
+    Table, TraceParent,
 };
 use tokio::sync::Notify;
 
@@ -65,6 +66,7 @@ struct Shared {
     settings: AuditSettings,
     policy: ContentPolicy,
     metrics: AuditMetrics,
+    traces: Option<Arc<dyn RecordSink>>,
     buffer: Mutex<Buffer>,
     /// Something waits.
     filled: Notify,
@@ -110,13 +112,33 @@ impl AuditHandle {
         metrics: AuditMetrics,
     ) -> AuditHandle {
         let (buffer, filled, emptied) = Default::default();
-        let shared = Shared { runtime, lake, settings, policy, metrics, buffer, filled, emptied };
+        let traces = None;
+        let shared =
+            Shared { runtime, lake, settings, policy, metrics, traces, buffer, filled, emptied };
         AuditHandle { shared: Arc::new(shared) }
+    }
+
+    /// The same audit, before its first record; each record goes to the sink, too.
+    pub fn tracing(mut self, sink: Arc<dyn RecordSink>) -> AuditHandle {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.traces = Some(sink);
+        }
+        self
+    }
+
+    /// What an upstream is told of the trace that a request belongs to: this gateway's own span,
+    /// where there is one, else the client's.
+    pub(super) fn traceparent(&self, id: &str, client: Option<TraceParent>) -> Option<String> {
+        let own = self.shared.traces.as_ref().and_then(|_| RequestTrace::of(id, client));
+        own.map(|trace| trace.model).or(client).map(|trace| trace.header())
     }
 
     /// Takes a record. Never waits: what there is no room for is dropped and counted.
     pub fn record(&self, mut record: AuditRecord) {
         let Shared { settings, metrics, runtime, filled, .. } = &*self.shared;
+        if let Some(traces) = &self.shared.traces {
+            traces.take(&record);
+        }
         let now_ms = runtime.now_ms();
         let mut buffer = self.shared.buffer();
         if buffer.records.len() + buffer.leaving >= settings.buffer_records {

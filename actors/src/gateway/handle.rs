@@ -209,8 +209,12 @@ impl GatewayHandle {
     ///
     /// # Errors
     /// See [`GatewayError`]; nothing is charged then.
-    pub async fn chat(&self, ask: Ask) -> Result<Answer, GatewayError> {
+    pub async fn chat(&self, mut ask: Ask) -> Result<Answer, GatewayError> {
         let live = self.shared.live();
+        ask.request.traceparent = match self.shared.audit.get() {
+            Some(audit) => audit.traceparent(&ask.id, ask.trace_parent),
+            None => ask.trace_parent.map(|trace| trace.header()),
+        };
         // With whoever may be the last to know of the request; dropped early its client left.
         let mut trail = Some(self.trail(&ask));
         let answer = match live.config.alias(&ask.request.model) {

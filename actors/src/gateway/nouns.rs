@@ -2,6 +2,7 @@
 
 use headwater_gateway::CacheWish;
 use headwater_models::chat::{ChatRequest, Protocol};
+use headwater_storage::audit::TraceParent;
 use headwater_tenancy::{Amounts, Refusal, Standing};
 
 use super::answer::AnswerStream;
@@ -31,6 +32,8 @@ pub struct Ask {
     pub key: String,
     /// What the client says of answers that were given before.
     pub cache: CacheWish,
+    /// The client's trace, when it sent one.
+    pub trace_parent: Option<TraceParent>,
     /// The model is the name that the client asked for.
     pub request: ChatRequest,
 }

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use headwater_actors::gateway::{
-    AuditError, AuditHandle, AuditMetrics, ContentPolicy, GatewayHandle, HashKey,
+    AuditError, AuditHandle, AuditMetrics, ContentPolicy, GatewayHandle, HashKey, RecordSink,
 };
 use headwater_actors::runtime::Runtime;
 use headwater_storage_lake::audit::{ParquetAudit, ParquetAuditSettings};
+use headwater_storage_otlp::{OtlpSettings, OtlpTraces};
 use prometheus_client::registry::Registry;
 
 use crate::config::{Settings, data_dir};
@@ -74,12 +75,32 @@ pub(crate) fn start(
     let metrics = AuditMetrics::register(registry);
     let audit = settings.audit_settings();
     let handle = AuditHandle::new(runtime.clone(), Arc::new(lake), audit, policy, metrics);
+    let handle = match traces(settings)? {
+        Some(traces) => handle.tracing(traces),
+        None => handle,
+    };
     runtime.spawn(handle.clone().write());
     runtime.spawn(handle.clone().keep());
     if let Some(gateway) = gateway {
         gateway.record_to(handle.clone());
     }
     Ok(Some(handle))
+}
+
+/// Where traces of the requests go, when the settings name a collector.
+fn traces(settings: &Settings) -> Result<Option<Arc<dyn RecordSink>>, Failure> {
+    let section = &settings.telemetry;
+    let Some(endpoint) = section.otlp_endpoint.clone() else { return Ok(None) };
+    let otlp = OtlpSettings {
+        endpoint,
+        service_name: section.service_name.clone(),
+        instance: settings.cluster.node.clone(),
+        interval_ms: section.interval_ms,
+        timeout_ms: section.timeout_ms,
+    };
+    let traces = OtlpTraces::start(&otlp)
+        .map_err(|error| Failure::settings(format!("telemetry.otlp_endpoint: {error}")))?;
+    Ok(Some(Arc::new(traces)))
 }
 
 /// A folder as the address of a store. It is made, as a store cannot tell a missing folder from an

@@ -9,6 +9,7 @@ mod gateway;
 mod overlay;
 mod places;
 mod retrieval;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use overlay::{ConfigSource, load};
 pub use places::data_dir;
 pub(crate) use retrieval::HOLD_LATE_MS;
 pub use retrieval::{IngestSection, VectorEngine, VectorsSection};
+pub use telemetry::TelemetrySection;
 
 /// Everything that can be set. Each section and key may be left out.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -44,6 +46,7 @@ pub struct Settings {
     pub ingest: IngestSection,
     pub gateway: GatewaySection,
     pub audit: AuditSection,
+    pub telemetry: TelemetrySection,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -55,6 +58,9 @@ pub struct ServerSettings {
     pub threads: usize,
     pub body_limit_bytes: usize,
     pub body_timeout_ms: u64,
+    /// Answers from this size on are sent compressed (gzip) to clients that take it; none is by
+    /// default, and no stream ever is. Requests may come compressed in any case.
+    pub gzip_above_bytes: Option<usize>,
     /// Longest time that running requests get after SIGTERM, in ms.
     pub drain_timeout_ms: u64,
 }
@@ -119,6 +125,7 @@ impl Default for ServerSettings {
             threads: cores(),
             body_limit_bytes: 16 << 20,
             body_timeout_ms: 30_000,
+            gzip_above_bytes: None,
             drain_timeout_ms: 30_000,
         }
     }
@@ -183,6 +190,7 @@ impl Settings {
         self.check_embedding()?;
         self.check_retrieval()?;
         self.check_gateway()?;
-        self.check_audit()
+        self.check_audit()?;
+        self.check_telemetry()
     }
 }

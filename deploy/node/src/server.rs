@@ -328,5 +328,6 @@ fn edge_settings(settings: &Settings) -> EdgeSettings {
             .first()
             .map_or_else(String::new, |model| model.name.clone()),
         audits_encoders: settings.audit.encoders,
+        gzip_above_bytes: settings.server.gzip_above_bytes,
     }
 }

@@ -184,6 +184,9 @@ impl ChatModel for RemoteChat {
                 call = call.header(*name, value);
             }
         }
+        if let Some(traceparent) = &request.traceparent {
+            call = call.header("traceparent", traceparent);
+        }
         let call = call.body(body);
         let decoder = codec::decoder(protocol, request);
         if request.stream {

@@ -136,6 +136,8 @@ pub struct ChatRequest {
     pub max_tokens: Option<u64>,
     /// Answers wanted, at least 1.
     pub choices: u32,
+    /// The header `traceparent` (W3C) for whoever answers over HTTP; says nothing to the model.
+    pub traceparent: Option<String>,
     /// Most likely tokens to tell with each token of the answer; none asks for no probabilities.
     pub logprobs: Option<u32>,
     pub format: OutputFormat,
@@ -159,6 +161,7 @@ impl ChatRequest {
             sampling: Sampling::default(),
             max_tokens: None,
             choices: 1,
+            traceparent: None,
             logprobs: None,
             format: OutputFormat::default(),
             user: None,

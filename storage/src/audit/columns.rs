@@ -35,7 +35,7 @@ const fn content(name: &'static str) -> Column {
 }
 
 /// All columns. None is called `user`, which SQL takes for a function.
-pub const COLUMNS: [Column; 32] = [
+pub const COLUMNS: [Column; 33] = [
     column("id", ColumnKind::Text),
     column("time", ColumnKind::Time),
     column("day", ColumnKind::Date),
@@ -61,6 +61,8 @@ pub const COLUMNS: [Column; 32] = [
     // `email=2,iban=1`; none when nothing was taken out.
     column("redactions", ColumnKind::Text),
     column("retries", ColumnKind::Int),
+    // In hexadecimal, as traces have it.
+    column("trace_id", ColumnKind::Text),
     column("prompt_version", ColumnKind::Text),
     column("config_version", ColumnKind::Int),
     column("outcome", ColumnKind::Text),
@@ -130,6 +132,7 @@ pub fn cells(record: &AuditRecord) -> [Cell; COLUMNS.len()] {
         Cell::Bool(one.cache_hit),
         words(&redacted),
         int(u64::from(one.retries)),
+        one.trace().map_or(Cell::Null, |trace| Cell::Text(format!("{:032x}", trace.own.trace_id))),
         optional(one.prompt_version.as_ref()),
         one.config_version.map_or(Cell::Null, int),
         Cell::text(one.outcome.name()),

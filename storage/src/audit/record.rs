@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::trace::{RequestTrace, TraceParent};
+
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
@@ -127,6 +129,8 @@ pub struct AuditRecord {
     pub redactions: BTreeMap<String, u64>,
     /// Tries that failed before.
     pub retries: u32,
+    /// The client's trace, when it sent one.
+    pub trace_parent: Option<TraceParent>,
     pub prompt_version: Option<String>,
     pub config_version: Option<u64>,
     pub outcome: Outcome,
@@ -161,12 +165,18 @@ impl AuditRecord {
             cache_hit: false,
             redactions: BTreeMap::new(),
             retries: 0,
+            trace_parent: None,
             prompt_version: None,
             config_version: None,
             outcome,
             flags: Vec::new(),
             content: None,
         }
+    }
+
+    /// Its place in a trace; none when its id is no UUID.
+    pub fn trace(&self) -> Option<RequestTrace> {
+        RequestTrace::of(&self.id, self.trace_parent)
     }
 
     /// Bytes of the texts that it may hold on to.

@@ -2,7 +2,7 @@
 
 use super::{
     AuditError, AuditLake, AuditQuery, AuditRecord, COLUMNS, Cell, Content, DAY_MS, MemoryAudit,
-    Moment, Outcome, QueryLimits, Scope, Table, cells,
+    Moment, Outcome, QueryLimits, RequestTrace, Scope, Table, TraceParent, cells,
 };
 
 fn record(id: &str, team: &str, time_ms: u64) -> AuditRecord {
@@ -135,4 +135,40 @@ fn a_table_is_csv_whatever_its_texts_hold() {
     let table = Table { columns, rows: vec![cells], is_truncated: false };
     let csv = "c0,c1,c2,c3,c4,c5,c6\r\n,\"\",plain,\"a,\"\"b\"\"\nc\",-3,0.25,true\r\n";
     assert_eq!(table.csv(), csv);
+}
+
+#[test]
+fn a_traceparent_is_read_as_the_recommendation_has_it() {
+    let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let read = TraceParent::read(good).expect("valid");
+    assert_eq!((read.span_id, read.is_sampled), (0xb7ad_6b71_6920_3331, true));
+    assert_eq!(read.header(), good);
+    let later = format!("cc{}-what-else", &good[2..]);
+    assert_eq!(TraceParent::read(&later), Some(read));
+    for bad in [
+        "",
+        "00",
+        &good.to_uppercase(),
+        &good[..good.len() - 1],
+        &format!("{good}-more"),
+        &format!("ff{}", &good[2..]),
+        &good.replace("b7ad6b7169203331", "0000000000000000"),
+        &good.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)),
+        &good.replace("b7ad6b71", "+7ad6b71"),
+    ] {
+        assert_eq!(TraceParent::read(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn a_request_has_spans_of_its_own_in_the_clients_trace_or_in_a_new_one() {
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let alone = RequestTrace::of(id, None).expect("a UUID");
+    assert_eq!(format!("{:032x}", alone.own.trace_id), id.replace('-', ""));
+    assert_ne!(alone.own.span_id, alone.model.span_id);
+    let parent = TraceParent { trace_id: 7, span_id: 9, is_sampled: false };
+    let within = RequestTrace::of(id, Some(parent)).expect("a UUID");
+    assert_eq!((within.own.trace_id, within.model.trace_id, within.parent), (7, 7, Some(parent)));
+    assert_eq!(within.own.span_id, alone.own.span_id);
+    assert_eq!(RequestTrace::of("request-1", None), None);
 }

@@ -34,6 +34,7 @@ const CRATES: &[CrateRule] = &[
     rule("headwater-storage-embedded", Layer::Adapter, &[STORAGE]),
     rule("headwater-storage-fdb", Layer::Adapter, &[STORAGE]),
     rule("headwater-storage-lake", Layer::Adapter, &[STORAGE]),
+    rule("headwater-storage-otlp", Layer::Adapter, &[STORAGE]),
     // The embedded sink's outside system is the store itself: its records are rows there, in
     // transactions, whatever the engine is. So it stands on two ports, and on no other adapter.
     rule("headwater-vectors-embedded", Layer::Adapter, &[VECTORS, STORAGE]),
@@ -77,6 +78,7 @@ const HEAVY: &[HeavyRule] = &[
         &["headwater-storage-lake"],
         "types of the lake's files, behind the audit port",
     ),
+    heavy("opentelemetry*", &["headwater-storage-otlp"], "one adapter hides the exporter"),
     heavy("parquet", &["headwater-storage-lake"], "the lake's file format"),
     heavy("redb", &["headwater-storage-embedded"], "the embedded engine's file format"),
     heavy("usearch", &["headwater-vectors-embedded"], "compiles C++, and one adapter hides it"),

@@ -117,7 +117,9 @@ async fn answer(
     let purpose = check_purpose("input_type", request.input_type.as_deref())?;
     let truncate = request.truncate.unwrap_or(false);
     let call = EmbedCall { inputs: request.input.0, purpose, truncate, pool };
-    let asked = Asked { route: "/v1/embeddings", model: &request.model, param: "input" };
+    let trace_parent = chat::trace_parent(headers);
+    let model_asked = &request.model;
+    let asked = Asked { route: "/v1/embeddings", model: model_asked, param: "input", trace_parent };
     let embedded = embed(edge, grant, &model, call, asked).await?;
     Ok(respond(edge, model.card(), embedded, dimensions, format, pool).await)
 }

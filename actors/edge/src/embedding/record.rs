@@ -30,6 +30,7 @@ pub(crate) fn begin(
         route: asked.route.to_owned(),
         protocol: "embedding".to_owned(),
         model_asked: asked.model.to_owned(),
+        trace_parent: asked.trace_parent,
         model_served: served.to_owned(),
         ..AuditRecord::new(id, &grant.tenant, AuditOutcome::Left)
     }))

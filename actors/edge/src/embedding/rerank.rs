@@ -100,7 +100,7 @@ async fn tei_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, 
     let request: TeiRequest = read_json(body, &edge.settings).await?;
     check_direction(request.truncation_direction.as_deref())?;
     let name = request.model.unwrap_or_else(|| default_model(edge, Task::Rerank));
-    let asked = Asked { route: "/rerank", model: &name, param: "texts" };
+    let asked = Asked { route: "/rerank", model: &name, param: "texts", trace_parent: None };
     let pairs = Pairs { asked, query: &request.query, texts: &request.texts };
     let truncate = request.truncate.unwrap_or(false);
     let (_, embedded) = pairs.score(edge, grant, truncate).await?;
@@ -140,7 +140,7 @@ async fn rerank_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Respons
     };
     let texts: Vec<String> = request.documents.into_iter().map(text).collect();
     let (name, query) = (&request.model, &request.query);
-    let asked = Asked { route: "/v1/rerank", model: name, param: "documents" };
+    let asked = Asked { route: "/v1/rerank", model: name, param: "documents", trace_parent: None };
     let pairs = Pairs { asked, query, texts: &texts };
     let truncate = request.truncate.unwrap_or(false);
     let (model, embedded) = pairs.score(edge, grant, truncate).await?;

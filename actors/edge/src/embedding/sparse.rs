@@ -59,7 +59,7 @@ async fn answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiE
     let purpose = check_purpose("prompt_name", request.prompt_name.as_deref())?;
     let truncate = request.truncate.unwrap_or(false);
     let call = EmbedCall { inputs: request.inputs.0, purpose, truncate, pool: Pool::Query };
-    let asked = Asked { route: "/embed_sparse", model: &name, param: "inputs" };
+    let asked = Asked { route: "/embed_sparse", model: &name, param: "inputs", trace_parent: None };
     let embedded = embed(edge, grant, &model, call, asked).await?;
     let weights = |vector: &Vec<f32>| -> Vec<Weight> {
         let all = vector.iter().enumerate();

@@ -66,7 +66,7 @@ async fn embed_answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response
         truncate: request.truncate.unwrap_or(false),
         pool: Pool::Query,
     };
-    let asked = super::Asked { route: "/embed", model: &name, param: "inputs" };
+    let asked = super::Asked { route: "/embed", model: &name, param: "inputs", trace_parent: None };
     let embedded = super::embed(edge, grant, &model, call, asked).await?;
     let mut vectors = embedded.vectors;
     for vector in &mut vectors {

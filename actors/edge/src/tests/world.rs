@@ -120,6 +120,7 @@ impl World {
             body_timeout_ms: setup.body_timeout_ms,
             default_model: PLAIN.to_owned(),
             audits_encoders: true,
+            gzip_above_bytes: Some(1_000),
         };
         let gate = Gate::default();
         let (tenancy, cluster, runtime) = quotas(&mut registry).await;
@@ -299,7 +300,7 @@ pub(super) async fn send(router: Router, request: Request<Body>) -> Answer {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Answer {

@@ -34,7 +34,7 @@ impl Trail {
     /// A request begins now.
     pub(crate) fn begin(audit: Option<&AuditHandle>, ask: &Ask) -> Trail {
         let open = audit.map(|audit| {
-            let Ask { id, caller, route, request, .. } = ask;
+            let Ask { id, caller, route, request, trace_parent, .. } = ask;
             let record = AuditRecord {
                 project: caller.project.clone(),
                 user: caller.user.clone().or_else(|| request.user.clone()),
@@ -42,6 +42,7 @@ impl Trail {
                 route: (*route).to_owned(),
                 protocol: protocol_of(route, request).to_owned(),
                 model_asked: request.model.clone(),
+                trace_parent: *trace_parent,
                 ..AuditRecord::new(id, &caller.tenant, Outcome::Left)
             };
             Open { record: audit.begin(record), audit: audit.clone(), kept: None }

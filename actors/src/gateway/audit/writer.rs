@@ -134,5 +134,10 @@ impl AuditHandle {
             let left = self.shared.buffer().records.len();
             tracing::warn!(left, within_ms, "the audit was not drained in time");
         }
+        if let Some(traces) = self.shared.traces.clone() {
+            // It may block.
+            let closing = tokio::task::spawn_blocking(move || traces.close(within_ms));
+            let _ = closing.await;
+        }
     }
 }

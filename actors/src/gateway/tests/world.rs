@@ -132,7 +132,8 @@ impl World {
     ) -> Result<Answer, GatewayError> {
         let caller = Caller { tenant: TENANT.to_owned(), ..Caller::default() };
         let (id, key) = ("request".to_owned(), "key".to_owned());
-        let ask = Ask { id, caller, route: "/v1/chat/completions", key, cache, request };
+        let route = "/v1/chat/completions";
+        let ask = Ask { id, caller, route, key, cache, trace_parent: None, request };
         self.gateway.chat(ask).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use headwater_storage::audit::{AuditError, AuditRecord, Content, Outcome};
+use headwater_storage::audit::{AuditError, AuditRecord, Content, Outcome, TraceParent};
 use headwater_storage::codec;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,8 @@ struct RecordRow {
     cache_hit: bool,
     redactions: BTreeMap<String, u64>,
     retries: u32,
+    /// As the header `traceparent`.
+    trace_parent: Option<String>,
     prompt_version: Option<String>,
     config_version: Option<u64>,
     outcome: String,
@@ -78,6 +80,7 @@ fn row(one: AuditRecord) -> RecordRow {
         cache_hit: one.cache_hit,
         redactions: one.redactions,
         retries: one.retries,
+        trace_parent: one.trace_parent.map(|trace| trace.header()),
         prompt_version: one.prompt_version,
         config_version: one.config_version,
         outcome: one.outcome.name().to_owned(),
@@ -115,6 +118,7 @@ fn record(row: RecordRow) -> Option<AuditRecord> {
         cache_hit: row.cache_hit,
         redactions: row.redactions,
         retries: row.retries,
+        trace_parent: row.trace_parent.as_deref().and_then(TraceParent::read),
         prompt_version: row.prompt_version,
         config_version: row.config_version,
         outcome: Outcome::named(&row.outcome)?,
