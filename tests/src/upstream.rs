@@ -1,6 +1,6 @@
 //! A provider of chat models for the system tests: what it answers depends on the request only.
 //!
-//! It speaks OpenAI's chat completions and Anthropic's messages, bills a token for each word, and
+//! It speaks OpenAI's chat completions and embeddings and Anthropic's messages, bills a token for each word, and
 //! keeps a record of every request. By the words of the last user's message it answers:
 //!
 //! | the message has | the answer |

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use headwater_models::chat::{
-    ChatError, ChatEvent, ChatModel, ChatRequest, Finish, Message, Part, Protocol, Role, Tool,
-    Usage,
+    Body, ChatError, ChatEvent, ChatModel, ChatRequest, Finish, Message, Part, Protocol, Role,
+    Tool, Usage,
 };
 use headwater_models_remote::{ApiKey, RemoteChat, RemoteChatSettings};
 use headwater_tests::upstream::{Fault, Outcome, Record, Simulator, UPSTREAM_KEY};
@@ -255,5 +255,49 @@ fn the_simulator_notices_at_once_that_a_client_leaves() {
         assert!((1..20).contains(&record.output), "{record:?}");
         let after = record.ended_at.map(|ended_at| ended_at.saturating_duration_since(left_at));
         assert!(after.is_some_and(|after| after < Duration::from_millis(400)), "{after:?}");
+    }
+}
+
+#[test]
+fn vectors_come_from_a_provider_of_openais_protocol_and_from_no_other() {
+    let texts = ["the river", "runs down to the sea"];
+    let messages = texts.iter().map(|text| Message::text(Role::User, *text)).collect();
+    let mut fields = serde_json::Map::new();
+    fields.insert("dimensions".to_owned(), json!(2));
+    let protocol = Protocol::OpenAiEmbeddings;
+    let body = Some(Body { protocol, fields, headers: Vec::new() });
+    let asked = ChatRequest { body, ..ChatRequest::new("river", messages) };
+    for protocol in BOTH {
+        let simulator = Simulator::start().expect("a simulator");
+        let model = client(&simulator, protocol, UPSTREAM_KEY);
+        let heard = run(async {
+            let mut stream = model.chat(&asked).await?;
+            let chunk = stream.next().await.expect("a chunk")?;
+            assert!(stream.next().await.is_none());
+            Ok::<_, ChatError>(chunk.events)
+        });
+        if protocol == Protocol::AnthropicMessages {
+            assert_eq!(kind(heard.err().as_ref()), "refused 400");
+            assert!(simulator.records().is_empty(), "it is not asked");
+            continue;
+        }
+        let events = heard.expect("vectors");
+        let vectors = events.iter().find_map(|event| match event {
+            ChatEvent::Vectors { data } => Some(data.clone()),
+            _ => None,
+        });
+        let vectors = vectors.expect("vectors");
+        assert_eq!(vectors[0]["embedding"], json!([2, 9]));
+        assert_eq!(vectors[1]["embedding"], json!([5, 20]));
+        let usage = Usage { input: 7, ..Usage::default() };
+        assert!(events.contains(&ChatEvent::Usage(usage)), "{events:?}");
+        let record = only(&simulator);
+        assert_eq!((record.path.as_str(), record.input, record.output), ("/v1/embeddings", 7, 0));
+        let faulty = ChatRequest {
+            messages: vec![Message::text(Role::User, "fault:429:7")],
+            ..asked.clone()
+        };
+        let refused = run(model.chat(&faulty)).err();
+        assert_eq!(kind(refused.as_ref()), "limited Some(7000)");
     }
 }

@@ -28,7 +28,7 @@ use crate::error::ApiError;
 use crate::identity::Grant;
 use crate::router::Edge;
 use crate::standing::name_standing;
-use fold::Folded;
+pub(crate) use fold::Folded;
 
 /// The model that answered, as its backend calls it.
 const MODEL: HeaderName = HeaderName::from_static("x-headwater-model");
@@ -41,7 +41,7 @@ const PREFER_CACHED: HeaderName = HeaderName::from_static("x-prefer-cached");
 const RETRIES: HeaderName = HeaderName::from_static("x-headwater-retries");
 
 /// The gateway of a node that has backends.
-fn gateway(edge: &Edge) -> Result<&GatewayHandle, ApiError> {
+pub(crate) fn gateway(edge: &Edge) -> Result<&GatewayHandle, ApiError> {
     edge.gateway.as_ref().ok_or_else(ApiError::no_gateway)
 }
 
@@ -49,6 +49,11 @@ fn gateway(edge: &Edge) -> Result<&GatewayHandle, ApiError> {
 pub(crate) fn served(edge: &Edge, grant: &Grant) -> Vec<ServedModel> {
     let models = edge.gateway.as_ref().map(GatewayHandle::models).unwrap_or_default();
     models.into_iter().filter(|model| grant.allows(&model.name)).collect()
+}
+
+/// Whether the gateway has an alias of this name.
+pub(crate) fn serves(edge: &Edge, name: &str) -> bool {
+    edge.gateway.as_ref().is_some_and(|gateway| gateway.has(name))
 }
 
 /// A chat model in the list of models.
@@ -65,7 +70,7 @@ pub(crate) fn describe(model: &ServedModel) -> Value {
 /// Asks, and waits until the answer begins, as the gateway does, so that whatever goes wrong
 /// before is told with a status. A name that the token does not allow is refused before it is
 /// looked up.
-async fn ask(
+pub(crate) async fn ask(
     gateway: &GatewayHandle,
     grant: &Grant,
     route: &'static str,
@@ -163,7 +168,7 @@ async fn whole(
 }
 
 /// An answer that is told at once in a protocol that no backend speaks.
-async fn folded(
+pub(crate) async fn folded(
     answer: Answer,
     render: impl FnOnce(Folded) -> Value,
 ) -> Result<Response, ApiError> {

@@ -4,6 +4,7 @@ mod input;
 pub(crate) mod manage;
 pub(crate) mod openai;
 pub(crate) mod record;
+mod remote;
 pub(crate) mod rerank;
 pub(crate) mod sparse;
 pub(crate) mod tei;

@@ -19,6 +19,7 @@ mod manage;
 mod policy;
 mod quotas;
 mod ranks;
+mod remote_embeddings;
 mod secrets;
 mod signals;
 mod sparse;

@@ -60,7 +60,7 @@ impl Meter {
                 // Some tell the input with every part and the output at the end only.
                 self.is_behind = usage.output == 0 && self.bytes > 0;
             }
-            ChatEvent::Started { .. } | ChatEvent::Logprobs { .. } => {}
+            ChatEvent::Started { .. } | ChatEvent::Logprobs { .. } | ChatEvent::Vectors { .. } => {}
         }
     }
 

@@ -158,6 +158,7 @@ fn bytes_of(chunk: &Chunk) -> usize {
         ChatEvent::Thinking { text, .. } => text.len(),
         ChatEvent::ToolCall { arguments, .. } => arguments.len(),
         ChatEvent::Logprobs { content, .. } => content.to_string().len(),
+        ChatEvent::Vectors { data } => data.to_string().len(),
         _ => 0,
     };
     let said = chunk.said.as_ref().map_or(0, |said| said.data.len());

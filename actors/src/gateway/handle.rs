@@ -199,6 +199,11 @@ impl GatewayHandle {
         aliases.map(|one| ServedModel { name: one.name.clone(), backends: backends(one) }).collect()
     }
 
+    /// Whether an alias of this name is served.
+    pub fn has(&self, name: &str) -> bool {
+        self.shared.live().config.alias(name).is_some()
+    }
+
     /// An upper estimate of the input's tokens.
     pub fn estimate_input(&self, request: &ChatRequest) -> u64 {
         input_tokens(request)

@@ -61,13 +61,28 @@ impl RemoteChat {
         Ok(RemoteChat { shared: Arc::new(Shared { http, base, limit_name, settings }) })
     }
 
-    fn address(&self, request: &ChatRequest) -> Result<Url, ChatError> {
+    /// What this request is sent in: the provider's protocol, or the one that it speaks beside.
+    fn protocol(&self, request: &ChatRequest) -> Result<Protocol, ChatError> {
+        let own = self.shared.settings.protocol;
+        match (own, request.body.as_ref().map(|body| body.protocol)) {
+            (Protocol::OpenAiChat, Some(Protocol::OpenAiEmbeddings)) => {
+                Ok(Protocol::OpenAiEmbeddings)
+            }
+            (_, Some(Protocol::OpenAiEmbeddings)) => {
+                Err(refuse("model", "its provider makes no embeddings; choose another model"))
+            }
+            _ => Ok(own),
+        }
+    }
+
+    fn address(&self, protocol: Protocol, request: &ChatRequest) -> Result<Url, ChatError> {
         let mut address = self.shared.base.clone();
         let wrong_model = || refuse("model", "no name that Gemini's addresses can hold");
         {
             let mut path = address.path_segments_mut().map_err(|()| wrong_model())?;
             path.pop_if_empty();
-            match self.shared.settings.protocol {
+            match protocol {
+                Protocol::OpenAiEmbeddings => path.push("embeddings"),
                 Protocol::OpenAiChat => path.extend(["chat", "completions"]),
                 Protocol::AnthropicMessages => path.push("messages"),
                 Protocol::Gemini => {
@@ -82,7 +97,7 @@ impl RemoteChat {
                 }
             };
         }
-        if self.shared.settings.protocol == Protocol::Gemini && request.stream {
+        if protocol == Protocol::Gemini && request.stream {
             address.query_pairs_mut().append_pair("alt", "sse");
         }
         Ok(address)
@@ -116,6 +131,7 @@ impl RemoteChat {
 
     async fn whole(
         &self,
+        protocol: Protocol,
         call: RequestBuilder,
         mut decoder: Box<dyn Decoder>,
     ) -> Result<ChatStream, ChatError> {
@@ -137,8 +153,10 @@ impl RemoteChat {
         let data = String::from_utf8(body).map_err(|_| cut("the provider sent no UTF-8"))?;
         let key = self.shared.settings.api_key.reveal();
         let events = decoder.whole(&data).map_err(|error| without(key, error))?;
-        let said = Said { protocol: self.shared.settings.protocol, event: None, data };
-        let chunk = Chunk { said: Some(said), events };
+        // Vectors are large, and once is enough.
+        let said =
+            (protocol != Protocol::OpenAiEmbeddings).then(|| Said { protocol, event: None, data });
+        let chunk = Chunk { said, events };
         Ok(Box::pin(stream::iter([Ok(chunk)])))
     }
 
@@ -174,10 +192,10 @@ impl RemoteChat {
 impl ChatModel for RemoteChat {
     async fn chat(&self, request: &ChatRequest) -> Result<ChatStream, ChatError> {
         let settings = &self.shared.settings;
-        let protocol = settings.protocol;
+        let protocol = self.protocol(request)?;
         let body = codec::encode(protocol, request, self.shared.limit_name)?;
         let body = Value::Object(body).to_string();
-        let address = self.address(request)?;
+        let address = self.address(protocol, request)?;
         let mut call = self.shared.http.post(address).header(CONTENT_TYPE, "application/json");
         if let Some(own) = request.body.as_ref().filter(|body| body.protocol == protocol) {
             for (name, value) in &own.headers {
@@ -193,7 +211,8 @@ impl ChatModel for RemoteChat {
             return self.streamed(call, decoder).await;
         }
         let after_ms = settings.answer_timeout_ms;
-        let answer = timeout(Duration::from_millis(after_ms), self.whole(call, decoder)).await;
+        let answer =
+            timeout(Duration::from_millis(after_ms), self.whole(protocol, call, decoder)).await;
         answer.map_err(|_| ChatError::TimedOut { after_ms })?
     }
 }
@@ -233,7 +252,9 @@ fn base(address: &str) -> Result<Url, SettingsError> {
 fn headers(settings: &RemoteChatSettings) -> Result<HeaderMap, SettingsError> {
     let key = settings.api_key.reveal();
     let (name, value) = match settings.protocol {
-        Protocol::OpenAiChat => (AUTHORIZATION, format!("Bearer {key}")),
+        Protocol::OpenAiChat | Protocol::OpenAiEmbeddings => {
+            (AUTHORIZATION, format!("Bearer {key}"))
+        }
         Protocol::AnthropicMessages => (HeaderName::from_static("x-api-key"), key.to_owned()),
         Protocol::Gemini => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
     };

@@ -61,6 +61,9 @@ pub(crate) fn encode(
         // The address names the model and tells whether to stream.
         (Protocol::Gemini, Some(fields)) => Ok(fields.clone()),
         (Protocol::Gemini, None) => gemini::from_nouns(request),
+        (Protocol::OpenAiEmbeddings, fields) => {
+            Ok(openai::embeddings(fields.cloned().unwrap_or_default(), request))
+        }
     }
 }
 
@@ -74,6 +77,7 @@ pub(crate) fn decoder(protocol: Protocol, request: &ChatRequest) -> Box<dyn Deco
             Box::new(anthropic::Answer::new(schema_name))
         }
         Protocol::Gemini => Box::<gemini::Answer>::default(),
+        Protocol::OpenAiEmbeddings => Box::new(openai::Vectors { texts: request.messages.len() }),
     }
 }
 

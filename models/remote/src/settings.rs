@@ -50,7 +50,7 @@ impl RemoteChatSettings {
     /// The protocol's own provider, with patience for models that think long.
     pub fn of(protocol: Protocol, api_key: ApiKey) -> RemoteChatSettings {
         let base_url = match protocol {
-            Protocol::OpenAiChat => "https://api.openai.com/v1",
+            Protocol::OpenAiChat | Protocol::OpenAiEmbeddings => "https://api.openai.com/v1",
             Protocol::AnthropicMessages => "https://api.anthropic.com/v1",
             Protocol::Gemini => "https://generativelanguage.googleapis.com/v1beta",
         };

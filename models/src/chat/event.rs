@@ -67,6 +67,10 @@ pub enum ChatEvent {
         choice: u32,
         content: Value,
     },
+    /// The vectors of an embedding request, as its protocol has them.
+    Vectors {
+        data: Value,
+    },
     Finished {
         choice: u32,
         reason: Finish,

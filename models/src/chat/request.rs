@@ -11,6 +11,10 @@ pub enum Protocol {
     AnthropicMessages,
     /// `models/{model}:generateContent` of Google's Gemini API.
     Gemini,
+    /// `POST /v1/embeddings` of OpenAI: no chat, but asked for, counted and paid in the same way.
+    /// Each message is a text, and the answer is [`super::ChatEvent::Vectors`]. An upstream of
+    /// [`Protocol::OpenAiChat`] speaks it, too.
+    OpenAiEmbeddings,
 }
 
 /// The client's own body: what an upstream of the same protocol gets, with the model's name put

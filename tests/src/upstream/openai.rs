@@ -54,6 +54,19 @@ pub(super) fn whole(asked: &Asked, answer: &Answer) -> Value {
         "choices": [choice], "usage": usage(asked, answer)})
 }
 
+/// A vector for each text: its words, and its bytes.
+pub(super) fn vectors(asked: &Asked) -> Value {
+    // The first text is the system's, which embeddings have none of.
+    let texts = asked.texts.iter().skip(1).enumerate();
+    let data = texts.map(|(index, text)| {
+        let vector = json!([text.split_whitespace().count(), text.len()]);
+        json!({"object": "embedding", "index": index, "embedding": vector})
+    });
+    let usage = json!({"prompt_tokens": asked.input, "total_tokens": asked.input});
+    json!({"object": "list", "data": data.collect::<Vec<_>>(), "model": asked.model,
+        "usage": usage})
+}
+
 pub(super) fn error(status: u16, message: &str) -> Value {
     let code = match status {
         401 => "invalid_api_key",

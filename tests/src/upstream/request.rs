@@ -1,12 +1,14 @@
 //! What a client asks of the simulator, read from either protocol.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Which protocol a path speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     OpenAi,
     Anthropic,
+    /// OpenAI's embeddings: each text of the input is a message.
+    Embeddings,
 }
 
 impl Protocol {
@@ -14,6 +16,7 @@ impl Protocol {
         match path {
             "/v1/chat/completions" => Some(Protocol::OpenAi),
             "/v1/messages" => Some(Protocol::Anthropic),
+            "/v1/embeddings" => Some(Protocol::Embeddings),
             _ => None,
         }
     }
@@ -47,7 +50,13 @@ pub(super) enum Last {
 impl Asked {
     /// None when the body is no request.
     pub(super) fn read(protocol: Protocol, body: &Value) -> Option<Asked> {
-        let messages = body["messages"].as_array()?;
+        let messages = match protocol {
+            Protocol::Embeddings => {
+                let texts = body["input"].as_array()?.iter();
+                texts.map(|text| json!({"role": "user", "content": text})).collect()
+            }
+            _ => body["messages"].as_array()?.clone(),
+        };
         let model = body["model"].as_str()?.to_owned();
         let mut texts = vec![text(&body["system"])];
         texts.extend(messages.iter().map(|message| text(&message["content"])));
@@ -57,7 +66,7 @@ impl Asked {
             return None;
         }
         let tool = match protocol {
-            Protocol::OpenAi => &body["tools"][0]["function"]["name"],
+            Protocol::OpenAi | Protocol::Embeddings => &body["tools"][0]["function"]["name"],
             Protocol::Anthropic => &body["tools"][0]["name"],
         };
         Some(Asked {

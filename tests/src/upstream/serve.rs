@@ -148,7 +148,7 @@ async fn answer(
         return Ok(whole(&entry, protocol, &asked, &said, fault).await);
     }
     let mut events = match protocol {
-        Protocol::OpenAi => openai::events(&asked, &said),
+        Protocol::OpenAi | Protocol::Embeddings => openai::events(&asked, &said),
         Protocol::Anthropic => anthropic::events(&asked, &said),
     };
     if fault == Some(Fault::NullId) {
@@ -184,7 +184,7 @@ fn record(path: String, headers: &HeaderMap, asked: Option<&Asked>) -> Record {
 fn has_key(protocol: Protocol, headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     match protocol {
-        Protocol::OpenAi => {
+        Protocol::OpenAi | Protocol::Embeddings => {
             text("authorization").and_then(|value| value.strip_prefix("Bearer "))
                 == Some(UPSTREAM_KEY)
         }
@@ -200,7 +200,7 @@ fn refuse(
     message: &str,
 ) -> Response<Pieces> {
     let body = match protocol {
-        Protocol::OpenAi => openai::error(status, message),
+        Protocol::OpenAi | Protocol::Embeddings => openai::error(status, message),
         Protocol::Anthropic => anthropic::error(status, message),
     };
     let body = body.to_string();
@@ -247,11 +247,14 @@ async fn whole(
         (Some(Fault::Garbage), _) => "<html>".to_owned(),
         (_, Protocol::OpenAi) => openai::whole(asked, said).to_string(),
         (_, Protocol::Anthropic) => anthropic::whole(asked, said).to_string(),
+        (_, Protocol::Embeddings) => openai::vectors(asked).to_string(),
     };
     let body = if fault == Some(Fault::NullId) { without_id(&body) } else { body };
     let length = body.len();
     let bytes = Bytes::from(body);
-    for _ in &said.words {
+    // Vectors are not billed by their words.
+    let words = if protocol == Protocol::Embeddings { &[] } else { said.words.as_slice() };
+    for _ in words {
         if let Some(Fault::SlowTokens(pause)) = fault {
             tokio::time::sleep(pause).await;
         }
@@ -326,7 +329,9 @@ async fn stream(
         let broken = match fault {
             Some(Fault::Garbage) if words == 1 => Some("{\"choices\": [nonsense".to_owned()),
             Some(Fault::ErrorEvent) if words == 1 => Some(match protocol {
-                Protocol::OpenAi => openai::error(500, "a simulated fault").to_string(),
+                Protocol::OpenAi | Protocol::Embeddings => {
+                    openai::error(500, "a simulated fault").to_string()
+                }
                 Protocol::Anthropic => anthropic::error(529, "a simulated fault").to_string(),
             }),
             _ => None,

@@ -7,11 +7,13 @@ use serde_json::Value;
 
 /// What all events together say.
 #[derive(Default)]
-pub(super) struct Folded {
+pub(crate) struct Folded {
     pub(super) id: Option<String>,
-    pub(super) model: Option<String>,
+    pub(crate) model: Option<String>,
     pub(super) choices: BTreeMap<u32, Choice>,
-    pub(super) usage: Option<Usage>,
+    /// Of an embedding request.
+    pub(crate) vectors: Option<Value>,
+    pub(crate) usage: Option<Usage>,
 }
 
 #[derive(Default)]
@@ -58,6 +60,7 @@ impl Folded {
                 choice.finish = Some(reason);
                 choice.stop = stop;
             }
+            ChatEvent::Vectors { data } => self.vectors = Some(data),
             ChatEvent::Usage(usage) => self.usage = Some(usage),
         }
     }

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::input::InputField;
 use super::{
     Asked, CANARY_KEY, check_dimensions, check_format, check_purpose, check_task, embed,
-    find_model, name_cached, name_server,
+    find_model, name_cached, name_server, remote,
 };
 use crate::body::read_json;
 use crate::chat;
@@ -28,24 +28,24 @@ use crate::error::{ApiError, Shape};
 use crate::identity::Grant;
 use crate::router::Edge;
 
+pub(super) const ROUTE: &str = "/v1/embeddings";
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-headwater-model-version");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EmbeddingsRequest {
-    model: String,
-    input: InputField,
-    dimensions: Option<usize>,
-    encoding_format: Option<String>,
-    /// OpenAI's name of an end user; accepted and not used.
-    #[serde(rename = "user")]
-    _user: Option<String>,
+pub(super) struct EmbeddingsRequest {
+    pub(super) model: String,
+    pub(super) input: InputField,
+    pub(super) dimensions: Option<usize>,
+    pub(super) encoding_format: Option<String>,
+    /// OpenAI's name of an end user.
+    pub(super) user: Option<String>,
     /// Cut long inputs and mark them, instead of refusing the request.
-    truncate: Option<bool>,
+    pub(super) truncate: Option<bool>,
     /// `query` or `document`: puts the model's prefix before every text.
-    input_type: Option<String>,
+    pub(super) input_type: Option<String>,
     /// `flex` is bulk work, which makes way for everybody else's.
-    service_tier: Option<String>,
+    pub(super) service_tier: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -109,6 +109,11 @@ async fn answer(
 ) -> Result<Response, ApiError> {
     let request: EmbeddingsRequest = read_json(body, &edge.settings).await?;
     let key = headers.get(CANARY_KEY).and_then(|key| key.to_str().ok());
+    if edge.embedding.find(&request.model, key.unwrap_or(&grant.tenant)).is_err()
+        && chat::serves(edge, &request.model)
+    {
+        return remote::answer(edge, grant, headers, request).await;
+    }
     let model = find_model(edge, grant, &request.model, key)?;
     check_task(&model, Task::Embed)?;
     let pool = check_tier(request.service_tier.as_deref())?;
@@ -119,7 +124,7 @@ async fn answer(
     let call = EmbedCall { inputs: request.input.0, purpose, truncate, pool };
     let trace_parent = chat::trace_parent(headers);
     let model_asked = &request.model;
-    let asked = Asked { route: "/v1/embeddings", model: model_asked, param: "input", trace_parent };
+    let asked = Asked { route: ROUTE, model: model_asked, param: "input", trace_parent };
     let embedded = embed(edge, grant, &model, call, asked).await?;
     Ok(respond(edge, model.card(), embedded, dimensions, format, pool).await)
 }

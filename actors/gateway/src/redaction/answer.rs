@@ -111,9 +111,10 @@ impl AnswerRedaction {
                 self.flush(choice, out)?;
                 out.push(event);
             }
-            ChatEvent::Started { .. } | ChatEvent::Logprobs { .. } | ChatEvent::Usage(_) => {
-                out.push(event);
-            }
+            ChatEvent::Started { .. }
+            | ChatEvent::Logprobs { .. }
+            | ChatEvent::Vectors { .. }
+            | ChatEvent::Usage(_) => out.push(event),
         }
         Ok(())
     }

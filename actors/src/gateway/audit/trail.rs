@@ -154,6 +154,7 @@ fn protocol_of(route: &str, request: &ChatRequest) -> &'static str {
         Some(Protocol::OpenAiChat) => "openai.chat",
         Some(Protocol::AnthropicMessages) => "anthropic.messages",
         Some(Protocol::Gemini) => "gemini",
+        Some(Protocol::OpenAiEmbeddings) => "openai.embeddings",
         None if route.ends_with("/responses") => "openai.responses",
         None if route.ends_with("/completions") => "openai.completions",
         None => "",

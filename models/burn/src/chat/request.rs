@@ -1,7 +1,7 @@
 //! What of a request this model can do; everything else is refused by its name.
 
 use headwater_models::chat::{
-    ChatError, ChatRequest, Message, OutputFormat, Part, Role, Sampling, ToolChoice,
+    ChatError, ChatRequest, Message, OutputFormat, Part, Protocol, Role, Sampling, ToolChoice,
 };
 
 use super::sampler::Draw;
@@ -52,6 +52,9 @@ impl Wanted {
 }
 
 fn features(request: &ChatRequest) -> Result<(), ChatError> {
+    if request.body.as_ref().is_some_and(|body| body.protocol == Protocol::OpenAiEmbeddings) {
+        return Err(refused("this model answers chats and makes no embeddings; choose another"));
+    }
     if !request.tools.is_empty() {
         return Err(refused("tools are not supported by this model; send none"));
     }
