@@ -58,8 +58,13 @@ pub fn binary() -> Result<PathBuf, NodeError> {
     if !binary.is_file() {
         let target = folder.parent().unwrap_or(folder);
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        // A folder has the name of its profile, but for one.
+        let profile = match folder.file_name().and_then(|name| name.to_str()) {
+            None | Some("debug") => "dev",
+            Some(profile) => profile,
+        };
         let built = Command::new(cargo)
-            .args(["build", "--release", "-p", "headwater-node", "--target-dir"])
+            .args(["build", "--profile", profile, "-p", "headwater-node", "--target-dir"])
             .arg(target)
             .current_dir(repository_root())
             .status()?;
