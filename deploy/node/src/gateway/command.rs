@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use headwater_actors::gateway::Moment;
 use serde_json::{Value, json};
 
 use super::what_if::{self, WhatIfFlags};
@@ -76,18 +77,15 @@ pub(crate) fn run(action: GatewayAction, settings: &Settings) -> Result<(), Fail
         }
         GatewayAction::Versions { operator } => {
             let told = ask(&operator, settings, "GET", &format!("{CONFIG}/versions"), None)?;
-            println!(
-                "{:>8} {:>8} {:<14} {:<12} reason",
-                "version", "restores", "made_ms", "author"
-            );
+            println!("{:<8} {:<9} {:<25} {:<12} reason", "version", "restores", "made", "author");
             for version in told["data"].as_array().into_iter().flatten() {
                 let restores =
                     version["restores"].as_u64().map_or(String::new(), |n| n.to_string());
+                // Padding is for texts; a JSON number has none.
+                let number = version["version"].to_string();
+                let made = Moment { ms: version["created_ms"].as_u64().unwrap_or(0) }.text();
                 println!(
-                    "{:>8} {:>8} {:<14} {:<12} {}",
-                    version["version"],
-                    restores,
-                    version["created_ms"],
+                    "{number:<8} {restores:<9} {made:<25} {:<12} {}",
                     version["author"].as_str().unwrap_or("-"),
                     version["reason"].as_str().unwrap_or(""),
                 );
