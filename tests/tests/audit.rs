@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use headwater_tests::node::{HANG_TIMEOUT, NodeProcess, models_setting, run, weights};
+use headwater_tests::tokens::{new_key, token};
 use headwater_tests::upstream::{Outcome, Simulator, UPSTREAM_KEY};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -20,8 +21,7 @@ impl World {
     fn new() -> World {
         let world =
             World { folder: tempfile::tempdir().unwrap(), provider: Simulator::start().unwrap() };
-        let made = run(&["token", "--new-key", world.path("key").to_str().unwrap()]).unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        new_key(&world.path("key")).unwrap();
         std::fs::write(world.path("upstream"), UPSTREAM_KEY).unwrap();
         world
     }
@@ -51,11 +51,7 @@ impl World {
     }
 
     fn token(&self, tenant: &str, tier: &str) -> String {
-        let key = format!("auth.key_file={}", self.path("key").display());
-        let flags = ["token", "--tenant", tenant, "--tier", tier, "--set", key.as_str()];
-        let made = run(&flags).unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+        token(&self.path("key"), tenant, tier).unwrap()
     }
 }
 

@@ -1,22 +1,14 @@
 //! Personal data through the real gateway: no provider sees it, and each client gets its own words
 //! back, in both protocols, streamed and whole.
 
-use std::path::Path;
-
-use headwater_tests::node::{HANG_TIMEOUT, NodeProcess, models_setting, run, weights};
+use headwater_tests::node::{HANG_TIMEOUT, NodeProcess, models_setting, weights};
+use headwater_tests::tokens::{new_key, token};
 use headwater_tests::upstream::{Simulator, UPSTREAM_KEY};
 use serde_json::{Value, json};
 
 const SYSTEM: &str = "You answer letters.";
 const TEXT: &str = "Write to ada@example.com or call +1 415 555 2671, the server is 203.0.113.9.";
 const PRIVATE: [&str; 3] = ["ada@example.com", "415 555 2671", "203.0.113.9"];
-
-fn token(key: &Path, tenant: &str) -> String {
-    let key = format!("auth.key_file={}", key.display());
-    let made = run(&["token", "--tenant", tenant, "--set", key.as_str()]).unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    String::from_utf8(made.stdout).unwrap().trim().to_owned()
-}
 
 fn body(route: &str, model: &str, stream: bool) -> Value {
     match route {
@@ -59,8 +51,7 @@ fn providers_see_nothing_personal_and_clients_get_their_own_words_back() {
     let providers = [Simulator::start().unwrap(), Simulator::start().unwrap()];
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let made = run(&["token", "--new-key", path("key").to_str().unwrap()]).unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    new_key(&path("key")).unwrap();
     std::fs::write(path("upstream"), UPSTREAM_KEY).unwrap();
     let protocols = ["openai", "anthropic"];
     let backend = |(name, provider): (&str, &Simulator)| {
@@ -87,7 +78,8 @@ fn providers_see_nothing_personal_and_clients_get_their_own_words_back() {
     let mut node = NodeProcess::listening(&path("data"), &settings).unwrap();
     node.wait_for("ready").unwrap();
     let mut connection = node.connect().unwrap();
-    let (client, strict) = (token(&path("key"), "acme"), token(&path("key"), "strict"));
+    let of = |tenant: &str| token(&path("key"), tenant, "standard").unwrap();
+    let (client, strict) = (of("acme"), of("strict"));
     let mut post = |route: &str, token: &str, body: &Value| {
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str()), ("anthropic-version", "2023-06-01")];

@@ -1,13 +1,13 @@
 //! The official openai and anthropic SDKs through the gateway, each to a provider of its own
 //! protocol and to one of the other's; and what was charged is what the providers billed.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use headwater_tests::clients::{node_packages, python};
-use headwater_tests::node::{HANG_TIMEOUT, NodeProcess, models_setting, run, weights};
+use headwater_tests::node::{HANG_TIMEOUT, NodeProcess, models_setting, weights};
 use headwater_tests::repository_root;
+use headwater_tests::tokens::{new_key, token};
 use headwater_tests::upstream::{Outcome, Simulator, UPSTREAM_KEY};
 use serde_json::Value;
 
@@ -16,13 +16,6 @@ const MODELS: [&str; 2] = ["by-openai", "by-anthropic"];
 const ROWS: usize = 3;
 /// As many of tests/clients/chat.mjs.
 const NODE_ROWS: usize = 4;
-
-fn token(key: &Path, tier: &str) -> String {
-    let key = format!("auth.key_file={}", key.display());
-    let made = run(&["token", "--tenant", "acme", "--tier", tier, "--set", key.as_str()]).unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    String::from_utf8(made.stdout).unwrap().trim().to_owned()
-}
 
 /// What each SDK for Python says of each model.
 fn talk(node: &NodeProcess, token: &str, cuts: bool) -> Vec<Value> {
@@ -86,8 +79,7 @@ fn both_sdks_talk_to_providers_of_both_protocols_and_each_token_is_charged_once(
     let (openai, anthropic) = (Simulator::start().unwrap(), Simulator::start().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let made = run(&["token", "--new-key", path("key").to_str().unwrap()]).unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    new_key(&path("key")).unwrap();
     std::fs::write(path("upstream"), UPSTREAM_KEY).unwrap();
     let backend = |name: &str, provider: &Simulator| {
         let (url, key) = (provider.base_url(), path("upstream"));
@@ -109,7 +101,8 @@ fn both_sdks_talk_to_providers_of_both_protocols_and_each_token_is_charged_once(
     ];
     let mut node = NodeProcess::listening(&path("data"), &settings).unwrap();
     node.wait_for("ready").unwrap();
-    let (client, operator) = (token(&path("key"), "standard"), token(&path("key"), "operator"));
+    let of = |tier: &str| token(&path("key"), "acme", tier).unwrap();
+    let (client, operator) = (of("standard"), of("operator"));
     let rows = talk(&node, &client, false);
     assert_eq!(rows.len(), ROWS * 2 * MODELS.len());
     let expected = billed(&[&openai, &anthropic]);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use headwater_gateway::{Alias, Attempts, Breaker, Meter, Step, Target};
 use headwater_models::chat::{ChatError, ChatRequest, ChatStream, Chunk};
+use headwater_tenancy::Standing;
 
 use super::answer::{AnswerStream, Charge};
 use super::audit::Trail;
@@ -40,8 +41,10 @@ impl GatewayHandle {
             }
             let Some(target) = targets.get(place) else { break };
             let draw = runtime.environment().draw();
-            if !self.shared.breaker(target, Breaker::admit) {
-                let wait_ms = self.shared.breaker(target, |one, now_ms| one.wait_ms(now_ms));
+            let admitted = self.shared.breaker(target, |one, now_ms| {
+                if one.admit(now_ms) { Ok(()) } else { Err(one.wait_ms(now_ms)) }
+            });
+            if let Err(wait_ms) = admitted {
                 step = attempts.skipped(place, wait_ms, runtime.now_ms());
                 continue;
             }
@@ -53,7 +56,7 @@ impl GatewayHandle {
                     let now_ms = runtime.now_ms();
                     let first_ms = now_ms.saturating_sub(asked_ms);
                     self.shared.healths.begun(&begin.alias.name, target, first_ms, now_ms);
-                    let served = Served { standing, ..self.served(&call, attempts.tries()) };
+                    let served = self.served(&call, attempts.tries(), standing);
                     charge.serves(&served);
                     metrics.begun(&served, runtime.now_ms().saturating_sub(begin.began_ms));
                     let lead = lead.map(|lead| (lead, served.clone()));
@@ -124,12 +127,11 @@ impl GatewayHandle {
         }
     }
 
-    fn served(&self, call: &Call<'_>, retries: u32) -> Served {
+    fn served(&self, call: &Call<'_>, retries: u32, standing: Vec<Standing>) -> Served {
         let Begin { version, alias, cache, .. } = call.begin;
         let Target { backend, model, .. } = call.target;
         let protocol = self.shared.backends.get(backend).and_then(|one| one.protocol);
         let (asked, backend, model) = (alias.name.clone(), backend.clone(), model.clone());
-        let standing = Vec::new();
         Served { asked, backend, model, protocol, retries, standing, version, cache }
     }
 
