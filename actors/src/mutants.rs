@@ -63,10 +63,18 @@ pub enum Mutant {
     RecordWithoutUse,
     /// Redaction leaves the last message of a request as it came.
     LastMessageNotRedacted,
+    /// What was reserved from others stays reserved when one of those who pay refuses.
+    RefusalKeepsShares,
+    /// The team is charged, and its project and user get their shares back.
+    TeamAloneSettles,
+    /// A threshold counts as told although the transaction that wrote it down failed.
+    ToldBeforeCommit,
+    /// A notice is struck out before it is sent.
+    StruckOutBeforeSent,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 29] = [
+    pub const ALL: [Mutant; 33] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -96,6 +104,10 @@ impl Mutant {
         Mutant::FailedAppendForgotten,
         Mutant::RecordWithoutUse,
         Mutant::LastMessageNotRedacted,
+        Mutant::RefusalKeepsShares,
+        Mutant::TeamAloneSettles,
+        Mutant::ToldBeforeCommit,
+        Mutant::StruckOutBeforeSent,
     ];
 }
 

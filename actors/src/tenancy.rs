@@ -3,8 +3,10 @@
 mod actor;
 mod handle;
 mod inspect;
+mod limited;
 mod messages;
 mod metrics;
+mod notices;
 mod owner;
 mod owners;
 mod records;
@@ -12,6 +14,7 @@ mod routes;
 mod share;
 #[cfg(test)]
 pub(crate) mod tests;
+mod told;
 mod transaction;
 mod wire;
 
@@ -19,6 +22,9 @@ pub use handle::{TenancyHandle, TenancySettings};
 pub use inspect::{RowKey, RowValue, row_key, row_value};
 pub use messages::TenancyError;
 pub use metrics::TenancyMetrics;
+pub use notices::{
+    Messenger, NoticeHook, NoticeMetrics, NoticeSettings, Notices, PendingNotice, pending_id,
+};
 pub use owners::{OwnerHost, Owners, OwnersSettings};
 pub use records::{LedgerRow, ledger_rows, usage_rows};
 pub use share::Share;
@@ -27,5 +33,6 @@ pub use transaction::tenant_key;
 /// The pure service's nouns that a caller of the handle meets.
 pub use headwater_tenancy::{
     Amounts, Books, CounterKey, EdgeSettings, Exhausted, GrantSettings, Limit, LimitProblem,
-    Limits, OwnerSettings, Refusal, Standing, Unit, Window, date_of_day,
+    Limits, OwnerSettings, Payer, Refusal, Standing, Subject, Thresholds, Unit, Window,
+    date_of_day,
 };

@@ -7,6 +7,7 @@ mod client;
 mod diary;
 mod finish;
 mod links;
+mod mail;
 mod network;
 mod node;
 mod options;
@@ -24,6 +25,7 @@ use crate::world::{End, World};
 
 use client::Crowd;
 use diary::Diary;
+use mail::Mail;
 use network::Net;
 use node::{Cluster, Place};
 use options::Options;
@@ -38,7 +40,8 @@ pub(crate) fn run(kind: Kind, seed: u64) -> Outcome {
     let world = World::new(seed);
     let options = Arc::new(Options::draw(&world, kind));
     let diary = Diary::new(&world);
-    let books = Books::new(&world, &diary, &options);
+    let mail = Mail::new(&world, options.heal_ms);
+    let books = Books::new(&world, &diary, &mail, &options);
     let witness = books.clone();
     let store = SharedStore::draw(
         &world,
@@ -52,7 +55,7 @@ pub(crate) fn run(kind: Kind, seed: u64) -> Outcome {
         let node = NodeId::new(format!("node-{number}")).ok()?;
         Some(Place::new(node, options.wall_base_ms(&world)))
     });
-    let cluster = Cluster::new(&world, &net, &store, &options, places.collect());
+    let cluster = Cluster::new(&world, &net, &store, &options, &mail, places.collect());
     let receiver = Receiver::new(&world);
     let crowd = Crowd { world: world.clone(), cluster, diary, books, receiver };
     for place in crowd.cluster.places.iter() {

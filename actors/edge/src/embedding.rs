@@ -67,7 +67,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) trace_parent: Option<TraceParent>,
 }
 
-/// Embeds within the tenant's quota, and leaves a record of it.
+/// Embeds within the quotas of team, project and user, and leaves a record of it.
 pub(crate) async fn embed(
     edge: &Edge,
     grant: &Grant,
@@ -94,7 +94,7 @@ async fn embed_within_quota(
 ) -> Result<Embedded, ApiError> {
     let estimate = Amounts { requests: 1, tokens: model.token_bound(&call), micro_usd: 0 };
     let name = &model.card().name;
-    let share = edge.tenancy.reserve(&grant.tenant, name, estimate).await;
+    let share = edge.tenancy.reserve(grant.payer(), name, estimate).await;
     let mut share = share.map_err(|refusal| ApiError::from_refusal(refusal, estimate))?;
     share.begin();
     let embedded = match model.embed(call).await {

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use headwater_actors::embedding::{ChangeError, EmbedError, InputProblem};
-use headwater_actors::tenancy::{Amounts, Exhausted, Refusal, Standing, TenancyError};
+use headwater_actors::tenancy::{Amounts, Exhausted, Refusal, Standing, Subject, TenancyError};
 use serde_json::{Value, json};
 
 use crate::standing::{name_standing, of_exhausted};
@@ -204,31 +204,33 @@ impl ApiError {
     pub(crate) fn from_refusal(refusal: Refusal, estimate: Amounts) -> Self {
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         match refusal {
-            Refusal::UsedUp { exhausted, .. }
+            Refusal::UsedUp { tenant, exhausted, .. }
                 if estimate.get(exhausted.limit.unit) > exhausted.limit.amount =>
             {
                 let limit = &exhausted.limit;
                 let message = format!(
-                    "this request may use up to {} {}, and the limit is {} per {}; split it or ask \
-                     the operator for more",
+                    "this request may use up to {} {}, and the limit is {} per {} for {}; split it \
+                     or ask the operator for more",
                     estimate.get(limit.unit),
                     limit.unit.name(),
                     limit.amount,
                     limit.window.name(),
+                    Subject::named(&tenant),
                 );
                 let status = StatusCode::TOO_MANY_REQUESTS;
                 ApiError::new(status, "rate_limit_error", "request_above_quota", message)
                     .standing(&exhausted)
             }
-            Refusal::UsedUp { exhausted, retry_after_ms } => {
+            Refusal::UsedUp { tenant, exhausted, retry_after_ms } => {
                 let limit = &exhausted.limit;
                 let of = limit.model.as_deref().map_or(String::new(), |of| format!(" of '{of}'"));
                 let message = format!(
-                    "the limit of {} {} per {}{of} leaves {}, too little for this request; try \
-                     again in {} s or ask the operator for more",
+                    "the limit of {} {} per {}{of} for {} leaves {}, too little for this request; \
+                     try again in {} s or ask the operator for more",
                     limit.amount,
                     limit.unit.name(),
                     limit.window.name(),
+                    Subject::named(&tenant),
                     exhausted.remaining,
                     retry_after_ms.div_ceil(1000),
                 );

@@ -176,7 +176,7 @@ async fn ask(
 /// A search with a vector is a request without tokens.
 async fn charge(edge: &Edge, grant: &Grant, model: &str) -> Result<(), ApiError> {
     let amounts = Amounts { requests: 1, tokens: 0, micro_usd: 0 };
-    let share = edge.tenancy.reserve(&grant.tenant, model, amounts).await;
+    let share = edge.tenancy.reserve(grant.payer(), model, amounts).await;
     let mut share = share.map_err(|refusal| ApiError::from_refusal(refusal, amounts))?;
     share.begin();
     share.settle(amounts).await;

@@ -1,4 +1,5 @@
-//! `/v1/tenants/{tenant}`: limits and usage. Operators change them; a tenant sees its own.
+//! `/v1/tenants/{tenant}`: limits and usage of a team `acme`, its project `acme/search` or its user
+//! `acme//alice`, percent-encoded. Operators change them; others see their own.
 
 use std::sync::Arc;
 
@@ -7,9 +8,10 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use headwater_actors::identity::is_name;
+use headwater_actors::identity::{is_name, is_user_name};
 use headwater_actors::tenancy::{
-    Amounts, Books, CounterKey, Limit, LimitProblem, Limits, Unit, Window, date_of_day, usage_rows,
+    Amounts, Books, CounterKey, Limit, LimitProblem, Limits, Subject, Unit, Window, date_of_day,
+    usage_rows,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -99,16 +101,22 @@ pub(crate) async fn usage(
     respond(answer.await)
 }
 
-/// The tenant in the path, if the caller may see it.
+/// The team, project or user in the path, if the caller may see it.
 fn seen_tenant(grant: &Grant, path: TenantPath) -> Result<String, ApiError> {
     let tenant = path.map(|Path(tenant)| tenant).unwrap_or_default();
-    if !is_name(&tenant) {
-        let message = "the tenant in the path must be 1 to 64 of the characters A-Z a-z 0-9 . _ -";
+    let subject = Subject::named(&tenant);
+    let is_named = match subject {
+        Subject::Team(_) => true,
+        Subject::Project { project, .. } => is_name(project),
+        Subject::User { user, .. } => is_user_name(user),
+    };
+    if !is_name(subject.team()) || !is_named {
+        let message = "the tenant in the path must be TEAM, TEAM/PROJECT or TEAM//USER, with each \
+                       / as %2F; teams and projects are 1 to 64 of the characters A-Z a-z 0-9 . _ \
+                       -, users 1 to 128 visible characters";
         return Err(ApiError::invalid("tenant", "invalid_path", message.to_owned()));
     }
-    if grant.tenant != tenant {
-        grant.check_operator()?;
-    }
+    grant.check_sees(subject)?;
     Ok(tenant)
 }
 

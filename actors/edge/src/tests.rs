@@ -2,6 +2,7 @@
 
 mod audit;
 mod body;
+mod budgets;
 mod charges;
 mod chat;
 mod collections;

@@ -64,7 +64,7 @@ fn fits(model: &FleetModel, texts: &[String], tokens: u64) -> bool {
 
 fn over_quota(refusal: &Refusal, tokens: u64) -> EmbedError {
     let (reason, retry_after_ms) = match refusal {
-        Refusal::UsedUp { exhausted, retry_after_ms } => {
+        Refusal::UsedUp { exhausted, retry_after_ms, .. } => {
             let limit = &exhausted.limit;
             let reason = format!(
                 "the limit of {} {} per {} leaves {}, and up to {tokens} tokens are needed at \

@@ -345,7 +345,7 @@ impl GatewayHandle {
         estimate: Amounts,
         trail: &mut Option<Trail>,
     ) -> Result<Share, GatewayError> {
-        let share = self.shared.tenancy.reserve(&ask.caller.tenant, &alias.name, estimate).await;
+        let share = self.shared.tenancy.reserve(ask.caller.payer(), &alias.name, estimate).await;
         let share = share.map_err(|refusal| GatewayError::OverQuota { refusal, estimate })?;
         if let Some(trail) = trail.as_mut().filter(|_| share.is_unverified()) {
             trail.flag(QUOTA_UNPROVEN);

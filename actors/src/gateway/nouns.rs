@@ -3,7 +3,7 @@
 use headwater_gateway::CacheWish;
 use headwater_models::chat::{ChatRequest, Protocol};
 use headwater_storage::audit::TraceParent;
-use headwater_tenancy::{Amounts, Refusal, Standing};
+use headwater_tenancy::{Amounts, Payer, Refusal, Standing};
 
 use super::answer::AnswerStream;
 use super::redaction::RedactionReport;
@@ -17,6 +17,13 @@ pub struct Caller {
     pub user: Option<String>,
     /// Of the virtual key that let the request in.
     pub key_id: Option<String>,
+}
+
+impl Caller {
+    pub(super) fn payer(&self) -> Payer<'_> {
+        let (project, user) = (self.project.as_deref(), self.user.as_deref());
+        Payer { team: &self.tenant, project, user }
+    }
 }
 
 /// A chat, and who asks.

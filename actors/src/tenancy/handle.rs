@@ -10,10 +10,10 @@ use headwater_tenancy::{
 };
 use tokio::sync::oneshot;
 
+use super::limited::Limited;
 use super::messages::TenancyError;
 use super::metrics::TenancyMetrics;
 use super::routes::Routes;
-use super::share::Share;
 use crate::caller::Caller;
 use crate::cluster::Members;
 use crate::mutants::{Mutant, planted};
@@ -63,6 +63,7 @@ struct Shared {
     /// Drawn once: the upper half of every id that this edge gives.
     instance: u64,
     next_id: AtomicU64,
+    limited: Limited,
     desk: Mutex<Desk>,
 }
 
@@ -100,22 +101,19 @@ impl TenancyHandle {
             next_ticket: AtomicU64::new(0),
             instance,
             next_id: AtomicU64::new(0),
+            limited: Limited::default(),
             desk: Mutex::new(desk),
         };
         TenancyHandle { shared: Arc::new(shared) }
     }
 
-    /// Reserves the estimate: at once where this edge holds an allowance that covers it, else
-    /// after asking the tenant's owner.
-    ///
-    /// # Errors
-    /// [`Refusal`], with the time after which to try again.
-    pub async fn reserve(
+    /// Reserves from one team, project or user.
+    pub(super) async fn reserve_from(
         &self,
         tenant: &str,
         model: &str,
         estimate: Amounts,
-    ) -> Result<Share, Refusal> {
+    ) -> Result<Reservation, Refusal> {
         let Shared { runtime, metrics, next_ticket, .. } = &*self.shared;
         let ticket = TicketId(next_ticket.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
@@ -150,14 +148,7 @@ impl TenancyHandle {
             }
         };
         self.perform(effects);
-        metrics.admission(match &outcome {
-            Ok(reservation) if reservation.is_unverified() => "unverified",
-            Ok(_) => "admitted",
-            Err(Refusal::UsedUp { .. }) => "used_up",
-            Err(Refusal::Unanswered { .. }) => "unanswered",
-            Err(Refusal::Overloaded { .. }) => "overloaded",
-        });
-        outcome.map(|reservation| Share::new(self.clone(), reservation))
+        outcome
     }
 
     /// Replaces a tenant's limits; edges follow as their allowances run out.
@@ -242,10 +233,15 @@ impl TenancyHandle {
         (!reservation.is_unverified()).then_some(written)
     }
 
-    /// Waits until an entry is written down, at most `written_ms`.
-    pub(super) async fn wait_until_written(&self, written: oneshot::Receiver<()>) {
+    /// Waits until all these entries are written down, at most `written_ms`.
+    pub(super) async fn wait_until_written(&self, unwritten: Vec<oneshot::Receiver<()>>) {
         let Shared { runtime, settings, .. } = &*self.shared;
-        let _ = runtime.within(settings.written_ms, written).await;
+        let all = async {
+            for written in unwritten {
+                let _ = written.await;
+            }
+        };
+        let _ = runtime.within(settings.written_ms, all).await;
     }
 
     pub(super) fn standing(&self, tenant: &str, model: &str) -> Vec<Standing> {
@@ -257,6 +253,23 @@ impl TenancyHandle {
         let mut effects = Vec::new();
         self.lock().book.settle(self.clocks(), reservation, None, &mut effects);
         self.perform(effects);
+    }
+
+    /// Shares under allowances that are neither settled nor given back.
+    pub fn open(&self) -> usize {
+        self.lock().book.open()
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.shared.runtime
+    }
+
+    pub(super) fn metrics(&self) -> &TenancyMetrics {
+        &self.shared.metrics
+    }
+
+    pub(super) fn limited(&self) -> &Limited {
+        &self.shared.limited
     }
 
     fn clocks(&self) -> Clocks {

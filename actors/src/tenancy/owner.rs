@@ -5,10 +5,12 @@ use std::sync::Arc;
 use headwater_storage::retry::Retry;
 use headwater_tenancy::{
     Answer, GrantSettings, Operation, Outcome, Owner, OwnerEffect, OwnerProblem, OwnerSettings,
+    Thresholds,
 };
 use tokio::sync::oneshot;
 
 use super::messages::OwnerMessage;
+use super::told::Told;
 use super::transaction::{Batch, commit};
 use crate::cluster::LeaseProof;
 use crate::runtime::Runtime;
@@ -20,6 +22,7 @@ pub(super) struct OwnerContext {
     pub(super) retry: Retry,
     pub(super) grants: GrantSettings,
     pub(super) owner: OwnerSettings,
+    pub(super) thresholds: Thresholds,
 }
 
 /// How an owner speaks to itself; false when it is gone.
@@ -37,6 +40,7 @@ pub(super) struct OwnerShell {
     tenant: String,
     proof: LeaseProof,
     machine: Owner<oneshot::Sender<Answer>>,
+    told: Told,
     /// The lease is gone; only the transaction under way is waited for.
     resigned: bool,
 }
@@ -44,7 +48,7 @@ pub(super) struct OwnerShell {
 impl OwnerShell {
     pub(super) fn new(context: Arc<OwnerContext>, tenant: String, proof: LeaseProof) -> Self {
         let machine = Owner::new(context.owner);
-        OwnerShell { context, tenant, proof, machine, resigned: false }
+        OwnerShell { context, tenant, proof, machine, told: Told::default(), resigned: false }
     }
 
     /// Takes in one message. Answers go out at once, transactions run beside it.
@@ -82,6 +86,8 @@ impl OwnerShell {
             proof: self.proof.clone(),
             operations,
             grants: self.context.grants,
+            thresholds: self.context.thresholds,
+            told: self.told.clone(),
         };
         let (context, to_self) = (Arc::clone(&self.context), Arc::clone(to_self));
         let work = async move {

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater_cluster::{Claimant, MemberState, NodeId};
 use headwater_storage::retry::Retry;
-use headwater_tenancy::{Answer, GrantSettings, Operation, OwnerProblem, OwnerSettings};
+use headwater_tenancy::{
+    Answer, GrantSettings, Operation, OwnerProblem, OwnerSettings, Thresholds,
+};
 use ractor::{ActorRef, ActorRuntime, SpawnErr};
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,6 +24,10 @@ use crate::cluster::{Claim, Leases, Members};
 pub struct OwnersSettings {
     pub grants: GrantSettings,
     pub owner: OwnerSettings,
+    /// Of limits of a day or a month that are told of; whoever sets them runs [`Notices`].
+    ///
+    /// [`Notices`]: super::notices::Notices
+    pub thresholds: Thresholds,
     /// A tenant that nobody asked for so long is let go, in ms.
     pub idle_ms: u64,
     /// For so long another node must be the better place before a tenant moves there, in ms.
@@ -35,6 +41,7 @@ impl Default for OwnersSettings {
         OwnersSettings {
             grants: GrantSettings::default(),
             owner: OwnerSettings::default(),
+            thresholds: Thresholds::NONE,
             idle_ms: 60_000,
             rebalance_ms: 5_000,
             adopt_ms: 1_000,
@@ -101,8 +108,8 @@ impl Owners {
         settings: OwnersSettings,
     ) -> Owners {
         let runtime = caller.runtime().clone();
-        let (grants, owner) = (settings.grants, settings.owner);
-        let context = Arc::new(OwnerContext { runtime, retry, grants, owner });
+        let OwnersSettings { grants, owner, thresholds, .. } = settings;
+        let context = Arc::new(OwnerContext { runtime, retry, grants, owner, thresholds });
         let seats = Mutex::default();
         let shared = Shared { caller, members, leases, host, settings, context, seats };
         let owners = Owners { shared: Arc::new(shared) };

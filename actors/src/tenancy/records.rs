@@ -5,7 +5,7 @@ use headwater_storage::tuple::{self, Element};
 use headwater_storage::{KeyRange, RangeRead, StoreError, codec};
 use headwater_tenancy::{
     Allowance, AllowanceId, AllowanceRecord, Amounts, CounterKey, Entry, EntryId, Limit, Limits,
-    Unit, Window,
+    NoticeKey, Unit, Window,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,19 +31,27 @@ pub(super) fn meta_key(tenant: &str) -> Vec<u8> {
     key(tenant, &["meta".into()])
 }
 
-pub(super) fn counter_key(tenant: &str, counter: &CounterKey) -> Vec<u8> {
+fn counter_elements(kind: &str, counter: &CounterKey) -> Vec<Element> {
     let model = counter.model.as_deref().map_or(Element::Null, Element::from);
     let window = counter.window.name().into();
-    key(
-        tenant,
-        &["counter".into(), window, number(counter.index), counter.unit.name().into(), model],
-    )
+    vec![kind.into(), window, number(counter.index), counter.unit.name().into(), model]
 }
 
-/// Counters of windows of this kind before `index`.
-pub(super) fn counters_before(tenant: &str, window: Window, index: u64) -> KeyRange {
-    let begin = key(tenant, &["counter".into(), window.name().into()]);
-    let end = key(tenant, &["counter".into(), window.name().into(), number(index)]);
+pub(super) fn counter_key(tenant: &str, counter: &CounterKey) -> Vec<u8> {
+    key(tenant, &counter_elements("counter", counter))
+}
+
+/// Stands once a threshold was told.
+pub(super) fn told_key(tenant: &str, notice: &NoticeKey) -> Vec<u8> {
+    let mut elements = counter_elements("told", &notice.counter);
+    elements.push(number(notice.percent.into()));
+    key(tenant, &elements)
+}
+
+/// Rows of windows of this kind before `index`: `counter`, or what was `told` of them.
+pub(super) fn windows_before(tenant: &str, kind: &str, window: Window, index: u64) -> KeyRange {
+    let begin = key(tenant, &[kind.into(), window.name().into()]);
+    let end = key(tenant, &[kind.into(), window.name().into(), number(index)]);
     KeyRange { begin, end }
 }
 

@@ -2,9 +2,11 @@
 
 mod departures;
 mod moves;
+mod notices;
 mod outages;
 mod owners;
 mod quotas;
 mod strain;
+mod subjects;
 mod wire;
 pub(crate) mod world;

@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use headwater_storage::retry::Retry;
 use headwater_storage::{KeyRange, RangeRead, ReadMode, StoreError, Transaction, codec};
 use headwater_tenancy::{
-    Amounts, Ask, Books, CounterKey, Entry, EntryId, GrantSettings, Limits, Operation, Outcome,
-    OwnerProblem, Report, Window, apply_return, charge, grant,
+    Amounts, Ask, Books, CounterKey, Entry, EntryId, GrantSettings, Limit, Limits, Operation,
+    Outcome, OwnerProblem, Report, Thresholds, Window, apply_return, charge, grant, reached,
 };
 use serde::{Deserialize, Serialize};
 
+use super::limited;
 use super::records::{
     AmountsRecord, LedgerRow, LimitsRecord, allowance_key, allowances_of, counter_key,
-    counters_before, decode_allowance, encode_allowance, encode_entry, ledger_key, limits_key,
-    meta_key, usage_key,
+    decode_allowance, encode_allowance, encode_entry, ledger_key, limits_key, meta_key, usage_key,
+    windows_before,
 };
+use super::told::{Told, tell};
 use crate::cluster::{LeaseProof, lease_stands};
 use crate::runtime::Runtime;
 
@@ -43,6 +45,9 @@ pub(super) struct Batch {
     pub(super) proof: LeaseProof,
     pub(super) operations: Vec<Operation>,
     pub(super) grants: GrantSettings,
+    /// Of limits that are told of.
+    pub(super) thresholds: Thresholds,
+    pub(super) told: Told,
 }
 
 /// Counts a tenant's transactions.
@@ -58,6 +63,7 @@ pub(super) async fn commit(
     runtime: &Runtime,
     batch: Batch,
 ) -> Result<Vec<Outcome>, OwnerProblem> {
+    let (tenant, known) = (batch.tenant.clone(), batch.told.clone());
     let written = retry
         .write_idempotent(|transaction| {
             let (batch, wall_ms) = (batch.clone(), runtime.wall_ms());
@@ -70,16 +76,21 @@ pub(super) async fn commit(
                 for operation in &batch.operations {
                     outcomes.push(rows.apply(transaction, &batch, operation, wall_ms).await?);
                 }
+                let notices = reached(&rows.books, &rows.refused, batch.thresholds, wall_ms);
                 rows.store(transaction, wall_ms).await?;
-                Ok(Some(outcomes))
+                let told = tell(transaction, &batch.tenant, notices, &batch.told, wall_ms).await?;
+                Ok(Some((outcomes, told)))
             })
         })
         .await;
     match written {
-        Ok(Some(outcomes)) => Ok(outcomes),
+        Ok(Some((outcomes, told))) => {
+            known.remember(told);
+            Ok(outcomes)
+        }
         Ok(None) => Err(OwnerProblem::NotOwner),
         Err(error) => {
-            tracing::warn!(tenant = batch.tenant, %error, "an owner's transaction failed");
+            tracing::warn!(tenant, %error, "an owner's transaction failed");
             Err(OwnerProblem::StoreDown)
         }
     }
@@ -91,6 +102,8 @@ struct Rows<'a> {
     books: Books,
     before: BTreeMap<CounterKey, u64>,
     usage: BTreeMap<Vec<u8>, Amounts>,
+    /// Limits that left an ask too little.
+    refused: Vec<Limit>,
     sequence: u64,
     changed: bool,
 }
@@ -115,6 +128,7 @@ impl<'a> Rows<'a> {
             books: Books { limits, counters: BTreeMap::new() },
             before: BTreeMap::new(),
             usage: BTreeMap::new(),
+            refused: Vec::new(),
             sequence: meta.unwrap_or_default().sequence + 1,
             changed: false,
         })
@@ -137,6 +151,7 @@ impl<'a> Rows<'a> {
                 self.books.limits = Limits { revision, limits: limits.limits.clone() };
                 let record = LimitsRecord::from(&self.books.limits);
                 transaction.set(&limits_key(self.tenant), &codec::encode(RECORD, &record)?)?;
+                limited::note(transaction, self.tenant, !limits.limits.is_empty())?;
                 self.changed = true;
                 Ok(Outcome::LimitsSet { revision })
             }
@@ -170,7 +185,10 @@ impl<'a> Rows<'a> {
                 }
                 Ok(Outcome::Granted(record.allowance))
             }
-            Err(exhausted) => Ok(Outcome::Exhausted(exhausted)),
+            Err(exhausted) => {
+                self.refused.push(exhausted.limit.clone());
+                Ok(Outcome::Exhausted(exhausted))
+            }
         }
     }
 
@@ -273,7 +291,7 @@ impl<'a> Rows<'a> {
         transaction: &mut dyn Transaction,
         wall_ms: u64,
     ) -> Result<(), StoreError> {
-        let Rows { tenant, books, before, usage, sequence, changed } = self;
+        let Rows { tenant, books, before, usage, sequence, changed, refused: _ } = self;
         if !changed {
             return Ok(());
         }
@@ -306,7 +324,9 @@ async fn sweep(
 ) -> Result<(), StoreError> {
     for window in Window::ALL {
         let oldest = window.index(wall_ms).saturating_sub(WINDOWS_KEPT);
-        transaction.clear_range(&counters_before(tenant, window, oldest))?;
+        for kind in ["counter", "told"] {
+            transaction.clear_range(&windows_before(tenant, kind, window, oldest))?;
+        }
     }
     let read = RangeRead::all(allowances_of(tenant)).limit(SWEEP_ROWS);
     for (row_key, row) in transaction.range(read).await? {

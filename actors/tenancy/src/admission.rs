@@ -71,8 +71,8 @@ impl Reservation {
 /// Why a request is not admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A limit is used up until its window ends.
-    UsedUp { exhausted: Exhausted, retry_after_ms: u64 },
+    /// A limit of this tenant is used up until its window ends.
+    UsedUp { tenant: String, exhausted: Exhausted, retry_after_ms: u64 },
     /// The owner has not answered for longer than the edge may admit by itself, or the budget
     /// for that is used up.
     Unanswered { retry_after_ms: u64 },

@@ -74,7 +74,7 @@ impl EdgeBook {
             });
         }
         if let Some(used_up) = slot.known_used_up(estimate, at.now_ms) {
-            return Admission::Refused(refusal(used_up, at.now_ms));
+            return Admission::Refused(refusal(used_up, tenant, at.now_ms));
         }
         if slot.silent_since_ms.is_some() {
             let outcome = admit_in_outage(slot, &settings, at, estimate);
@@ -178,7 +178,7 @@ impl EdgeBook {
                 let resets_ms = at.now_ms.saturating_add(exhausted.resets_in_ms);
                 let until_ms = at.now_ms.saturating_add(settings.used_up_ms).min(resets_ms);
                 let used_up = UsedUp { exhausted, until_ms, resets_ms };
-                refuse_waiting(slot, &used_up, at.now_ms, effects);
+                refuse_waiting(slot, &used_up, tenant, at.now_ms, effects);
                 slot.used_up = Some(used_up);
             }
             None => {
@@ -262,6 +262,12 @@ impl EdgeBook {
     /// Entries that are not yet written down.
     pub fn unwritten(&self) -> usize {
         self.tenants.values().map(|tenant| tenant.outbox.entries()).sum()
+    }
+
+    /// Reservations under allowances that were not settled yet.
+    pub fn open(&self) -> usize {
+        let slots = self.tenants.values().flat_map(|tenant| tenant.slots.values());
+        slots.map(Slot::open).sum()
     }
 
     /// Whether nothing has to be told to any owner.

@@ -161,6 +161,11 @@ impl Slot {
         }
     }
 
+    /// Reservations that were not settled yet.
+    pub(crate) fn open(&self) -> usize {
+        self.live.iter().chain(&self.retired).map(|live| live.open).sum()
+    }
+
     /// Puts the allowance in use aside.
     pub(crate) fn retire(&mut self) {
         self.retired.extend(self.live.take());

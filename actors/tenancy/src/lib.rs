@@ -17,8 +17,10 @@ mod edge_slot;
 mod ledger;
 mod limits;
 pub mod mutants;
+mod notice;
 mod outbox;
 mod owner;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -31,5 +33,7 @@ pub use ledger::{
     EntryId, Exhausted, GrantSettings, Standing, apply_return, charge, grant,
 };
 pub use limits::{Limit, LimitProblem, Limits, Window, date_of_day};
+pub use notice::{Notice, NoticeKey, Thresholds, reached};
 pub use outbox::Report;
 pub use owner::{Answer, Operation, Outcome, Owner, OwnerEffect, OwnerProblem, OwnerSettings};
+pub use subject::{Payer, Subject};

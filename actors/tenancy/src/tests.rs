@@ -6,6 +6,7 @@ mod hand;
 mod histories;
 mod ledger;
 mod limits;
+mod notices;
 mod outages;
 mod owner;
 #[cfg(feature = "mutants")]
@@ -13,6 +14,7 @@ mod planted;
 mod reports;
 mod rows;
 mod steps;
+mod subjects;
 mod watched;
 mod world;
 

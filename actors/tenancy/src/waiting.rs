@@ -11,9 +11,10 @@ pub(crate) fn overloaded(settings: &EdgeSettings) -> Admission {
     Admission::Refused(Refusal::Overloaded { retry_after_ms: settings.retry_ms })
 }
 
-pub(crate) fn refusal(used_up: &UsedUp, now_ms: u64) -> Refusal {
+pub(crate) fn refusal(used_up: &UsedUp, tenant: &str, now_ms: u64) -> Refusal {
     let retry_after_ms = used_up.resets_ms.saturating_sub(now_ms);
-    Refusal::UsedUp { exhausted: used_up.exhausted.clone(), retry_after_ms }
+    let (tenant, exhausted) = (tenant.to_owned(), used_up.exhausted.clone());
+    Refusal::UsedUp { tenant, exhausted, retry_after_ms }
 }
 
 pub(crate) fn admit_waiting(
@@ -44,13 +45,14 @@ pub(crate) fn admit_waiting(
 pub(crate) fn refuse_waiting(
     slot: &mut Slot,
     used_up: &UsedUp,
+    tenant: &str,
     now_ms: u64,
     effects: &mut Vec<EdgeEffect>,
 ) {
     let Exhausted { limit, remaining, .. } = &used_up.exhausted;
     let is_over = |next: &Waiting| next.estimate.get(limit.unit) > *remaining;
     for next in slot.waiting.iter().filter(|next| is_over(next)) {
-        let refusal = refusal(used_up, now_ms);
+        let refusal = refusal(used_up, tenant, now_ms);
         effects.push(EdgeEffect::Refuse { ticket: next.ticket, refusal });
     }
     slot.waiting.retain(|next| !is_over(next));

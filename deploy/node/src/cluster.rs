@@ -152,6 +152,7 @@ impl Place {
                 outage_share_percent: tenancy.outage_share_percent,
                 ..GrantSettings::default()
             },
+            thresholds: settings.notices.told(),
             ..OwnersSettings::default()
         };
         let host = OwnerHost::actors().await.map_err(Failure::broken)?;
@@ -174,6 +175,10 @@ impl Place {
         runtime.spawn(leases.clone().run());
         runtime.spawn(owners.clone().run());
         runtime.spawn(handle.clone().run());
+        if let Err(error) = handle.learn_limited(store).await {
+            tracing::warn!(%error, "it is not known yet which projects and users have limits");
+        }
+        runtime.spawn(handle.clone().follow_limited(store.clone()));
         let cluster = ClusterHandle::new(self.members.clone(), hasty(store, 2_000), runtime);
         Ok(Services { tenancy: handle, cluster, leases, owners })
     }

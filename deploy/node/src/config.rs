@@ -6,6 +6,7 @@ mod auth;
 mod cluster;
 mod embedding;
 mod gateway;
+mod notices;
 mod overlay;
 mod places;
 mod retrieval;
@@ -23,6 +24,7 @@ pub use auth::{AuthSettings, IssuerSection, SignatureName};
 pub use cluster::{ClusterSettings, TenancySection};
 pub use embedding::{EmbeddingSection, ModelSettings, SourceSettings};
 pub use gateway::{BackendProtocol, BackendSettings, GatewaySection};
+pub use notices::{NoticesSection, WebhookSection};
 pub use overlay::{ConfigSource, load};
 pub use places::data_dir;
 pub(crate) use retrieval::HOLD_LATE_MS;
@@ -40,6 +42,7 @@ pub struct Settings {
     pub storage: StorageSettings,
     pub cluster: ClusterSettings,
     pub tenancy: TenancySection,
+    pub notices: NoticesSection,
     pub log: LogSettings,
     pub embedding: EmbeddingSection,
     pub vectors: VectorsSection,
@@ -187,6 +190,7 @@ impl Settings {
         }
         self.check_auth()?;
         self.check_cluster()?;
+        self.check_notices()?;
         self.check_embedding()?;
         self.check_retrieval()?;
         self.check_gateway()?;

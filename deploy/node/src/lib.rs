@@ -14,6 +14,7 @@ mod issuers;
 mod key;
 mod logging;
 mod models;
+mod notices;
 mod operator;
 mod plan;
 mod process;

@@ -30,7 +30,7 @@ use crate::config::{EmbeddingSection, Settings};
 use crate::failure::{Failure, FailureKind};
 use crate::process::ProcessMetrics;
 use crate::retrieval::Retrieval;
-use crate::{audit, gateway, identity, issuers, models, retrieval, store, token};
+use crate::{audit, gateway, identity, issuers, models, notices, retrieval, store, token};
 
 /// How often the node looks which of its models serve, in ms.
 const OFFERS_MS: u64 = 500;
@@ -103,6 +103,7 @@ impl Node {
     pub async fn start(settings: Settings) -> Result<Node, Failure> {
         let key = token::read_key(&settings)?;
         let issuers = issuers::read(&settings)?;
+        let webhooks = notices::read(&settings)?;
         let listener = bind(settings.server.listen).await?;
         let address = listener.local_addr().map_err(Failure::broken)?;
         let (gate, serving) = (Gate::default(), Arc::new(OnceLock::new()));
@@ -114,6 +115,7 @@ impl Node {
         let place = Place::take(&settings).await?;
         let store = store::open(&settings, &place.caller).await?;
         let services = place.start_services(&settings, &store, &mut registry).await?;
+        notices::start(webhooks, place.caller.runtime(), &store, &services.leases, &mut registry);
         let embedding = start_embedding(&settings, &store, &mut registry).await?;
         let served = ServedElsewhere::default();
         let calibrations = Calibrations::new(store.clone(), CalibrationSettings::default());

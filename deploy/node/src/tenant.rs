@@ -1,6 +1,7 @@
-//! `headwater tenant`: a tenant's limits and usage, at a running node.
+//! `headwater tenant`: limits and usage of teams, projects and users, at a running node.
 
 use clap::Subcommand;
+use headwater_actors::tenancy::Subject;
 use headwater_edge::Grant;
 use serde_json::{Value, json};
 
@@ -10,8 +11,9 @@ use crate::operator::{OperatorFlags, ask};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantAction {
-    /// Show a tenant's limits, or replace them.
+    /// Show limits, or replace them.
     Limits {
+        /// A team `acme`, its project `acme/search`, or its user `acme//alice`.
         tenant: String,
         /// A limit as UNIT/WINDOW=AMOUNT or UNIT/WINDOW/MODEL=AMOUNT, for example
         /// tokens/minute=1000; may be repeated. Units: requests, tokens, micro_usd. Windows:
@@ -24,8 +26,9 @@ pub(crate) enum TenantAction {
         #[command(flatten)]
         operator: OperatorFlags,
     },
-    /// Show what a tenant used, by day and model.
+    /// Show what was used, by day and model; of projects and users, while they had limits.
     Usage {
+        /// A team `acme`, its project `acme/search`, or its user `acme//alice`.
         tenant: String,
         #[command(flatten)]
         operator: OperatorFlags,
@@ -83,9 +86,31 @@ pub(crate) fn run(action: TenantAction, settings: &Settings) -> Result<(), Failu
 
 /// What is asked for. A name that no token can carry would ask for something else.
 fn path(tenant: &str, what: &str) -> Result<String, Failure> {
-    let grant = Grant::new(tenant, "standard", &["*"]);
-    grant.check().map_err(|problem| Failure::settings(format!("'{tenant}': {problem}")))?;
-    Ok(format!("/v1/tenants/{tenant}/{what}"))
+    let subject = Subject::named(tenant);
+    let mut grant = Grant::new(subject.team(), "standard", &["*"]);
+    match subject {
+        Subject::Team(_) => {}
+        Subject::Project { project, .. } => grant.project = Some(project.to_owned()),
+        Subject::User { user, .. } => grant.user = Some(user.to_owned()),
+    }
+    grant.check().map_err(|problem| {
+        Failure::settings(format!("'{tenant}': {problem}; write TEAM, TEAM/PROJECT or TEAM//USER"))
+    })?;
+    Ok(format!("/v1/tenants/{}/{what}", percent_encoded(tenant)))
+}
+
+/// As one segment of a path.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
 }
 
 /// `tokens/minute=1000` as the edge takes it; the edge checks the names.

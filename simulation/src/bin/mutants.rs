@@ -104,7 +104,11 @@ impl Planted {
                 Mutant::SettleDoesNotWait
                 | Mutant::DrainDoesNotWait
                 | Mutant::LeaverKeepsShare
-                | Mutant::EpochNotCompared,
+                | Mutant::EpochNotCompared
+                | Mutant::RefusalKeepsShares
+                | Mutant::TeamAloneSettles
+                | Mutant::ToldBeforeCommit
+                | Mutant::StruckOutBeforeSent,
             )
             | Planted::Cluster(_)
             | Planted::Tenancy(_) => &[

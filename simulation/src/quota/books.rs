@@ -47,6 +47,8 @@ pub(super) struct TenantBook {
     /// With the virtual times of their commits.
     revisions: Vec<(u64, Limits)>,
     counters: BTreeMap<CounterKey, u64>,
+    /// Those that the last commit raised.
+    risen: Vec<(CounterKey, u64)>,
     allowances: BTreeMap<AllowanceId, Granted>,
     entries: BTreeSet<EntryId>,
     /// Numbers of the requests that are written.
@@ -124,6 +126,11 @@ impl TenantBook {
         all.fold(fallback, Amounts::at_least)
     }
 
+    /// The counters that the last commit raised.
+    pub(super) fn risen(&self) -> &[(CounterKey, u64)] {
+        &self.risen
+    }
+
     /// Takes in what one commit wrote of this tenant.
     pub(super) fn take(
         &mut self,
@@ -131,6 +138,7 @@ impl TenantBook {
         writes: &[(RowKey, Option<RowValue>)],
         broken: &mut Vec<Broken>,
     ) {
+        self.risen.clear();
         for (key, value) in writes {
             if let (RowKey::Limits, Some(RowValue::Limits(limits))) = (key, value) {
                 self.revisions.push((at.now_ms, limits.clone()));
@@ -155,6 +163,9 @@ impl TenantBook {
             match (key, value) {
                 (RowKey::Counter(counter), Some(RowValue::Counter(count))) => {
                     let before = self.counters.insert(counter.clone(), *count).unwrap_or(0);
+                    if *count > before {
+                        self.risen.push((counter.clone(), *count));
+                    }
                     let of = (counter.model.clone(), counter.unit, counter.window);
                     let sum = self.counted.entry(of).or_default();
                     *sum += i128::from(*count) - i128::from(before);

@@ -8,7 +8,7 @@ use headwater_tenancy::{Amounts, Window};
 
 use crate::world::World;
 
-/// One admitted request.
+/// One admitted request, as one of those sees it who pay for it.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) tenant: String,
@@ -31,7 +31,8 @@ pub(super) struct Diary {
 #[derive(Default)]
 struct State {
     next_tag: u64,
-    requests: BTreeMap<u64, Request>,
+    /// By number, and by who pays: a team, and its projects and users with limits.
+    requests: BTreeMap<(u64, String), Request>,
     /// In which process somebody waits for an admission, and since when.
     waiting: BTreeMap<u64, (u64, u64)>,
     /// Estimates admitted unverified, by process, tenant, model and minute of its clock.
@@ -80,17 +81,19 @@ impl Diary {
     }
 
     pub(super) fn admitted(&self, tag: u64, request: Request) {
-        self.lock().requests.insert(tag, request);
+        self.lock().requests.insert((tag, request.tenant.clone()), request);
     }
 
     pub(super) fn settles(&self, tag: u64, used: Amounts) {
-        if let Some(request) = self.lock().requests.get_mut(&tag) {
+        let mut state = self.lock();
+        let of_tag = (tag, String::new())..(tag + 1, String::new());
+        for (_, request) in state.requests.range_mut(of_tag) {
             request.used = Some(used);
         }
     }
 
-    pub(super) fn request(&self, tag: u64) -> Option<Request> {
-        self.lock().requests.get(&tag).cloned()
+    pub(super) fn request(&self, tag: u64, tenant: &str) -> Option<Request> {
+        self.lock().requests.get(&(tag, tenant.to_owned())).cloned()
     }
 
     /// Those in this process who wait since before this time: numbers and times.
@@ -105,7 +108,7 @@ impl Diary {
     pub(super) fn settled(&self, life: u64) -> Vec<(u64, Request)> {
         let state = self.lock();
         let mine = state.requests.iter().filter(|(_, one)| one.life == life && one.used.is_some());
-        mine.map(|(tag, request)| (*tag, request.clone())).collect()
+        mine.map(|((tag, _), request)| (*tag, request.clone())).collect()
     }
 
     /// Holds an admission without the owner's word against the budget and the time for it.

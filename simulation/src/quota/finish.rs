@@ -1,7 +1,7 @@
 //! After the world has healed: a new window admits again, everybody is served, and everything is
 //! written down.
 
-use headwater_tenancy::Amounts;
+use headwater_tenancy::{Amounts, Payer, Subject};
 
 use super::client::{Crowd, MODELS};
 use super::node::Life;
@@ -59,6 +59,7 @@ pub(super) async fn heal_and_check(crowd: Crowd) {
         let seen = format!("{edge} still holds allowance {id} of {tenant}");
         world.violated("allowances_come_back", seen);
     }
+    crowd.cluster.mail.check();
 }
 
 /// One request after the beginning of a window, with everything well.
@@ -70,15 +71,19 @@ async fn probe(crowd: Crowd, life: Life, tenant: String) {
         let tag = crowd.diary.begins(life.number);
         let estimate = Amounts { requests: 1, tokens: 10, micro_usd: tag };
         let left_ms = deadline_ms - world.now_ms();
-        let model = MODELS[0];
-        let reserving = life.handle.reserve(&tenant, model, estimate);
+        let (model, began_ms) = (MODELS[0], world.now_ms());
+        let reserving = life.handle.reserve(payer(&tenant), model, estimate);
         let outcome = world.within(left_ms, reserving).await;
         crowd.diary.ends(tag);
         match outcome {
             Some(Ok(share)) => {
-                crowd.admit(&life, &tenant, model, tag, estimate, &share);
+                crowd.admit(&life, model, tag, began_ms, estimate, &share);
                 let verified = !share.is_unverified();
-                crowd.settle(&life, &tenant, tag, estimate, share).await;
+                if !share.payers().any(|(name, _)| name == tenant) {
+                    let seen = format!("{tenant} does not in process {}", life.number);
+                    world.violated("whoever_has_limits_pays", seen);
+                }
+                crowd.settle(&life, tag, estimate, share).await;
                 if verified {
                     world.count("served after healing");
                     return;
@@ -97,9 +102,23 @@ async fn probe(crowd: Crowd, life: Life, tenant: String) {
     world.violated(invariant, format_args!("{tenant} in process {}: {last}", life.number));
 }
 
-/// Every entry of this process is written in the end.
+/// Whoever asks so that this subject pays.
+fn payer(tenant: &str) -> Payer<'_> {
+    let (team, project, user) = match Subject::named(tenant) {
+        Subject::Team(team) => (team, None, None),
+        Subject::Project { team, project } => (team, Some(project), None),
+        Subject::User { team, user } => (team, None, Some(user)),
+    };
+    Payer { team, project, user }
+}
+
+/// Every entry of this process is written in the end, and no share is left that nobody holds.
 async fn write_down(crowd: Crowd, life: Life) {
     let world = &crowd.world;
+    if life.handle.open() > 0 {
+        let seen = format!("{} shares in process {}", life.handle.open(), life.number);
+        world.violated("a_refusal_gives_back_every_share", seen);
+    }
     let told = world.within(2 * WRITTEN_MS, life.handle.drain(WRITTEN_MS)).await;
     if told != Some(true) {
         let seen = format!("process {} still has something to tell", life.number);

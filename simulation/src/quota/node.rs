@@ -8,19 +8,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use headwater_actors::caller::{Caller, Service};
 use headwater_actors::cluster::{Leases, Members, MembersSettings};
 use headwater_actors::runtime::Runtime;
-use headwater_actors::tenancy::{OwnerHost, Owners, TenancyHandle, TenancyMetrics};
+use headwater_actors::tenancy::{
+    NoticeMetrics, NoticeSettings, Notices, OwnerHost, Owners, TenancyHandle, TenancyMetrics,
+};
 use headwater_cluster::{Claimant, Incarnation, Member, MemberState, NodeId, ProtocolRange};
 use headwater_storage::Environment;
 use headwater_storage::retry::{Retry, RetryPolicy};
 use prometheus_client::registry::Registry;
 
 use super::Options;
+use super::mail::{Mail, hooks};
 use super::network::{Net, Port};
 use crate::shared_store::{Door, DoorStore, SharedStore};
 use crate::world::{Group, World};
 
 /// Longest wait for the answer to a view, in ms.
 const ANNOUNCE_MS: u64 = 1_000;
+
+const NOTICES: NoticeSettings = NoticeSettings {
+    look_ms: 500,
+    patience_ms: 2_000,
+    first_pause_ms: 300,
+    longest_pause_ms: 3_000,
+    at_once: 2,
+    kept_ms: u64::MAX,
+};
 
 /// A node over its restarts: its clock goes on.
 #[derive(Clone)]
@@ -101,6 +113,7 @@ pub(super) struct Cluster {
     pub(super) net: Net,
     pub(super) store: SharedStore,
     pub(super) options: Arc<Options>,
+    pub(super) mail: Mail,
     pub(super) places: Arc<Vec<Place>>,
     state: Arc<Mutex<State>>,
 }
@@ -117,6 +130,7 @@ impl Cluster {
         net: &Net,
         store: &SharedStore,
         options: &Arc<Options>,
+        mail: &Mail,
         places: Vec<Place>,
     ) -> Cluster {
         Cluster {
@@ -124,6 +138,7 @@ impl Cluster {
             net: net.clone(),
             store: store.clone(),
             options: Arc::clone(options),
+            mail: mail.clone(),
             places: Arc::new(places),
             state: Arc::default(),
         }
@@ -177,7 +192,18 @@ impl Cluster {
         let mut metrics = Registry::default();
         let counted = TenancyMetrics::register(&mut metrics);
         let handle = TenancyHandle::new(caller.clone(), members.clone(), tenancy, counted);
+        let notices = Notices::new(
+            runtime.clone(),
+            retry(1_000),
+            leases.clone(),
+            hooks(),
+            Arc::new(self.mail.clone()),
+            NOTICES,
+            NoticeMetrics::register(&mut metrics),
+        );
         runtime.spawn(caller.run());
+        runtime.spawn(notices.run());
+        runtime.spawn(handle.clone().follow_limited(retry(1_000)));
         runtime.spawn(members.clone().follow_links());
         runtime.spawn(members.clone().keep_telling());
         runtime.spawn(leases.clone().run());

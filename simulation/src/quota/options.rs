@@ -2,7 +2,9 @@
 
 use headwater_actors::tenancy::{OwnersSettings, TenancySettings};
 use headwater_cluster::KeeperSettings;
-use headwater_tenancy::{Amounts, EdgeSettings, GrantSettings, Limit, OwnerSettings, Unit, Window};
+use headwater_tenancy::{
+    Amounts, EdgeSettings, GrantSettings, Limit, OwnerSettings, Thresholds, Unit, Window,
+};
 
 use super::chaos::Episode;
 use crate::world::World;
@@ -61,7 +63,10 @@ impl Kind {
     }
 }
 
-/// A tenant; without limits there is no bound.
+/// Thresholds of limits that are told of.
+const THRESHOLDS: [u8; 3] = [50, 80, 100];
+
+/// A team, or a project or user of one; without limits there is no bound.
 #[derive(Debug, Clone)]
 pub(super) struct Tenant {
     pub(super) name: String,
@@ -154,6 +159,7 @@ impl Options {
                     batch_entries: 16,
                     queue_operations: 256,
                 },
+                thresholds: Thresholds::new(THRESHOLDS).unwrap_or_default(),
                 idle_ms: world.between(3_000, 30_000),
                 rebalance_ms: world.between(1_000, 5_000),
                 adopt_ms: 1_000,
@@ -181,6 +187,11 @@ impl Options {
             drain_ms: boundary_ms + 72_000,
             end_ms: boundary_ms + 90_000,
         }
+    }
+
+    /// Those that are whole teams.
+    pub(super) fn teams(&self) -> impl Iterator<Item = &Tenant> {
+        self.tenants.iter().filter(|tenant| !tenant.name.contains('/'))
     }
 
     /// Whether clocks differ by more than they may.
@@ -254,6 +265,16 @@ fn tenants(world: &World) -> Vec<Tenant> {
             limit(None, Unit::Tokens, Window::Month, world.between(1_000, 9_000)),
         ];
         tenants.push(tenant("capped", limits, false));
+        let limits = vec![limit(None, Unit::Tokens, Window::Month, world.between(300, 3_000))];
+        tenants.push(tenant("capped//ann", limits, false));
+    }
+    if world.percent(50) {
+        let limits = vec![limit(None, Unit::Requests, minute, world.between(10, 100))];
+        tenants.push(tenant("plain/search", limits, true));
+    }
+    if world.percent(50) {
+        let limits = vec![limit(None, Unit::Requests, Window::Day, world.between(10, 100))];
+        tenants.push(tenant("plain//ann", limits, false));
     }
     if world.percent(30) {
         tenants.push(tenant("free", Vec::new(), true));
@@ -265,6 +286,8 @@ fn tenants(world: &World) -> Vec<Tenant> {
 pub(crate) fn sometimes(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::QuotaStorm => &[
+            "a limit of a project or user used up",
+            "a project or user paid",
             "admitted",
             "admitted in an outage",
             "allowance returned",
@@ -285,6 +308,9 @@ pub(crate) fn sometimes(kind: Kind) -> &'static [&'static str] {
             "node killed",
             "nodes cut off",
             "nodes cut off one way",
+            "notice not taken",
+            "notice told",
+            "notice told again",
             "owner changed at once",
             "served after healing",
             "settled and written",

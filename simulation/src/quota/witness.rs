@@ -11,6 +11,7 @@ use headwater_tenancy::Amounts;
 use super::Options;
 use super::books::{At, Broken, Granted, TenantBook};
 use super::diary::Diary;
+use super::mail::Mail;
 use crate::shared_store::Commit;
 use crate::world::World;
 
@@ -19,6 +20,7 @@ use crate::world::World;
 pub(super) struct Books {
     world: World,
     diary: Diary,
+    mail: Mail,
     options: Arc<Options>,
     state: Arc<Mutex<State>>,
 }
@@ -33,10 +35,11 @@ struct State {
 type Writes = BTreeMap<String, Vec<(RowKey, Option<RowValue>)>>;
 
 impl Books {
-    pub(super) fn new(world: &World, diary: &Diary, options: &Arc<Options>) -> Books {
+    pub(super) fn new(world: &World, diary: &Diary, mail: &Mail, options: &Arc<Options>) -> Books {
         Books {
             world: world.clone(),
             diary: diary.clone(),
+            mail: mail.clone(),
             options: Arc::clone(options),
             state: Arc::default(),
         }
@@ -79,6 +82,7 @@ impl Books {
     /// Takes in a commit.
     pub(super) fn see(&self, commit: &Commit<'_>) {
         self.count(commit);
+        self.mail.see(commit);
         let writes = match read(commit) {
             Ok(writes) => writes,
             Err(error) => {
@@ -99,7 +103,17 @@ impl Books {
         let mut broken = Vec::new();
         for (tenant, writes) in writes {
             let book = state.tenants.entry(tenant.clone()).or_default();
-            book.take(&at, &writes, &mut broken);
+            let mut seen = Vec::new();
+            book.take(&at, &writes, &mut seen);
+            broken.extend(seen.into_iter().map(|(invariant, seen)| match invariant {
+                "admitted_within_the_bound" if tenant.contains('/') => {
+                    ("a_subject_stays_within_its_limit", format!("{tenant}: {seen}"))
+                }
+                _ => (invariant, seen),
+            }));
+            if let Some(limits) = book.limits() {
+                self.mail.expect(&tenant, &limits.limits, book.risen());
+            }
             self.describe(&at, &tenant, book, &writes);
             let rows = writes.iter().filter_map(|(_, value)| match value {
                 Some(RowValue::Entry(row)) => Some(row),
@@ -173,7 +187,7 @@ impl Books {
     fn compare(&self, tenant: &str, book: &TenantBook, row: &LedgerRow, broken: &mut Vec<Broken>) {
         let entry = &row.entry;
         let tag = entry.used.micro_usd;
-        let request = self.diary.request(tag).filter(|request| request.tenant == tenant);
+        let request = self.diary.request(tag, tenant);
         let Some((request, used)) =
             request.and_then(|request| Some((request.clone(), request.used?)))
         else {

@@ -1,6 +1,7 @@
 //! What a caller was granted, whoever vouched for it.
 
 use headwater_actors::identity::{Holder, Key, NAME_LENGTH, is_name, is_user_name};
+use headwater_actors::tenancy::{Payer, Subject};
 
 use crate::error::ApiError;
 
@@ -69,6 +70,28 @@ impl Grant {
             return Err(GrantProblem::User);
         }
         if self.models.is_empty() { Err(GrantProblem::NoModels) } else { Ok(()) }
+    }
+
+    /// Who pays for its requests.
+    pub(crate) fn payer(&self) -> Payer<'_> {
+        let (project, user) = (self.project.as_deref(), self.user.as_deref());
+        Payer { team: &self.tenant, project, user }
+    }
+
+    /// Refuses whoever may not look at the limits and the usage of a subject: operators see all,
+    /// everyone sees the own team, project and user, and who is of no project and no user sees all
+    /// of the team.
+    pub(crate) fn check_sees(&self, subject: Subject<'_>) -> Result<(), ApiError> {
+        let is_whole_team = self.project.is_none() && self.user.is_none();
+        let is_own = match subject {
+            Subject::Team(_) => true,
+            Subject::Project { project, .. } => self.project.as_deref() == Some(project),
+            Subject::User { user, .. } => self.user.as_deref() == Some(user),
+        };
+        match subject.team() == self.tenant && (is_own || is_whole_team) {
+            true => Ok(()),
+            false => self.check_operator(),
+        }
     }
 
     /// Whether the token is an operator's.

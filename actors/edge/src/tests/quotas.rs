@@ -62,6 +62,7 @@ pub(super) async fn quotas(registry: &mut Registry) -> (TenancyHandle, ClusterHa
     let handle = TenancyHandle::new(caller, members.clone(), TenancySettings::default(), metrics);
     runtime.spawn(leases.run());
     runtime.spawn(handle.clone().run());
+    runtime.spawn(handle.clone().follow_limited(retry.clone()));
     (handle, ClusterHandle::new(members, retry, runtime.clone()), runtime)
 }
 

@@ -28,7 +28,7 @@ async fn one_node_from_end_to_end(as_tasks: bool) {
     assert_eq!(site.set_limits(minute_limits(100)).await, 1);
     let (admitted, refusal) = use_up(&site, 10).await;
     assert_eq!(admitted, 10);
-    let Refusal::UsedUp { exhausted, retry_after_ms } = refusal else { panic!("{refusal:?}") };
+    let Refusal::UsedUp { exhausted, retry_after_ms, .. } = refusal else { panic!("{refusal:?}") };
     assert_eq!(exhausted.limit, minute(100));
     assert!(exhausted.remaining < 10);
     let now_ms = BEGIN_MS + world.now_ms();

@@ -80,7 +80,8 @@ fn used_up_is_refused_until_the_window_ends_and_believed_for_a_moment() {
     hand.waits("large", 21);
     hand.pass(100);
     let effects = hand.answered(&ask, Some(Err(used_up(20, 30_000))));
-    let refusal = Refusal::UsedUp { exhausted: used_up(20, 30_000), retry_after_ms: 30_000 };
+    let (tenant, exhausted) = (TENANT.to_owned(), used_up(20, 30_000));
+    let refusal = Refusal::UsedUp { tenant, exhausted, retry_after_ms: 30_000 };
     let refuse = |ticket| EdgeEffect::Refuse { ticket: TicketId(ticket), refusal: refusal.clone() };
     assert_eq!(effects[..2], [refuse(1), refuse(3)]);
     // What is left may be enough for the one in the middle.

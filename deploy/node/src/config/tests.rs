@@ -138,6 +138,34 @@ fn a_cluster_that_makes_no_sense_is_refused_by_key() {
 }
 
 #[test]
+fn webhooks_that_make_no_sense_are_refused_by_key_and_without_their_address() {
+    let url = "url = \"https://hooks.example/services/opensesame\"";
+    let good = format!(
+        "[notices]\nthresholds_percent = [90]\n[[notices.webhooks]]\n{url}\nteam = \"acme\"\n\
+         [[notices.webhooks]]\n{url}\nsecret_file = \"/s\"\n"
+    );
+    let settings = read(&Given { file: &good, ..NOTHING }).expect("all of it is good");
+    assert_eq!(settings.notices.told().iter().collect::<Vec<_>>(), [90]);
+    assert!(Settings::default().notices.told().is_empty(), "nobody is there to be told");
+    let hook = |field: &str| format!("[[notices.webhooks]]\n{field}\n");
+    for (file, key, words) in [
+        (hook("url = \"opensesame\""), "notices.webhooks.0.url", "https:// or http://"),
+        (hook("url = \"ftp://h/opensesame\""), "notices.webhooks.0.url", "https:// or http://"),
+        (hook("url = \"https://me:opensesame@h\""), "notices.webhooks.0.url", "secret_file"),
+        (hook(url) + &hook(url), "notices.webhooks.1.url", "twice"),
+        (hook(&format!("{url}\nteam = \"a/b\"")), "notices.webhooks.0.team", "1 to 64"),
+        (hook(&format!("{url}\nsecret = \"x\"")), "secret", "secret_file"),
+        (hook("team = \"acme\""), "notices.webhooks", "url"),
+        ("[notices]\nthresholds_percent = []\n".to_owned(), "thresholds_percent", "1 to 100"),
+        ("[notices]\nthresholds_percent = [101]\n".to_owned(), "thresholds_percent", "1 to 100"),
+    ] {
+        let message = read(&Given { file: &file, ..NOTHING }).expect_err(&file);
+        assert!(message.contains(key) && message.contains(words), "{file}: {message}");
+        assert!(!message.contains("opensesame"), "{message}");
+    }
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let file = Some(PathBuf::from("/nowhere/node.toml"));
     let failure = load(&ConfigSource { file, ..ConfigSource::default() });

@@ -228,7 +228,7 @@ fn amounts(tokens: u64, tag: u64) -> Amounts {
 
 async fn serve(shared: &Shared, request: Request) {
     let Request { tag, tenant, estimate, used, work_ms, leaves } = request;
-    let share = shared.handle.reserve(&tenant, MODEL, amounts(estimate, tag)).await;
+    let share = shared.handle.reserve(tenant.as_str(), MODEL, amounts(estimate, tag)).await;
     let share: Share = match share {
         Ok(share) => share,
         Err(refusal) => {
