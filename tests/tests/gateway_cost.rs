@@ -8,7 +8,7 @@
 //! reserved; the provider may have produced something for each. They are printed. What the spill
 //! of the killed node held comes into the lake when the node starts again. A record waits for some
 //! milliseconds in memory, so that the one of a refusal just before, which costs nothing, may be
-//! missing, too.
+//! missing, too, as may that of a client that had just left.
 //!
 //! HEADWATER_COST_REQUESTS says how many chats.
 
@@ -225,9 +225,11 @@ fn run(world: &mut World, requests: u64) -> (Vec<Done>, Instant) {
         thread::sleep(Duration::from_millis(1));
     }
     let died = Instant::now();
-    world.cluster.kill_node(KILLED).unwrap();
+    world.cluster.node(KILLED).unwrap().kill().unwrap();
+    // What is sent from now on nobody hears, though the ports close a little later.
     *work.gone.lock().unwrap() = Some(Instant::now());
     work.edges.set(KILLED, None);
+    world.cluster.kill_node(KILLED).unwrap();
     for client in clients {
         client.join().unwrap();
     }
@@ -261,10 +263,10 @@ fn was_in_flight(done: &Done, died: Instant) -> bool {
     done.heard == Heard::Lost || has_left && done.ended + SETTLES > died
 }
 
-/// Whether the record of a refusal may have died with the node.
+/// Whether its record may have died with the node: nobody waited for it.
 fn may_be_unrecorded(done: &Done, died: Instant) -> bool {
-    let is_refused = matches!(done.heard, Heard::Refused { .. });
-    is_refused && done.edge == KILLED && done.ended + SETTLES > died
+    let is_unawaited = matches!(done.heard, Heard::Refused { .. } | Heard::Left { .. });
+    is_unawaited && done.edge == KILLED && done.ended + SETTLES > died
 }
 
 fn by_user(records: Vec<Record>) -> BTreeMap<String, Vec<Record>> {
