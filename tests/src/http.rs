@@ -11,12 +11,14 @@ pub struct Connection {
     stream: BufReader<TcpStream>,
 }
 
+/// Names in lower case, and values.
+pub type Headers = Vec<(String, String)>;
+
 /// One answer, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// Names in lower case.
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
     pub body: Vec<u8>,
 }
 
@@ -84,6 +86,35 @@ impl Connection {
     /// # Errors
     /// When the connection breaks, nothing comes in time, or what comes is no answer.
     pub fn receive(&mut self) -> io::Result<Answer> {
+        let (status, headers) = self.head()?;
+        self.rest(status, headers)
+    }
+
+    /// Reads the body of an answer whose head has been read.
+    ///
+    /// # Errors
+    /// As [`Connection::receive`].
+    pub fn rest(&mut self, status: u16, headers: Headers) -> io::Result<Answer> {
+        let mut body = Vec::new();
+        if is_chunked(&headers) {
+            while let Some(piece) = self.piece()? {
+                body.extend(piece);
+            }
+            return Ok(Answer { status, headers, body });
+        }
+        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let length = length.and_then(|(_, value)| value.parse().ok());
+        let length = length.ok_or_else(|| wrong("no content-length".to_owned()))?;
+        body.resize(length, 0);
+        self.stream.read_exact(&mut body)?;
+        Ok(Answer { status, headers, body })
+    }
+
+    /// Reads the status and the headers of one answer.
+    ///
+    /// # Errors
+    /// As [`Connection::receive`].
+    pub fn head(&mut self) -> io::Result<(u16, Headers)> {
         let first = self.line()?;
         let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
         let status = status.and_then(|digits| digits.parse().ok());
@@ -92,22 +123,12 @@ impl Connection {
         loop {
             let line = self.line()?;
             if line.is_empty() {
-                break;
+                return Ok((status, headers));
             }
             let (name, value) =
                 line.split_once(':').ok_or_else(|| wrong(format!("no header: {line:?}")))?;
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        if headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked") {
-            let body = self.chunks()?;
-            return Ok(Answer { status, headers, body });
-        }
-        let length = headers.iter().find(|(name, _)| name == "content-length");
-        let length = length.and_then(|(_, value)| value.parse().ok());
-        let length = length.ok_or_else(|| wrong("no content-length".to_owned()))?;
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body)?;
-        Ok(Answer { status, headers, body })
     }
 
     /// Reads whatever comes, heads and chunk sizes with it, until `word` stands in it or the other
@@ -133,21 +154,18 @@ impl Connection {
         }
     }
 
-    /// A body in chunks (RFC 9112, section 7.1), to its end.
-    fn chunks(&mut self) -> io::Result<Vec<u8>> {
-        let mut body = Vec::new();
-        loop {
-            let line = self.line()?;
-            let length = usize::from_str_radix(line.trim(), 16);
-            let length = length.map_err(|_| wrong(format!("no length of a chunk: {line:?}")))?;
-            let start = body.len();
-            body.resize(start + length, 0);
-            self.stream.read_exact(&mut body[start..])?;
-            self.line()?;
-            if length == 0 {
-                return Ok(body);
-            }
-        }
+    /// The next chunk of a body in chunks (RFC 9112, section 7.1); none at its end.
+    ///
+    /// # Errors
+    /// As [`Connection::receive`].
+    pub fn piece(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let line = self.line()?;
+        let length = usize::from_str_radix(line.trim(), 16);
+        let length = length.map_err(|_| wrong(format!("no length of a chunk: {line:?}")))?;
+        let mut piece = vec![0; length];
+        self.stream.read_exact(&mut piece)?;
+        self.line()?;
+        Ok((length > 0).then_some(piece))
     }
 
     fn line(&mut self) -> io::Result<String> {
@@ -180,6 +198,11 @@ impl Answer {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+}
+
+/// Whether a body comes in chunks.
+pub fn is_chunked(headers: &Headers) -> bool {
+    headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked")
 }
 
 fn wrong(what: String) -> io::Error {

@@ -1,6 +1,7 @@
 //! Checks over the repository itself: who imports whom, tidy files, and what the lock file holds;
 //! and nodes as processes, with a client and a provider of models, for the system tests.
 
+pub mod chat;
 pub mod clients;
 pub mod cluster;
 pub mod corpus;
@@ -10,6 +11,7 @@ pub mod http;
 pub mod layering;
 pub mod load;
 pub mod node;
+pub mod settings;
 pub mod tidy;
 pub mod tokens;
 pub mod upstream;

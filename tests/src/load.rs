@@ -63,7 +63,7 @@ impl Edges {
     }
 
     /// The edge of the client of this number.
-    fn of(&self, client: usize) -> Option<(String, SocketAddr)> {
+    pub fn of(&self, client: usize) -> Option<(String, SocketAddr)> {
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
         let place = client.checked_rem(places.len())?;
         places.iter().nth(place).map(|(node, address)| (node.clone(), *address))

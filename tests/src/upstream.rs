@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `words:N` | N words |
 //! | `fault:NAME` | with that fault, see [`Fault::named`] |
+//! | `first:NAME` | with that fault when the message comes for the first time |
 //! | anything else | the message again |
 //!
 //! With tools it calls the first one for Kyoto, and after a tool's result it repeats the result.
@@ -18,7 +19,9 @@ mod request;
 mod script;
 mod serve;
 
-use std::collections::VecDeque;
+pub use script::words;
+
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,8 +67,12 @@ pub enum Fault {
 
 impl Fault {
     /// The fault of a name as it stands in a message after `fault:`. A status is its own name,
-    /// with the seconds to wait after a further colon: `fault:429:7`.
+    /// with the seconds to wait after a further colon: `fault:429:7`. So is a cut, with the words
+    /// that come before it: `fault:cut:3`.
     pub fn named(name: &str) -> Option<Fault> {
+        if let Some(words) = name.strip_prefix("cut:") {
+            return words.parse().ok().map(Fault::CutAfter);
+        }
         let fault = match name {
             "slow-first-byte" => Fault::SlowFirstByte(Duration::from_millis(500)),
             "slow-tokens" => Fault::SlowTokens(Duration::from_millis(50)),
@@ -111,6 +118,8 @@ pub struct Record {
     pub path: String,
     pub model: String,
     pub stream: bool,
+    /// The end user whom the request names.
+    pub user: Option<String>,
     /// Names in lower case; none of them is a key.
     pub headers: Vec<(String, String)>,
     /// The texts of the request: the system's, then each message's.
@@ -128,6 +137,8 @@ pub struct Record {
 struct State {
     faults: VecDeque<Fault>,
     records: Vec<Record>,
+    /// Messages that asked for a fault when they came first, and did.
+    met: HashSet<String>,
 }
 
 /// What the threads share.
@@ -156,8 +167,16 @@ impl Simulator {
     /// # Errors
     /// When the system gives no port or no thread.
     pub fn start() -> io::Result<Simulator> {
+        Simulator::start_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Listens there, for instance where another one did before.
+    ///
+    /// # Errors
+    /// When the address is another's, or the system gives no thread.
+    pub fn start_at(address: SocketAddr) -> io::Result<Simulator> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
+        let listener = runtime.block_on(TcpListener::bind(address))?;
         let address = listener.local_addr()?;
         let shared = Shared::default();
         let (stop, stopped) = oneshot::channel();

@@ -186,6 +186,13 @@ impl ApiError {
                 ApiError::new(StatusCode::CONFLICT, INVALID, "nothing_before", message)
                     .at("to_version")
             }
+            error if error.is_damage() => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                let advice = "each node goes on with what it serves; apply another version, or \
+                              roll back";
+                let message = format!("{message}; {advice}");
+                ApiError::new(status, "server_error", "version_damaged", message)
+            }
             VersionError::Store(_) => ApiError::store_down(),
         }
     }

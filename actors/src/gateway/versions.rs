@@ -63,6 +63,13 @@ pub enum VersionError {
     Store(#[from] StoreError),
 }
 
+impl VersionError {
+    /// Whether what is stored cannot be read, now or later.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, VersionError::Store(StoreError::Corrupt(_)))
+    }
+}
+
 /// The versions, and the gateway that serves the newest one; cheap to clone.
 #[derive(Clone)]
 pub struct GatewayVersions {
@@ -164,6 +171,16 @@ impl GatewayVersions {
         Ok(read.await?)
     }
 
+    /// The number that the next version follows, also when what is stored under it cannot be read:
+    /// another one must be able to take its place.
+    async fn newest(&self) -> Result<u64, VersionError> {
+        let read = self
+            .shared
+            .retry
+            .read(|transaction| Box::pin(async move { records::newest_number(transaction).await }));
+        Ok(read.await?)
+    }
+
     fn settings(&self) -> Version {
         Version {
             number: 0,
@@ -179,7 +196,7 @@ impl GatewayVersions {
         let Shared { runtime, retry, .. } = &*self.shared;
         // Two operators at once: the second one's version is made of what the first one left, or
         // is refused by what it expects.
-        let before = self.get(None).await?.number;
+        let before = self.newest().await?;
         if let Some(expected) = change.expected.filter(|expected| *expected != before) {
             return Err(VersionError::Moved { expected, current: before });
         }
@@ -200,7 +217,7 @@ impl GatewayVersions {
         let written = retry.write(id, |transaction| {
             let (version, json) = (version.clone(), json.clone());
             Box::pin(async move {
-                let current = records::current(transaction).await?;
+                let current = records::newest_number(transaction).await?;
                 if current != before {
                     return Ok(Err(VersionError::Moved { expected: before, current }));
                 }

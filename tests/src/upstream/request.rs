@@ -27,6 +27,8 @@ impl Protocol {
 pub(super) struct Asked {
     pub(super) model: String,
     pub(super) stream: bool,
+    /// Whom the request names as its end user.
+    pub(super) user: Option<String>,
     /// Whether a stream tells the usage; Anthropic's always do.
     pub(super) include_usage: bool,
     /// The system's text, then each message's.
@@ -65,13 +67,16 @@ impl Asked {
         if protocol == Protocol::Anthropic && limit.is_none() {
             return None;
         }
-        let tool = match protocol {
-            Protocol::OpenAi | Protocol::Embeddings => &body["tools"][0]["function"]["name"],
-            Protocol::Anthropic => &body["tools"][0]["name"],
+        let (tool, user) = match protocol {
+            Protocol::OpenAi | Protocol::Embeddings => {
+                (&body["tools"][0]["function"]["name"], &body["user"])
+            }
+            Protocol::Anthropic => (&body["tools"][0]["name"], &body["metadata"]["user_id"]),
         };
         Some(Asked {
             model,
             stream: body["stream"].as_bool().unwrap_or_default(),
+            user: user.as_str().map(str::to_owned),
             include_usage: body["stream_options"]["include_usage"].as_bool().unwrap_or_default(),
             input: words.sum(),
             texts,

@@ -7,6 +7,19 @@ const VOCABULARY: [&str; 8] = ["water", "runs", "down", "from", "the", "hills", 
 /// Most words of an answer, so that no request fills the memory.
 const WORDS_MAX: usize = 100_000;
 
+/// The answer to `words:N`, part by part as a stream says it.
+pub fn words(count: usize) -> Vec<String> {
+    spaced(VOCABULARY.iter().copied().cycle().take(count))
+}
+
+fn spaced<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let spaced = words.enumerate().map(|(place, word)| match place {
+        0 => word.to_owned(),
+        _ => format!(" {word}"),
+    });
+    spaced.collect()
+}
+
 /// The answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -26,19 +39,13 @@ impl Answer {
             (Last::ToolResult(result), _) => (format!("The tool says: {result}"), None),
             (Last::User(text), None) => (text.clone(), None),
         };
-        let mut words: Vec<&str> = match (wanted, &tool) {
-            (Some(count), None) => {
-                VOCABULARY.iter().copied().cycle().take(count.min(WORDS_MAX)).collect()
-            }
-            _ => text.split_whitespace().take(WORDS_MAX).collect(),
+        let mut words = match (wanted, &tool) {
+            (Some(count), None) => words(count.min(WORDS_MAX)),
+            _ => spaced(text.split_whitespace().take(WORDS_MAX)),
         };
         let limit = asked.limit.filter(|limit| *limit < words.len());
         words.truncate(limit.unwrap_or(words.len()));
-        let spaced = words.iter().enumerate().map(|(place, word)| match place {
-            0 => (*word).to_owned(),
-            _ => format!(" {word}"),
-        });
-        Answer { words: spaced.collect(), tool, is_limited: limit.is_some() }
+        Answer { words, tool, is_limited: limit.is_some() }
     }
 
     pub(super) fn text(&self) -> String {

@@ -78,6 +78,11 @@ impl Entry {
     fn next_fault(&self) -> Option<Fault> {
         self.shared.lock().faults.pop_front()
     }
+
+    /// Whether these texts come for the first time.
+    fn is_first(&self, texts: &[String]) -> bool {
+        self.shared.lock().met.insert(texts.join("\n"))
+    }
 }
 
 impl Drop for Entry {
@@ -125,7 +130,11 @@ async fn answer(
         return Ok(refuse(&entry, protocol, 404, None, "The model `missing` does not exist"));
     }
     let in_words = || asked.word("fault:").and_then(Fault::named);
-    let fault = entry.next_fault().or_else(in_words);
+    let at_first = || {
+        let fault = asked.word("first:").and_then(Fault::named);
+        fault.filter(|_| entry.is_first(&asked.texts))
+    };
+    let fault = entry.next_fault().or_else(in_words).or_else(at_first);
     match &fault {
         Some(Fault::Status(status, wait_s)) => {
             return Ok(refuse(&entry, protocol, *status, *wait_s, "a simulated fault"));
@@ -172,6 +181,7 @@ fn record(path: String, headers: &HeaderMap, asked: Option<&Asked>) -> Record {
         path,
         model: asked.map(|asked| asked.model.clone()).unwrap_or_default(),
         stream: asked.is_some_and(|asked| asked.stream),
+        user: asked.and_then(|asked| asked.user.clone()),
         headers: headers.collect(),
         texts: asked.map(|asked| asked.texts.clone()).unwrap_or_default(),
         input: asked.map_or(0, |asked| asked.input),

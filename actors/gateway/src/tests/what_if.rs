@@ -8,7 +8,7 @@ use crate::{Alias, Choice, Price, Target, what_if};
 fn portions(choice: Choice, targets: Vec<Target>) -> Vec<(String, f64, u64)> {
     let used = Usage { input: 1_000_000, output: 2_000_000, ..Usage::default() };
     let alias = Alias { choice, ..Alias::of("chat", targets) };
-    let told = what_if(&alias, &used);
+    let told = what_if(&alias, |target| target.price.cost(&used));
     told.iter().map(|one| (one.target.backend.clone(), one.share, one.micro_usd)).collect()
 }
 

@@ -1,10 +1,12 @@
-//! Versions of what is served: followed by every node, and a canary's end.
+//! Versions of what is served: followed by every node, a canary's end, and damaged rows.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_models::chat::ChatModel;
 use headwater_models::chat::double::ScriptedChat;
+use headwater_storage::retry::OperationId;
+use headwater_storage::tuple::{self, Element};
 use serde_json::json;
 
 use super::world::{CHAT, World, broken, hear, says};
@@ -101,4 +103,39 @@ async fn every_node_follows_and_one_that_cannot_serve_a_version_keeps_its_own() 
     served(&other, &others, 3).await;
     let moved = versions.put(trial(), change(Some(2))).await;
     assert_eq!(moved, Err(VersionError::Moved { expected: 2, current: 3 }));
+}
+
+#[tokio::test]
+async fn damaged_rows_change_nothing_that_is_served_and_another_version_takes_their_place() {
+    let world = world(ScriptedChat::new(vec![says(&["Deep."])])).await;
+    let versions = versions(&world);
+    tokio::spawn(versions.clone().follow());
+    versions.put(trial(), change(None)).await.expect("is served");
+    versions.put(trial(), change(None)).await.expect("is served");
+    let place =
+        |rest: &[Element]| tuple::pack(&[&["gateway".into(), "config".into()], rest].concat());
+    let two = || Element::Integer(2);
+    let damages = [
+        place(&["document".into(), two(), Element::Integer(0)]),
+        place(&["version".into(), two()]),
+        place(&["current".into()]),
+    ];
+    for (done, key) in damages.into_iter().enumerate() {
+        let id = OperationId::draw(0, world.site.node.runtime.environment());
+        let retry = world.retry();
+        let written = retry.write(id, |transaction| {
+            let key = key.clone();
+            Box::pin(async move { transaction.set(&key, b"garbage") })
+        });
+        written.await.expect("is written");
+        let read = versions.get(None).await;
+        assert!(read.as_ref().is_err_and(VersionError::is_damage), "{done} {read:?}");
+        assert_eq!(world.gateway.version(), 2);
+        let (said, ended) = hear(world.chat().await.expect("an answer")).await;
+        assert_eq!((said.as_str(), ended), ("Deep.", None));
+        assert_eq!(versions.list().await.expect("a list").len(), 2);
+    }
+    let healed = versions.roll_back(None, change(None)).await.expect("is served");
+    assert_eq!((healed.number, healed.restores, healed.document), (3, Some(1), trial()));
+    served(&world.gateway, &versions, 3).await;
 }

@@ -52,6 +52,16 @@ pub(super) async fn current(transaction: &mut dyn Transaction) -> Result<u64, St
     row.map_or(Ok(0), |row| decode_current(&row))
 }
 
+/// As [`current`]; where that row is damaged, the last version that is stored.
+pub(super) async fn newest_number(transaction: &mut dyn Transaction) -> Result<u64, StoreError> {
+    match current(transaction).await {
+        Err(StoreError::Corrupt(_)) => {
+            Ok(newest(transaction, 1).await?.first().map_or(0, |version| version.number))
+        }
+        number => number,
+    }
+}
+
 pub(super) async fn load(
     transaction: &mut dyn Transaction,
     number: u64,
@@ -66,6 +76,9 @@ pub(super) async fn load(
     Ok(Some(record.version(number, document)))
 }
 
+/// What stands in the place of a record that cannot be read.
+const UNREADABLE: &str = "(what is stored of this version is damaged)";
+
 /// The newest versions first, without their documents.
 pub(super) async fn newest(
     transaction: &mut dyn Transaction,
@@ -78,7 +91,13 @@ pub(super) async fn newest(
             Some(Element::Integer(number)) => u64::try_from(number).unwrap_or(u64::MAX),
             _ => return Err(StoreError::Corrupt("the key of a gateway version".to_owned())),
         };
-        let record: VersionRecord = codec::decode(RECORD, &row)?;
+        // One damaged row hides none of the others.
+        let record = codec::decode(RECORD, &row).unwrap_or_else(|_| VersionRecord {
+            made_ms: 0,
+            author: String::new(),
+            reason: UNREADABLE.to_owned(),
+            restores: None,
+        });
         Ok(record.version(number, ConfigDocument::default()))
     };
     rows.into_iter().map(version).collect()

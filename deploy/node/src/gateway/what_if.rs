@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use headwater_actors::gateway::{ConfigDocument, Usage, what_if};
+use headwater_actors::gateway::{Alias, ConfigDocument, Price, Target, what_if};
 use serde_json::{Value, json};
 
 use super::command::document;
@@ -29,7 +29,6 @@ pub(crate) struct WhatIfFlags {
 struct Used {
     model: String,
     requests: u64,
-    usage: Usage,
     micro_usd: u64,
 }
 
@@ -60,7 +59,12 @@ pub(super) fn run(flags: &WhatIfFlags, settings: &Settings) -> Result<(), Failur
             );
             continue;
         };
-        let portions = what_if(alias, &used.usage);
+        let costs = costs(alias, flags, settings)?;
+        let cost = |target: &Target| {
+            let place = alias.targets.iter().position(|one| one == target);
+            place.and_then(|place| costs.get(place)).copied().unwrap_or(0)
+        };
+        let portions = what_if(alias, cost);
         let cost: u64 = portions.iter().map(|one| one.micro_usd).sum();
         line(&used.model, used.requests, used.micro_usd, cost);
         for one in &portions {
@@ -91,30 +95,55 @@ fn usd(micro_usd: u64) -> String {
     format!("{:.6}", micro_usd as f64 / 1e6)
 }
 
-/// What was used, by the name that was asked for; answers given again cost nothing then or now.
-fn past(flags: &WhatIfFlags, settings: &Settings) -> Result<Vec<Used>, Failure> {
+/// Which records count: answers given again cost nothing then or now.
+fn span(flags: &WhatIfFlags) -> Result<String, Failure> {
     let (from, to) = (day(&flags.from)?, day(flags.to.as_ref().unwrap_or(&flags.from))?);
+    Ok(format!("day >= date '{from}' and day <= date '{to}' and not cache_hit and tokens_in > 0"))
+}
+
+/// What was used, by the name that was asked for.
+fn past(flags: &WhatIfFlags, settings: &Settings) -> Result<Vec<Used>, Failure> {
     let sql = format!(
-        "select model_asked, count(*), sum(tokens_in), sum(tokens_out), sum(tokens_cached), \
-         sum(tokens_cache_written), sum(cost_micro_usd) from audit where day >= date '{from}' and \
-         day <= date '{to}' and not cache_hit and tokens_in > 0 group by model_asked order by 1"
+        "select model_asked, count(*), sum(cost_micro_usd) from audit where {} group by \
+         model_asked order by 1",
+        span(flags)?
     );
-    let told =
-        ask(&flags.operator, settings, "POST", "/v1/audit/query", Some(&json!({"sql": sql})))?;
+    let told = rows(sql, flags, settings)?;
     let number = |row: &Value, place: usize| row[place].as_u64().unwrap_or(0);
     let used = |row: &Value| Used {
         model: row[0].as_str().unwrap_or("-").to_owned(),
         requests: number(row, 1),
-        usage: Usage {
-            input: number(row, 2),
-            output: number(row, 3),
-            input_cached: number(row, 4),
-            input_written: number(row, 5),
-            ..Usage::default()
-        },
-        micro_usd: number(row, 6),
+        micro_usd: number(row, 2),
     };
-    Ok(told["rows"].as_array().into_iter().flatten().map(used).collect())
+    Ok(told.as_array().into_iter().flatten().map(used).collect())
+}
+
+/// What all requests for a name would have cost at each of its targets. The audit reckons: a charge
+/// is rounded up, and for short chats that is no small part of it.
+fn costs(alias: &Alias, flags: &WhatIfFlags, settings: &Settings) -> Result<Vec<u64>, Failure> {
+    let name = alias.name.replace('\'', "''");
+    let sums: Vec<String> = alias.targets.iter().map(|target| sum_of(&target.price)).collect();
+    let (sums, span) = (sums.join(", "), span(flags)?);
+    let sql = format!("select {sums} from audit where {span} and model_asked = '{name}'");
+    let told = rows(sql, flags, settings)?;
+    let cells = told[0].as_array().into_iter().flatten();
+    Ok(cells.map(|cell| cell.as_u64().unwrap_or(0)).collect())
+}
+
+/// [`Price::cost`] of each request, in SQL.
+fn sum_of(price: &Price) -> String {
+    let Price { input, output, input_cached, input_written } = price;
+    format!(
+        "sum((greatest(tokens_in - tokens_cached - tokens_cache_written, 0) * {input} + \
+         tokens_cached * {input_cached} + tokens_cache_written * {input_written} + \
+         tokens_out * {output} + 999999) / 1000000)"
+    )
+}
+
+fn rows(sql: String, flags: &WhatIfFlags, settings: &Settings) -> Result<Value, Failure> {
+    let body = json!({ "sql": sql });
+    let told = ask(&flags.operator, settings, "POST", "/v1/audit/query", Some(&body))?;
+    Ok(told["rows"].clone())
 }
 
 /// A day as SQL takes it.
