@@ -2,10 +2,10 @@
 //! of two nodes before simulated providers, and must not show.
 
 mod peer_faults {
-    pub mod honesty;
-    pub mod limits;
-    pub mod streams;
-    pub mod world;
+    pub(crate) mod honesty;
+    pub(crate) mod limits;
+    pub(crate) mod streams;
+    pub(crate) mod world;
 }
 
 use peer_faults::{honesty, limits, streams, world::World};

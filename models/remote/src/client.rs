@@ -154,8 +154,11 @@ impl RemoteChat {
         let key = self.shared.settings.api_key.reveal();
         let events = decoder.whole(&data).map_err(|error| without(key, error))?;
         // Vectors are large, and once is enough.
-        let said =
-            (protocol != Protocol::OpenAiEmbeddings).then(|| Said { protocol, event: None, data });
+        let said = (protocol != Protocol::OpenAiEmbeddings).then_some(Said {
+            protocol,
+            event: None,
+            data,
+        });
         let chunk = Chunk { said, events };
         Ok(Box::pin(stream::iter([Ok(chunk)])))
     }

@@ -46,7 +46,7 @@ fn question(node: &Node, id: &str, words: u64) -> Ask {
     let cache = CacheWish { prefers, ..CacheWish::default() };
     let caller = Caller { tenant: TENANT.to_owned(), ..Caller::default() };
     let (id, key) = (id.to_owned(), id.to_owned());
-    Ask { id, caller, route: "simulated", key, cache, request }
+    Ask { id, caller, route: "simulated", key, cache, trace_parent: None, request }
 }
 
 async fn ask(node: &Node, book: &Book, id: String) {

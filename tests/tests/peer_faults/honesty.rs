@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::world::{CHAT, MESSAGES, OTHER, PRICE, World, body};
 
-pub fn bad_json(world: &mut World) {
+pub(crate) fn bad_json(world: &mut World) {
     let token = world.token("typist");
     let authorization = format!("Bearer {token}");
     let headers = [("authorization", authorization.as_str())];
@@ -20,7 +20,7 @@ pub fn bad_json(world: &mut World) {
     }
 }
 
-pub fn large_body(world: &mut World) {
+pub(crate) fn large_body(world: &mut World) {
     let token = world.token("reader");
     let book = "word ".repeat(400_000);
     let says = format!("words:3 {book}");
@@ -30,7 +30,7 @@ pub fn large_body(world: &mut World) {
     }
 }
 
-pub fn upstream_limit(world: &mut World) {
+pub(crate) fn upstream_limit(world: &mut World) {
     let token = world.token("hasty");
     for path in [CHAT, MESSAGES] {
         for (model, stream) in
@@ -44,7 +44,7 @@ pub fn upstream_limit(world: &mut World) {
     }
 }
 
-pub fn missing_price(world: &mut World) {
+pub(crate) fn missing_price(world: &mut World) {
     let operator = world.cluster.operator().to_owned();
     let target = |price: serde_json::Value| {
         let mut target = json!({"backend": "openai", "model": "m"});
@@ -68,7 +68,7 @@ pub fn missing_price(world: &mut World) {
     until("the record", || Ok(world.audit(OTHER, sql) == json!([[2, 30, cost as u64]]))).unwrap();
 }
 
-pub fn null_ids(world: &mut World) {
+pub(crate) fn null_ids(world: &mut World) {
     let token = world.token("nameless");
     for path in [CHAT, MESSAGES] {
         for model in ["gpt", "claude"] {

@@ -27,21 +27,21 @@ fn billed(world: &World, word: &str) -> u64 {
     own.map(|one| one.input + one.output).sum()
 }
 
-pub fn spend(world: &mut World) {
+pub(crate) fn spend(world: &mut World) {
     let token = world.token("spender");
-    let models = ["gpt", "claude"];
+    let (models, doors) = (["gpt", "claude"], world.doors());
     at_once(8, |number| {
         for turn in 0..25 {
             let says = format!("words:{} spending", 1 + (turn + number) % 9);
             let (node, model) = (NODES[turn % 2], models[number % 2]);
-            let answer = world.ask(node, CHAT, &token, &body(CHAT, model, &says, turn % 3 == 0));
+            let answer = doors.ask(node, CHAT, &token, &body(CHAT, model, &says, turn % 3 == 0));
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
     });
     assert_eq!(world.ledger("spender"), (200, billed(world, "spending")));
 }
 
-pub fn replicas(world: &mut World) {
+pub(crate) fn replicas(world: &mut World) {
     world.limit("split", "requests", 8);
     let token = world.token("split");
     let asked = body(CHAT, "gpt", "words:1", false);
@@ -54,13 +54,14 @@ pub fn replicas(world: &mut World) {
     assert!((4..=8).contains(&admitted), "{admitted} of a limit of 8");
 }
 
-pub fn burst(world: &mut World) {
+pub(crate) fn burst(world: &mut World) {
     world.limit("burst", "tokens", 600);
     let token = world.token("burst");
     let mut asked = body(CHAT, "gpt", "words:50 bursting", false);
     asked["max_tokens"] = json!(50);
+    let doors = world.doors();
     at_once(40, |number| {
-        let answer = world.ask(NODES[number % 2], CHAT, &token, &asked);
+        let answer = doors.ask(NODES[number % 2], CHAT, &token, &asked);
         assert!(matches!(answer.status, 200 | 429), "{}", answer.text());
         if answer.status == 429 {
             assert!(answer.header("retry-after").is_some(), "{}", answer.text());
@@ -71,7 +72,7 @@ pub fn burst(world: &mut World) {
     assert_eq!(world.ledger("burst").1, tokens);
 }
 
-pub fn reserved(world: &mut World) {
+pub(crate) fn reserved(world: &mut World) {
     world.limit("slow", "tokens", 150);
     let token = world.token("slow");
     // The first answer takes its time; others do not pass meanwhile as if it had cost nothing.
@@ -86,7 +87,7 @@ pub fn reserved(world: &mut World) {
     assert!(first.receive_until("[DONE]").unwrap().contains("[DONE]"));
 }
 
-pub fn routes(world: &mut World) {
+pub(crate) fn routes(world: &mut World) {
     world.limit("once", "requests", 1);
     let token = world.token("once");
     let answer = world.ask(OTHER, CHAT, &token, &body(CHAT, "gpt", "words:1", false));
@@ -109,14 +110,15 @@ pub fn routes(world: &mut World) {
     }
 }
 
-pub fn memory(world: &mut World) {
+pub(crate) fn memory(world: &mut World) {
     let token = world.token("reader");
     let authorization = format!("Bearer {token}");
     let says = format!("words:20 {}", "more ".repeat(2_000));
+    let doors = world.doors();
     let run = |requests: usize| {
         at_once(4, |number| {
             let headers = [("authorization", authorization.as_str())];
-            let mut connection = world.connect(OTHER);
+            let mut connection = doors.connect(OTHER);
             for turn in 0..requests / 4 {
                 let asked = body(CHAT, "gpt", &format!("{number} {turn} {says}"), turn % 2 == 0);
                 let asked = asked.to_string();
@@ -132,7 +134,7 @@ pub fn memory(world: &mut World) {
     assert!(after < warm + GROWTH_MAX, "{warm} bytes, then {after}");
 }
 
-pub fn revoked(world: &mut World) {
+pub(crate) fn revoked(world: &mut World) {
     let key = |world: &World, words: &[&str]| {
         let address = world.cluster.address(STORE).unwrap().to_string();
         let flags = ["--at", address.as_str(), "--token", world.cluster.operator()];
@@ -151,15 +153,15 @@ pub fn revoked(world: &mut World) {
     assert_eq!(status(world, OTHER), 401);
 }
 
-pub fn dead_store(world: &mut World) {
+pub(crate) fn dead_store(world: &mut World) {
     let token = world.token("steady");
     let asked = body(CHAT, "gpt", "words:1", false);
     assert_eq!(world.ask(OTHER, CHAT, &token, &asked).status, 200);
     world.cluster.node(STORE).unwrap().freeze().unwrap();
     // An answer comes to each, and within the outage's allowance it is a good one.
-    let mut good = 0;
+    let (mut good, doors) = (0, world.doors());
     at_once(8, |_| {
-        let answer = world.ask(OTHER, CHAT, &token, &asked);
+        let answer = doors.ask(OTHER, CHAT, &token, &asked);
         assert!(matches!(answer.status, 200 | 429 | 503), "{}", answer.text());
     });
     for _ in 0..8 {

@@ -20,7 +20,7 @@ fn last(world: &World, word: &str) -> Record {
     asked.pop().expect("the provider was asked")
 }
 
-pub fn guarded(world: &mut World) {
+pub(crate) fn guarded(world: &mut World) {
     let token = world.token(GUARDED);
     for (path, model) in PAIRS {
         let says = "fault:bytes write to ada@example.com today";
@@ -55,7 +55,7 @@ fn told_usage(path: &str, stream: &str) -> (u64, u64) {
     (last(input), last(output))
 }
 
-pub fn usage(world: &mut World) {
+pub(crate) fn usage(world: &mut World) {
     let token = world.token("counter");
     let mut sum = 0;
     for (path, model) in PAIRS {
@@ -83,7 +83,7 @@ fn flows(world: &World, path: &str, token: &str, asked: &Value) {
     world.asked();
 }
 
-pub fn not_buffered(world: &mut World) {
+pub(crate) fn not_buffered(world: &mut World) {
     let token = world.token("patient");
     for (path, model) in PAIRS {
         let says = "fault:slow-tokens one two three four five six seven eight nine ten";
@@ -92,7 +92,7 @@ pub fn not_buffered(world: &mut World) {
     }
 }
 
-pub fn split_events(world: &mut World) {
+pub(crate) fn split_events(world: &mut World) {
     let token = world.token("splitter");
     for (path, model) in PAIRS {
         for fault in ["bytes", "crlf", "comments"] {
@@ -108,7 +108,7 @@ pub fn split_events(world: &mut World) {
     }
 }
 
-pub fn cut(world: &mut World) {
+pub(crate) fn cut(world: &mut World) {
     let token = world.token("cutter");
     for (path, model) in PAIRS {
         for fault in ["cut", "garbage", "error"] {
@@ -129,7 +129,7 @@ pub fn cut(world: &mut World) {
     }
 }
 
-pub fn leaver(world: &mut World) {
+pub(crate) fn leaver(world: &mut World) {
     let token = world.token("leaver");
     let (mut least, mut most) = (0, 0);
     for (path, model) in PAIRS {

@@ -1,5 +1,8 @@
 //! Two nodes before two providers, and how to ask them.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use headwater_tests::cluster::{Cluster, STORE, Shape};
 use headwater_tests::http::{Answer, Connection};
 use headwater_tests::node::HANG_TIMEOUT;
@@ -7,25 +10,25 @@ use headwater_tests::upstream::{Record, Simulator, UPSTREAM_KEY};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub const CHAT: &str = "/v1/chat/completions";
-pub const MESSAGES: &str = "/v1/messages";
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+pub(crate) const MESSAGES: &str = "/v1/messages";
 /// The node that is no store.
-pub const OTHER: &str = "n2";
-pub const NODES: [&str; 2] = [STORE, OTHER];
+pub(crate) const OTHER: &str = "n2";
+pub(crate) const NODES: [&str; 2] = [STORE, OTHER];
 /// What a million tokens cost here, in US dollars: a micro-dollar for each token is 1.
-pub const PRICE: (f64, f64) = (1.0, 2.0);
+pub(crate) const PRICE: (f64, f64) = (1.0, 2.0);
 /// The team whose messages are redacted.
-pub const GUARDED: &str = "guarded";
+pub(crate) const GUARDED: &str = "guarded";
 
-pub struct World {
-    pub cluster: Cluster,
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
     /// Of the protocols of OpenAI and of Anthropic; the models are `gpt` and `claude`.
-    pub providers: [Simulator; 2],
+    pub(crate) providers: [Simulator; 2],
     _folder: TempDir,
 }
 
 impl World {
-    pub fn start() -> World {
+    pub(crate) fn start() -> World {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("upstream");
         std::fs::write(&key, UPSTREAM_KEY).unwrap();
@@ -57,17 +60,22 @@ impl World {
         World { cluster: Cluster::start(shape).unwrap(), providers, _folder: folder }
     }
 
-    pub fn token(&self, team: &str) -> String {
+    pub(crate) fn token(&self, team: &str) -> String {
         self.cluster.token(team, "standard").unwrap()
     }
 
     /// One request with its whole answer; the answer must end as HTTP has it.
-    pub fn ask(&self, node: &str, path: &str, token: &str, body: &Value) -> Answer {
-        self.cluster.ask(node, "POST", path, token, body).unwrap()
+    pub(crate) fn ask(&self, node: &str, path: &str, token: &str, body: &Value) -> Answer {
+        self.doors().ask(node, path, token, body)
+    }
+
+    /// For threads, which cannot share the world.
+    pub(crate) fn doors(&self) -> Doors {
+        Doors(self.cluster.addresses().unwrap())
     }
 
     /// Sends one request and leaves the answer to be read.
-    pub fn send(&self, node: &str, path: &str, token: &str, body: &Value) -> Connection {
+    pub(crate) fn send(&self, node: &str, path: &str, token: &str, body: &Value) -> Connection {
         let mut connection = self.connect(node);
         let authorization = format!("Bearer {token}");
         let headers = [("authorization", authorization.as_str()), ("connection", "close")];
@@ -75,12 +83,12 @@ impl World {
         connection
     }
 
-    pub fn connect(&self, node: &str) -> Connection {
-        Connection::open(self.cluster.address(node).unwrap(), HANG_TIMEOUT).unwrap()
+    pub(crate) fn connect(&self, node: &str) -> Connection {
+        self.doors().connect(node)
     }
 
     /// Replaces a team's limits by one of the day.
-    pub fn limit(&self, team: &str, unit: &str, amount: u64) {
+    pub(crate) fn limit(&self, team: &str, unit: &str, amount: u64) {
         let limits = json!({"limits": [{"unit": unit, "window": "day", "amount": amount}]});
         let path = format!("/v1/tenants/{team}/limits");
         let operator = self.cluster.operator();
@@ -89,19 +97,19 @@ impl World {
     }
 
     /// Requests and tokens of a team, once all nodes have written down what they know.
-    pub fn ledger(&self, team: &str) -> (u64, u64) {
+    pub(crate) fn ledger(&self, team: &str) -> (u64, u64) {
         self.cluster.until_written().unwrap();
         self.cluster.usage(STORE, team).unwrap()
     }
 
     /// What both providers were asked, all of it answered or given up.
-    pub fn asked(&self) -> Vec<Record> {
+    pub(crate) fn asked(&self) -> Vec<Record> {
         let all = self.providers.iter();
         all.flat_map(|one| one.settled(HANG_TIMEOUT).expect("all requests end")).collect()
     }
 
     /// The rows of a question to a node's audit.
-    pub fn audit(&self, node: &str, sql: &str) -> Value {
+    pub(crate) fn audit(&self, node: &str, sql: &str) -> Value {
         let body = json!({ "sql": sql });
         let operator = self.cluster.operator();
         let answer = self.cluster.ask(node, "POST", "/v1/audit/query", operator, &body).unwrap();
@@ -110,8 +118,23 @@ impl World {
     }
 }
 
+/// Where the nodes listen.
+pub(crate) struct Doors(BTreeMap<String, SocketAddr>);
+
+impl Doors {
+    pub(crate) fn ask(&self, node: &str, path: &str, token: &str, body: &Value) -> Answer {
+        let authorization = format!("Bearer {token}");
+        let headers = [("authorization", authorization.as_str())];
+        self.connect(node).post(path, &headers, body.to_string().as_bytes()).unwrap()
+    }
+
+    pub(crate) fn connect(&self, node: &str) -> Connection {
+        Connection::open(self.0[node], HANG_TIMEOUT).unwrap()
+    }
+}
+
 /// A request for one message, of the protocol of the path.
-pub fn body(path: &str, model: &str, says: &str, stream: bool) -> Value {
+pub(crate) fn body(path: &str, model: &str, says: &str, stream: bool) -> Value {
     let mut body = json!({
         "model": model, "stream": stream, "messages": [{"role": "user", "content": says}],
     });
@@ -124,13 +147,13 @@ pub fn body(path: &str, model: &str, says: &str, stream: bool) -> Value {
 }
 
 /// The events of a stream in either protocol, without `[DONE]`.
-pub fn events(answer: &str) -> Vec<Value> {
+pub(crate) fn events(answer: &str) -> Vec<Value> {
     let data = answer.lines().filter_map(|line| line.strip_prefix("data: "));
     data.filter_map(|data| serde_json::from_str(data).ok()).collect()
 }
 
 /// The text of a stream in either protocol.
-pub fn said(answer: &str) -> String {
+pub(crate) fn said(answer: &str) -> String {
     let places = ["/choices/0/delta/content", "/delta/text"];
     let text = |event: &Value| {
         let found = places.iter().find_map(|place| event.pointer(place)?.as_str());

@@ -26,7 +26,7 @@ async fn an_alias_of_the_gateway_answers_with_its_providers_vectors_and_is_recor
         "model": CHAT, "input": ["the river"], "dimensions": 1, "encoding_format": "base64",
     });
     let answer = world.embeddings(&asked).await;
-    assert_eq!(answer.header("x-headwater-backend").is_some(), true);
+    assert!(answer.header("x-headwater-backend").is_some());
     let body = answer.ok();
     assert_eq!(body["data"], data);
     assert_eq!(body["model"], "vectors-3");

@@ -34,7 +34,7 @@ pub(super) fn call_id(id: Option<String>, naming: &Naming, index: u32) -> String
 
 /// The whole answer as one body.
 pub(super) fn body(folded: Folded, mut naming: Naming) -> Value {
-    let Folded { id, model, mut choices, usage: used } = folded;
+    let Folded { id, model, mut choices, usage: used, .. } = folded;
     naming.take(id, model);
     let choice = choices.remove(&0).unwrap_or_default();
     let refused = choice.is_refusal();

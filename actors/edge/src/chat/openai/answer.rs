@@ -27,7 +27,7 @@ pub(super) fn usage(usage: Usage) -> Value {
 
 /// The whole answer as one body.
 pub(super) fn body(folded: Folded, naming: &Naming) -> Value {
-    let Folded { id, model, choices, usage: used } = folded;
+    let Folded { id, model, choices, usage: used, .. } = folded;
     let choices: Vec<Value> =
         choices.into_iter().map(|(index, choice)| choice_of(index, choice)).collect();
     json!({

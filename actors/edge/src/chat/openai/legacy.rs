@@ -81,7 +81,7 @@ fn read(fields: &Fields) -> Result<ChatRequest, ApiError> {
 }
 
 fn whole(folded: Folded, naming: &mut Naming) -> Value {
-    let Folded { id, model, choices, usage: used } = folded;
+    let Folded { id, model, choices, usage: used, .. } = folded;
     naming.take(id, model);
     let choices: Vec<Value> = choices
         .into_iter()
@@ -142,7 +142,9 @@ impl Writer for LegacyWriter {
                 // The form has no words for thoughts and calls, and offers the model no tools.
                 ChatEvent::Thinking { .. }
                 | ChatEvent::ToolCall { .. }
-                | ChatEvent::Logprobs { .. } => {}
+                | ChatEvent::Logprobs { .. }
+                // No chat asks for them.
+                | ChatEvent::Vectors { .. } => {}
             }
         }
         Ok(())

@@ -103,6 +103,8 @@ impl OpenAiWriter {
             }
             // They stand beside a text of the same chunk; what is left of them follows it.
             ChatEvent::Logprobs { .. } => {}
+            // No chat asks for them.
+            ChatEvent::Vectors { .. } => {}
             ChatEvent::Finished { choice, reason, .. } => {
                 self.begin(choice, out);
                 let beside = logprobs.remove(&choice);
