@@ -187,7 +187,7 @@ impl Inner {
             let name = FileName::of_segment(&segment, Tier::All);
             let mut files = Vec::new();
             for (partition, records) in Partition::split(&records) {
-                files.push((partition.file(&name), files::encode(&[rows::batch(&records)?])?));
+                files.push((partition.file(&name), files::of_records(&records)?));
             }
             let writes = files.into_iter().map(|(file, bytes)| self.place.put(file, bytes));
             stream::iter(writes).buffer_unordered(WRITES).try_collect::<()>().await?;

@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, Stream, TryFutureExt, TryStreamExt};
-use headwater_storage::audit::AuditError;
+use headwater_storage::audit::{AuditError, AuditRecord};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
@@ -27,7 +27,7 @@ use super::rows;
 const GROUP_ROWS: usize = 100_000;
 /// Bytes of one group, which the writer holds.
 const GROUP_BYTES: usize = 16 << 20;
-/// Rows of one step of a reader.
+/// Rows of one step of a reader or a writer.
 const STEP_ROWS: usize = 4_096;
 /// The same where what was said is read, too.
 const CONTENT_STEP_ROWS: usize = 64;
@@ -61,10 +61,11 @@ impl FileWriter {
     }
 }
 
-/// A file of these rows.
-pub(super) fn encode(batches: &[RecordBatch]) -> std::result::Result<Vec<u8>, AuditError> {
+/// A file of these records, a few rows at a time: as cells they take several times what they take
+/// as rows.
+pub(super) fn of_records(records: &[&AuditRecord]) -> std::result::Result<Vec<u8>, AuditError> {
     let mut writer = FileWriter::new()?;
-    batches.iter().try_for_each(|batch| writer.add(batch))?;
+    records.chunks(STEP_ROWS).try_for_each(|step| writer.add(&rows::batch(step)?))?;
     writer.end()
 }
 
