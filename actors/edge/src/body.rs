@@ -24,11 +24,25 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     body: Body,
     settings: &EdgeSettings,
 ) -> Result<T, ApiError> {
+    parse(&read(body, settings).await?)
+}
+
+/// A body that may be left out.
+///
+/// # Errors
+/// As [`read_json`].
+pub(crate) async fn read_optional_json<T: DeserializeOwned>(
+    body: Body,
+    settings: &EdgeSettings,
+) -> Result<Option<T>, ApiError> {
+    let bytes = read(body, settings).await?;
+    if bytes.is_empty() { Ok(None) } else { parse(&bytes).map(Some) }
+}
+
+async fn read(body: Body, settings: &EdgeSettings) -> Result<BytesMut, ApiError> {
     let reading = collect(body, settings.body_limit_bytes);
-    let bytes = timeout(Duration::from_millis(settings.body_timeout_ms), reading)
-        .await
-        .map_err(|_| ApiError::body_too_slow(settings.body_timeout_ms))??;
-    parse(&bytes)
+    let timely = timeout(Duration::from_millis(settings.body_timeout_ms), reading).await;
+    timely.map_err(|_| ApiError::body_too_slow(settings.body_timeout_ms))?
 }
 
 async fn collect(mut body: Body, limit_bytes: usize) -> Result<BytesMut, ApiError> {

@@ -11,7 +11,7 @@ use headwater_actors::identity::{Holder, IdentityError, Key, NewKey, RevokedToke
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::body::read_json;
+use crate::body::{read_json, read_optional_json};
 use crate::error::{ApiError, INVALID, UNAVAILABLE, respond};
 use crate::identity::{OWN_ISSUER, token_names};
 use crate::query::Query;
@@ -103,7 +103,7 @@ pub(crate) async fn get(State(edge): State<Edge>, path: IdPath) -> Response {
 /// `POST /v1/keys/{id}/rotate`: a new secret; the old one is good for `grace_s` more.
 pub(crate) async fn rotate(State(edge): State<Edge>, path: IdPath, body: Body) -> Response {
     let answer = async {
-        let asked: Option<RotateRequest> = read_optional(body, &edge).await?;
+        let asked: Option<RotateRequest> = read_optional_json(body, &edge.settings).await?;
         let grace_s = asked.unwrap_or_default().grace_s.unwrap_or(GRACE_S);
         let rotated = edge.identity.rotate(&id_of(path), grace_s.saturating_mul(1000)).await;
         let (key, secret) = rotated.map_err(ApiError::from_identity)?;
@@ -164,18 +164,6 @@ fn named(asked: TokenRequest) -> Result<RevokedToken, ApiError> {
 
 fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
-}
-
-/// A body that may be left out.
-async fn read_optional<T: serde::de::DeserializeOwned>(
-    body: Body,
-    edge: &Edge,
-) -> Result<Option<T>, ApiError> {
-    use axum::body::HttpBody;
-    match body.is_end_stream() {
-        true => Ok(None),
-        false => read_json(body, &edge.settings).await.map(Some),
-    }
 }
 
 /// An id that is none is one that is not there.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use headwater_gateway::{AnswerKey, CacheWish};
 use headwater_models::chat::{ChatError, ChatEvent, Chunk};
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 
 use super::nouns::Served;
 use crate::runtime::Runtime;
@@ -40,8 +40,12 @@ impl Kept {
 pub(super) struct AnswerCache {
     kept: moka::sync::Cache<AnswerKey, Arc<Kept>>,
     bytes: u64,
-    flights: Mutex<BTreeMap<AnswerKey, watch::Receiver<()>>>,
+    flights: Mutex<BTreeMap<AnswerKey, Flight>>,
 }
+
+/// A question that is being answered. It never has a permit; it is closed when that is over, which
+/// wakes those who wait in their order (a watch wakes them in an order that is drawn).
+type Flight = Arc<Semaphore>;
 
 /// What is known of a question.
 pub(super) enum Look {
@@ -61,7 +65,7 @@ impl AnswerCache {
         (bytes > 0).then(|| Arc::new(cache))
     }
 
-    fn flights(&self) -> MutexGuard<'_, BTreeMap<AnswerKey, watch::Receiver<()>>> {
+    fn flights(&self) -> MutexGuard<'_, BTreeMap<AnswerKey, Flight>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,22 +97,21 @@ impl AnswerCache {
             if wish.no_store {
                 return Look::Aside;
             }
-            let mut flight = {
+            let flight = {
                 let mut flights = self.flights();
                 match flights.get(&key) {
                     // It wants an answer of its own, and another one is being kept.
                     Some(_) if !wish.takes(0) || wish.only => return Look::Aside,
                     Some(flight) => flight.clone(),
                     None => {
-                        let (landed, flight) = watch::channel(());
-                        flights.insert(key, flight);
-                        return Look::Lead(Lead::new(Arc::clone(self), key, landed));
+                        let flight = Flight::new(Semaphore::new(0));
+                        flights.insert(key, Arc::clone(&flight));
+                        return Look::Lead(Lead::new(Arc::clone(self), key, flight));
                     }
                 }
             };
             let left_ms = (began_ms + WAIT_MS).saturating_sub(now_ms);
-            // It never changes: it ends with the one who leads.
-            if runtime.within(left_ms, flight.changed()).await.is_none() {
+            if runtime.within(left_ms, flight.acquire()).await.is_none() {
                 return Look::Aside;
             }
         }
@@ -120,15 +123,14 @@ impl AnswerCache {
 pub(super) struct Lead {
     cache: Arc<AnswerCache>,
     key: AnswerKey,
-    /// Ends the wait of the others when it is dropped.
-    _landed: watch::Sender<()>,
+    flight: Flight,
     chunks: Vec<Chunk>,
     bytes: usize,
 }
 
 impl Lead {
-    fn new(cache: Arc<AnswerCache>, key: AnswerKey, landed: watch::Sender<()>) -> Lead {
-        Lead { cache, key, _landed: landed, chunks: Vec::new(), bytes: 0 }
+    fn new(cache: Arc<AnswerCache>, key: AnswerKey, flight: Flight) -> Lead {
+        Lead { cache, key, flight, chunks: Vec::new(), bytes: 0 }
     }
 
     /// A part of the answer; false when it is too large to be kept.
@@ -149,6 +151,7 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         self.cache.flights().remove(&self.key);
+        self.flight.close();
     }
 }
 

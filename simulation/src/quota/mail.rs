@@ -53,7 +53,7 @@ impl Mail {
     }
 
     /// Counters that a commit raised: what they reach must be told.
-    pub(super) fn expect(&self, tenant: &str, limits: &[Limit], risen: &[(CounterKey, u64)]) {
+    pub(super) fn awaits(&self, tenant: &str, limits: &[Limit], risen: &[(CounterKey, u64)]) {
         for (counter, taken) in risen.iter().filter(|(of, _)| of.window != Window::Minute) {
             let same = |limit: &&Limit| {
                 limit.model == counter.model

@@ -112,7 +112,7 @@ impl Books {
                 _ => (invariant, seen),
             }));
             if let Some(limits) = book.limits() {
-                self.mail.expect(&tenant, &limits.limits, book.risen());
+                self.mail.awaits(&tenant, &limits.limits, book.risen());
             }
             self.describe(&at, &tenant, book, &writes);
             let rows = writes.iter().filter_map(|(_, value)| match value {

@@ -49,7 +49,7 @@ pub(crate) fn missing_price(world: &mut World) {
     let target = |price: serde_json::Value| {
         let mut target = json!({"backend": "openai", "model": "m"});
         target.as_object_mut().unwrap().extend(price.as_object().unwrap().clone());
-        json!({"config": {"models": [{"name": "gpt", "targets": [target]}]}})
+        json!({"document": {"models": [{"name": "gpt", "targets": [target]}]}})
     };
     let path = "/v1/gateway/config/check";
     let check = |price| world.ask(STORE, path, &operator, &target(price));

@@ -15,9 +15,8 @@ const NOTHING: &str = "\u{0}";
 /// The last request that a provider has of somebody who says this word.
 fn last(world: &World, word: &str) -> Record {
     let said = |record: &Record| record.texts.iter().any(|text| text.contains(word));
-    let mut asked = world.asked();
-    asked.retain(said);
-    asked.pop().expect("the provider was asked")
+    let asked = world.asked().into_iter().filter(said);
+    asked.max_by_key(|record| record.ended_at).expect("the provider was asked")
 }
 
 pub(crate) fn guarded(world: &mut World) {

@@ -120,7 +120,7 @@ impl World {
             body_timeout_ms: setup.body_timeout_ms,
             default_model: PLAIN.to_owned(),
             audits_encoders: true,
-            gzip_above_bytes: Some(1_000),
+            gzip_above_bytes: Some(300),
         };
         let gate = Gate::default();
         let (tenancy, cluster, runtime) = quotas(&mut registry).await;

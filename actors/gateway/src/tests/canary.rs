@@ -55,7 +55,7 @@ fn one_that_is_as_good_stays_whoever_looks_after_every_request() {
 fn one_that_is_worse_is_taken_back_soon() {
     let good = (0.01, 100, 200);
     for (canary, most, word) in [
-        ((1.0, 100, 200), 6, "failed"),
+        ((1.0, 100, 200), 10, "failed"),
         ((0.3, 100, 200), 150, "failed"),
         ((0.15, 100, 200), 400, "failed"),
         ((0.01, 400, 900), 40, "began after"),

@@ -12,7 +12,7 @@ use super::world::{MODEL, Setup, Site, TENANT, sites, usage};
 use crate::cluster::tests::world::{World, pause, until, within};
 use crate::tenancy::{
     Limit, Limits, Messenger, NoticeHook, NoticeMetrics, NoticeSettings, Notices, OwnersSettings,
-    PendingNotice, Thresholds, Unit, Window,
+    PendingNotice, Refusal, Thresholds, Unit, Window,
 };
 
 const USER: &str = "acme//ada";
@@ -79,8 +79,13 @@ fn day(amount: u64) -> Limits {
 
 /// Uses so many tokens of a team or another subject, by its own name.
 async fn spend(site: &Site, subject: &str, tokens: u64) {
-    let share = within(site.handle.reserve(subject, MODEL, usage(tokens))).await;
-    within(share.expect("within the limit").settle(usage(tokens))).await;
+    try_spend(site, subject, tokens).await.expect("within the limit");
+}
+
+async fn try_spend(site: &Site, subject: &str, tokens: u64) -> Result<(), Refusal> {
+    let share = within(site.handle.reserve(subject, MODEL, usage(tokens))).await?;
+    within(share.settle(usage(tokens))).await;
+    Ok(())
 }
 
 fn expected(subjects: &[&str], percents: &[u8]) -> BTreeMap<(String, u8), usize> {
@@ -168,7 +173,11 @@ async fn a_store_that_stumbles_loses_no_notice() {
         step.is_multiple_of(7).then_some(Fault::Unavailable)
     });
     for _ in 0..17 {
-        spend(&site, TENANT, 50).await;
+        // An owner whose store stumbles is silent, and more than a share of the limit waits for it.
+        while let Err(refusal) = try_spend(&site, TENANT, 50).await {
+            let Refusal::Unanswered { retry_after_ms } = refusal else { panic!("{refusal:?}") };
+            pause(retry_after_ms).await;
+        }
     }
     world.heal();
     until(|| post.told(0).len() == 2).await;
