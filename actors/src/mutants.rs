@@ -53,8 +53,6 @@ pub enum Mutant {
     KeptAnswerCharged,
     /// A node vouches for keys however long it has not heard from the store.
     StaleKeysServed,
-    /// What a node confirms is as new as the end of its read, not as its beginning.
-    ConfirmedTooLate,
     /// A request whose client left has no audit record.
     LeaverNotRecorded,
     /// Audit records whose append failed are not appended again.
@@ -74,7 +72,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 33] = [
+    pub const ALL: [Mutant; 32] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -99,7 +97,6 @@ impl Mutant {
         Mutant::CutAnswerKept,
         Mutant::KeptAnswerCharged,
         Mutant::StaleKeysServed,
-        Mutant::ConfirmedTooLate,
         Mutant::LeaverNotRecorded,
         Mutant::FailedAppendForgotten,
         Mutant::RecordWithoutUse,

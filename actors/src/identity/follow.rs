@@ -8,7 +8,6 @@ use super::keys::{all_tokens, log_rows, record_key, records_after, revision_key}
 use super::nouns::RevokedToken;
 use super::records::{KeyRecord, LogRow, decode_key, decode_log, decode_revision, decode_token};
 use super::table::Table;
-use crate::mutants::{Mutant, planted};
 
 /// Changes that one transaction reads.
 const STEP_ROWS: u64 = 256;
@@ -108,8 +107,7 @@ impl IdentityHandle {
             metrics.keys(table.key_count());
             drop(table);
             if through == newest {
-                let is_late = planted(Mutant::ConfirmedTooLate);
-                self.shared.confirm(if is_late { runtime.now_ms() } else { began_ms });
+                self.shared.confirm(began_ms);
                 return Ok(watch);
             }
         }

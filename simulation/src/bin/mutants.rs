@@ -95,9 +95,7 @@ impl Planted {
                 | Mutant::RecordWithoutUse
                 | Mutant::LastMessageNotRedacted,
             ) => &[Workload::Gateway],
-            Planted::Actors(Mutant::StaleKeysServed | Mutant::ConfirmedTooLate) => {
-                &[Workload::Identity]
-            }
+            Planted::Actors(Mutant::StaleKeysServed) => &[Workload::Identity],
             // Each defect of the shells is named above or here: one that no workload can show
             // would be hunted for nothing.
             Planted::Actors(

@@ -132,7 +132,8 @@ pub(crate) fn leaver(world: &mut World) {
     let token = world.token("leaver");
     let (mut least, mut most) = (0, 0);
     for (path, model) in PAIRS {
-        let asked = body(path, model, "fault:slow-tokens words:1000 leaving", true);
+        let says = "fault:slow-tokens words:1000 leaving";
+        let asked = body(path, model, says, true);
         let mut connection = world.send(OTHER, path, &token, &asked);
         connection.receive_until("runs").unwrap();
         drop(connection);
@@ -141,9 +142,11 @@ pub(crate) fn leaver(world: &mut World) {
         let record = last(world, "leaving");
         assert_eq!(record.outcome, Outcome::Cancelled, "{path} {model}");
         assert!(record.output < 1000, "{path} {model}: {} words", record.output);
-        // The provider may have sent words that had not reached the gateway.
+        // The provider may have sent words that had not reached the gateway. One of OpenAI's
+        // protocol tells its input at the end alone, so that it is an estimate by its bytes here.
+        let input = if model == "gpt" { says.len() as u64 } else { record.input };
         least += record.input + 1;
-        most += record.input + record.output;
+        most += input + record.output;
     }
     let (requests, tokens) = world.ledger("leaver");
     assert_eq!(requests, 4);
