@@ -9,7 +9,6 @@ use headwater_tenancy::{Notice, NoticeKey};
 
 use super::notices::{PendingNotice, pending_key};
 use super::records::{RECORD, told_key};
-use crate::mutants::{Mutant, planted};
 
 /// What this owner knows to be told; cheap to clone.
 #[derive(Clone, Default)]
@@ -57,9 +56,6 @@ pub(super) async fn tell(
             transaction.set(&pending_key(&pending.id), &pending.encode()?)?;
         }
         keys.push(notice.key);
-    }
-    if planted(Mutant::ToldBeforeCommit) {
-        told.remember(keys.clone());
     }
     Ok(keys)
 }

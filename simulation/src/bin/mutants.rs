@@ -105,7 +105,6 @@ impl Planted {
                 | Mutant::EpochNotCompared
                 | Mutant::RefusalKeepsShares
                 | Mutant::TeamAloneSettles
-                | Mutant::ToldBeforeCommit
                 | Mutant::StruckOutBeforeSent,
             )
             | Planted::Cluster(_)
