@@ -109,8 +109,9 @@ async fn answer(
 ) -> Result<Response, ApiError> {
     let request: EmbeddingsRequest = read_json(body, &edge.settings).await?;
     let key = headers.get(CANARY_KEY).and_then(|key| key.to_str().ok());
-    if edge.embedding.find(&request.model, key.unwrap_or(&grant.tenant)).is_err()
-        && chat::serves(edge, &request.model)
+    // Encoders go first; they are looked up twice only where the gateway has the name, too.
+    if chat::serves(edge, &request.model)
+        && edge.embedding.find(&request.model, key.unwrap_or(&grant.tenant)).is_err()
     {
         return remote::answer(edge, grant, headers, request).await;
     }
