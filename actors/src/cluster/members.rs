@@ -109,7 +109,7 @@ impl Members {
         let state = self.shared.lock();
         let able = state.view.iter().filter(|member| {
             member.state == MemberState::Alive
-                && state.links.contains_key(&member.node)
+                && state.linked(member).is_some()
                 && member.offers.contains(offer)
                 && member.load / member.capacity.max(1) <= load_percent
         });
@@ -252,7 +252,13 @@ impl Shared {
 impl State {
     fn seen(&self, member: &Member) -> MemberView {
         let is_me = member.node == self.me.node;
-        let version = self.links.get(&member.node).map(|(_, version)| *version);
-        MemberView { member: member.clone(), is_me, version }
+        MemberView { member: member.clone(), is_me, version: self.linked(member) }
+    }
+
+    /// The version spoken with this member; `None` while the link is with another life of the
+    /// node, of which this row, with its offers and its load, tells nothing.
+    fn linked(&self, member: &Member) -> Option<u16> {
+        let (incarnation, version) = self.links.get(&member.node)?;
+        (*incarnation == member.incarnation).then_some(*version)
     }
 }

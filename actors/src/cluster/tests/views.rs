@@ -77,9 +77,26 @@ async fn a_node_that_left_is_forgotten_until_it_starts_anew() {
     pause(5000).await;
     assert!(!a.members.is_reachable(&b.id));
     assert_eq!(names(&a.members.candidates(b"key", 9)), ["a"]);
+    b.kill();
+    let b = world.start("b", 2, NEVER, |_| {});
     hear(&a, &[member("b", 2)]);
     until(|| a.members.is_reachable(&b.id)).await;
     assert_eq!(a.members.candidates(b"key", 9).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_of_another_life_than_the_links_is_not_within_reach() {
+    let world = World::new();
+    let offer = |member: &mut Member| _ = member.offers.insert("embedding/e5".into());
+    let (a, b) = (world.start("a", 1, NEVER, |_| {}), world.start("b", 1, NEVER, offer));
+    meet(&[&a, &b]).await;
+    until(|| !a.members.offering("embedding/e5").is_empty()).await;
+    // Somebody else met the next life of it before this node noticed the end of the first.
+    hear(&a, &[changed(&b.members.me(), |member| member.incarnation = Incarnation(2))]);
+    let seen = a.members.view().into_iter().find(|seen| seen.member.node == b.id);
+    assert!(!seen.expect("known").is_reachable());
+    assert_eq!(names(&a.members.offering("embedding/e5")), Vec::<&str>::new());
+    assert_eq!(names(&a.members.candidates(b"key", 9)), ["a"]);
 }
 
 #[tokio::test(start_paused = true)]
