@@ -9,6 +9,7 @@ mod failures;
 mod handle;
 mod health;
 mod metrics;
+mod near;
 mod nouns;
 mod redaction;
 #[cfg(test)]
@@ -23,10 +24,11 @@ pub use audit::{
 };
 pub use document::{
     ChoiceDocument, ConfigDocument, ModelDocument, PolicyDocument, PriceDocument,
-    RedactionDocument, RuleDocument, TargetDocument,
+    RedactionDocument, RuleDocument, SemanticDocument, TargetDocument,
 };
 pub use handle::{Backend, GatewayHandle};
 pub use metrics::GatewayMetrics;
+pub use near::NearQuestions;
 pub use nouns::{Answer, Ask, Cached, Caller, GatewayError, Served, ServedModel};
 pub use redaction::{Offload, REDACTION_BUDGET_MS, Redaction, RedactionMetrics, RedactionReport};
 pub use versions::{Change, GatewayVersions, Version, VersionError};
@@ -39,7 +41,7 @@ pub use headwater_gateway::redaction::{
 /// The pure service's nouns that whoever sets up a gateway meets.
 pub use headwater_gateway::{
     Alias, BreakerSettings, CacheWish, Choice, GatewayConfig, GatewayProblem, GatewaySettings,
-    Price, RetrySettings, Target, what_if,
+    Price, RetrySettings, Semantic, Target, what_if,
 };
 /// The models port's nouns that a client's protocol is read into and written from.
 pub use headwater_models::chat::{

@@ -33,8 +33,11 @@ pub(crate) use fold::Folded;
 /// The model that answered, as its backend calls it.
 const MODEL: HeaderName = HeaderName::from_static("x-headwater-model");
 const BACKEND: HeaderName = HeaderName::from_static("x-headwater-backend");
-/// `hit` for an answer that was given before, `miss` for one that might have been.
+/// `hit` for an answer that was given before, `near` for one to a question in other words, `miss`
+/// for one that might have been.
 const CACHE: HeaderName = HeaderName::from_static("x-headwater-cache");
+/// Cosine of both questions' vectors, with `near`.
+const SIMILARITY: HeaderName = HeaderName::from_static("x-headwater-cache-similarity");
 /// `true` takes such an answer even where the model would draw another.
 const PREFER_CACHED: HeaderName = HeaderName::from_static("x-prefer-cached");
 /// Tries before the one that answered.
@@ -203,6 +206,11 @@ fn name_served(headers: &mut HeaderMap, served: &Served) {
         Cached::Miss => name(CACHE, "miss"),
         Cached::Hit { age_ms } => {
             name(CACHE, "hit");
+            name(header::AGE, &(age_ms / 1_000).to_string());
+        }
+        Cached::Near { age_ms, per_mille } => {
+            name(CACHE, "near");
+            name(SIMILARITY, &format!("{:.3}", f64::from(per_mille) / 1_000.0));
             name(header::AGE, &(age_ms / 1_000).to_string());
         }
     }

@@ -219,7 +219,7 @@ pub(crate) async fn guard(
     };
     let mut response = match allowed {
         Ok(()) => {
-            request.extensions_mut().insert::<Arc<Grant>>(Arc::new(grant));
+            request.extensions_mut().insert::<Arc<Grant>>(grant);
             next.run(request).await
         }
         Err(error) => error.respond(shape),

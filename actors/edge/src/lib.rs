@@ -30,7 +30,7 @@ pub use identity::{
     OWN_ISSUER, SignatureAlgorithm, SigningKey,
 };
 pub use metrics::EdgeMetrics;
-pub use router::{Edge, EdgeSettings, router, starting};
+pub use router::{EdgeParts, EdgeSettings, router, starting};
 
 #[cfg(test)]
 mod tests;

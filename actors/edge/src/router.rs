@@ -1,6 +1,7 @@
 //! All routes in one place, and the layers that every request passes.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -41,9 +42,8 @@ pub struct EdgeSettings {
     pub gzip_above_bytes: Option<usize>,
 }
 
-/// What the routes share; cheap to clone.
-#[derive(Clone)]
-pub struct Edge {
+/// What the routes share.
+pub struct EdgeParts {
     pub settings: Arc<EdgeSettings>,
     pub authority: Arc<Authority>,
     /// Virtual keys and revocations, for operators to change.
@@ -66,8 +66,22 @@ pub struct Edge {
     pub registry: Arc<Mutex<Registry>>,
 }
 
+/// The parts as the routes see them. Each request clones it for each layer that it passes, so it
+/// is one pointer.
+#[derive(Clone)]
+pub(crate) struct Edge(Arc<EdgeParts>);
+
+impl Deref for Edge {
+    type Target = EdgeParts;
+
+    fn deref(&self) -> &EdgeParts {
+        &self.0
+    }
+}
+
 /// The whole edge as one router: every route of the table behind the guard of its scope.
-pub fn router(edge: Edge) -> Router {
+pub fn router(parts: EdgeParts) -> Router {
+    let edge = Edge(Arc::new(parts));
     let guard = |scope| from_fn_with_state(Guard { edge: edge.clone(), scope }, gate::guard);
     let mut paths: BTreeMap<&str, Path> = BTreeMap::new();
     for Route { path, method, scope, handler, .. } in routes() {

@@ -1,7 +1,6 @@
 //! Which answers may be given again, to whom, and for how long.
 
-use headwater_models::chat::ChatRequest;
-use serde_json::{Map, Value};
+use headwater_models::chat::{Body, ChatRequest, Message};
 use sha2::{Digest, Sha256};
 
 use crate::config::Target;
@@ -68,33 +67,54 @@ impl AnswerKey {
     /// Of what a team asks a target. Everything that is sent counts, in the client's own body and
     /// its protocol, but for what has no bearing on the answer.
     pub fn of(team: &str, alias: &str, target: &Target, request: &ChatRequest) -> AnswerKey {
-        let mut hash = Sha256::new();
-        let mut add = |part: &str| {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        };
-        [team, alias, &target.backend, &target.model].into_iter().for_each(&mut add);
-        add(&format!("{}", request.stream));
+        let mut key = KeyMaker::of(team, alias, target, request);
         match &request.body {
-            Some(body) => {
-                add(&format!("{:?}", body.protocol));
-                let fields = body.fields.iter();
-                let bearing = fields.filter(|(name, _)| !IDLE_FIELDS.contains(&name.as_str()));
-                // The map is sorted by its keys, so the order that a client wrote them in is none.
-                let bearing: Map<String, Value> =
-                    bearing.map(|(name, value)| (name.clone(), value.clone())).collect();
-                add(&Value::Object(bearing).to_string());
-                add(&format!("{:?}", body.headers));
-            }
-            None => {
-                let ChatRequest { messages, tools, tool_choice, sampling, format, .. } = request;
-                // Strings are quoted there, so no two requests are written alike.
-                add(&format!("{messages:?} {tools:?} {tool_choice:?} {sampling:?} {format:?}"));
-                let ChatRequest { max_tokens, choices, logprobs, parallel_tool_calls, .. } =
-                    request;
-                add(&format!("{max_tokens:?} {choices} {logprobs:?} {parallel_tool_calls:?}"));
+            Some(body) => key.add_body(body, &[]),
+            None => key.add_meaning(request, &request.messages),
+        }
+        key.done()
+    }
+}
+
+/// Makes a key of parts; no two lists of parts make the same one.
+pub(crate) struct KeyMaker(Sha256);
+
+impl KeyMaker {
+    pub(crate) fn of(team: &str, alias: &str, target: &Target, request: &ChatRequest) -> KeyMaker {
+        let mut key = KeyMaker(Sha256::new());
+        [team, alias, &target.backend, &target.model].into_iter().for_each(|part| key.add(part));
+        key.add(if request.stream { "stream" } else { "whole" });
+        key
+    }
+
+    pub(crate) fn add(&mut self, part: &str) {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part.as_bytes());
+    }
+
+    /// What bears on the answer of the client's own body, but for these fields.
+    pub(crate) fn add_body(&mut self, body: &Body, but: &[&str]) {
+        self.add(&format!("{:?}", body.protocol));
+        // The map is sorted by its keys, so the order that a client wrote them in is none.
+        for (name, value) in &body.fields {
+            if !IDLE_FIELDS.contains(&name.as_str()) && !but.contains(&name.as_str()) {
+                self.add(name);
+                self.add(&value.to_string());
             }
         }
-        AnswerKey(hash.finalize().into())
+        self.add(&format!("{:?}", body.headers));
+    }
+
+    /// What the request means, with these messages.
+    pub(crate) fn add_meaning(&mut self, request: &ChatRequest, messages: &[Message]) {
+        let ChatRequest { tools, tool_choice, sampling, format, .. } = request;
+        // Strings are quoted there, so no two requests are written alike.
+        self.add(&format!("{messages:?} {tools:?} {tool_choice:?} {sampling:?} {format:?}"));
+        let ChatRequest { max_tokens, choices, logprobs, parallel_tool_calls, .. } = request;
+        self.add(&format!("{max_tokens:?} {choices} {logprobs:?} {parallel_tool_calls:?}"));
+    }
+
+    pub(crate) fn done(self) -> AnswerKey {
+        AnswerKey(self.0.finalize().into())
     }
 }

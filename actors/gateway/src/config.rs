@@ -52,6 +52,17 @@ pub struct Alias {
     pub output_tokens: u64,
     /// How long an answer may be given again, in ms; 0 keeps none.
     pub cache_ttl_ms: u64,
+    /// Whether it may answer questions that are put in other words, too.
+    pub semantic: Option<Semantic>,
+}
+
+/// When two questions count as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Semantic {
+    /// The encoder that compares them.
+    pub encoder: String,
+    /// From this cosine of their vectors on, in thousandths.
+    pub least_per_mille: u32,
 }
 
 impl Target {
@@ -73,6 +84,7 @@ impl Alias {
             sticky: true,
             output_tokens: 1_024,
             cache_ttl_ms: 0,
+            semantic: None,
         }
     }
 
@@ -159,6 +171,9 @@ impl GatewayConfig {
                 let problem = "is 0; it must be at least 1".to_owned();
                 return fail(format!("{at}.output_tokens"), problem);
             }
+            check_semantic(alias).or_else(|(field, problem)| {
+                fail(format!("{at}.semantic_cache{field}"), problem.to_owned())
+            })?;
             for (list, targets) in [("targets", &alias.targets), ("fallbacks", &alias.fallbacks)] {
                 for (number, target) in targets.iter().enumerate() {
                     if !backends.contains(&target.backend) {
@@ -179,6 +194,23 @@ impl GatewayConfig {
         }
         Ok(())
     }
+}
+
+/// A threshold below this takes questions for one that are about different things, in thousandths.
+const LEAST_PER_MILLE: u32 = 500;
+
+fn check_semantic(alias: &Alias) -> Result<(), (&'static str, &'static str)> {
+    let Some(Semantic { encoder, least_per_mille }) = &alias.semantic else { return Ok(()) };
+    if alias.cache_ttl_ms == 0 {
+        return Err(("", "has nothing to look in, as cache_ttl_s is 0; set it, or leave this out"));
+    }
+    if encoder.is_empty() {
+        return Err((".encoder", "is empty; name an encoder of `embedding.models`"));
+    }
+    if !(LEAST_PER_MILLE..=1_000).contains(least_per_mille) {
+        return Err((".similarity", "must be 0.5 to 1; 0.95 is a careful one to begin with"));
+    }
+    Ok(())
 }
 
 /// A canary has something to be compared with, and is compared with it.

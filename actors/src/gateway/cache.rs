@@ -10,13 +10,16 @@ use headwater_gateway::{AnswerKey, CacheWish};
 use headwater_models::chat::{ChatError, ChatEvent, Chunk};
 use tokio::sync::Semaphore;
 
+use super::near::{Near, NearQuestions, Question};
 use super::nouns::Served;
 use crate::runtime::Runtime;
 
 /// Longest wait for an answer that another request gets, in ms; then it is asked for once more.
 const WAIT_MS: u64 = 10_000;
-/// What a part takes beside its text, in bytes.
-const CHUNK_BYTES: usize = 128;
+/// What an answer takes beside its parts, in bytes: its place in the cache, and who gave it.
+const ANSWER_BYTES: usize = 700;
+/// What a part or an event takes beside its own size and its text: the allocations, in bytes.
+const HEAP_BYTES: usize = 32;
 /// An answer takes at most this share of the memory.
 const SHARE: u64 = 8;
 
@@ -50,6 +53,8 @@ type Flight = Arc<Semaphore>;
 /// What is known of a question.
 pub(super) enum Look {
     Hit(Arc<Kept>),
+    /// The answer to one that is put in other words.
+    Near(Near),
     /// Nobody else asks it now: the caller does, and the others wait.
     Lead(Lead),
     /// The caller asks by itself, and its answer is not kept.
@@ -126,11 +131,34 @@ pub(super) struct Lead {
     flight: Flight,
     chunks: Vec<Chunk>,
     bytes: usize,
+    /// What others may put in other words.
+    question: Option<(NearQuestions, Question)>,
 }
 
 impl Lead {
     fn new(cache: Arc<AnswerCache>, key: AnswerKey, flight: Flight) -> Lead {
-        Lead { cache, key, flight, chunks: Vec::new(), bytes: 0 }
+        Lead { cache, key, flight, chunks: Vec::new(), bytes: ANSWER_BYTES, question: None }
+    }
+
+    /// The answer to a question that is near enough, and that this wish takes; else the question
+    /// is noted with its answer.
+    pub(super) fn near(
+        mut self,
+        questions: &NearQuestions,
+        question: Question,
+        least_per_mille: u32,
+        wish: CacheWish,
+        (ttl_ms, now_ms): (u64, u64),
+    ) -> Look {
+        let get = |key: &AnswerKey| {
+            let kept = self.cache.get(key, ttl_ms, now_ms)?;
+            wish.takes(kept.age_ms(now_ms)).then_some(kept)
+        };
+        if let Some(near) = questions.nearest(&question, least_per_mille, get) {
+            return Look::Near(near);
+        }
+        self.question = Some((questions.clone(), question));
+        Look::Lead(self)
     }
 
     /// A part of the answer; false when it is too large to be kept.
@@ -145,6 +173,9 @@ impl Lead {
         let (chunks, bytes) = (std::mem::take(&mut self.chunks), self.bytes as u64);
         // Before the flight ends: whoever finds none finds the answer.
         self.cache.kept.insert(self.key, Arc::new(Kept { served, chunks, at_ms: now_ms, bytes }));
+        if let Some((questions, question)) = self.question.take() {
+            questions.note(question, self.key);
+        }
     }
 }
 
@@ -165,8 +196,9 @@ fn bytes_of(chunk: &Chunk) -> usize {
         _ => 0,
     };
     let said = chunk.said.as_ref().map_or(0, |said| said.data.len());
-    let events: usize = chunk.events.iter().map(|event| CHUNK_BYTES + text(event)).sum();
-    CHUNK_BYTES + said + events
+    let event_bytes = size_of::<ChatEvent>() + HEAP_BYTES;
+    let events: usize = chunk.events.iter().map(|event| event_bytes + text(event)).sum();
+    size_of::<Chunk>() + HEAP_BYTES + said + events
 }
 
 /// The parts of an answer that was given before.

@@ -2,7 +2,7 @@
 
 mod redaction;
 
-use headwater_gateway::{Alias, Choice, GatewayConfig, GatewayProblem, Price, Target};
+use headwater_gateway::{Alias, Choice, GatewayConfig, GatewayProblem, Price, Semantic, Target};
 use serde::{Deserialize, Serialize};
 
 pub use redaction::{PolicyDocument, RedactionDocument, RuleDocument};
@@ -85,6 +85,19 @@ pub struct ModelDocument {
     /// How long an answer may be given again, in seconds; 0 keeps none.
     #[serde(default = "cache_ttl_s")]
     pub cache_ttl_s: u64,
+    /// Whether it may answer questions that are put in other words, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub semantic_cache: Option<SemanticDocument>,
+}
+
+/// When two questions count as one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SemanticDocument {
+    /// The encoder that compares them, by its name or an alias.
+    pub encoder: String,
+    /// From this cosine of their vectors on, 0.5 to 1.
+    pub similarity: f64,
 }
 
 fn cache_ttl_s() -> u64 {
@@ -135,9 +148,18 @@ impl ConfigDocument {
                 sticky: model.sticky,
                 output_tokens: model.output_tokens,
                 cache_ttl_ms: model.cache_ttl_s.saturating_mul(1_000),
+                semantic: model.semantic_cache.as_ref().map(SemanticDocument::semantic),
             });
         }
         Ok(GatewayConfig { aliases, redaction: self.redaction.policies()? })
+    }
+}
+
+impl SemanticDocument {
+    fn semantic(&self) -> Semantic {
+        // What is out of its bounds stays so; no number becomes 0.
+        let least_per_mille = (self.similarity * 1_000.0).round() as u32;
+        Semantic { encoder: self.encoder.clone(), least_per_mille }
     }
 }
 

@@ -13,11 +13,12 @@ use headwater_tenancy::Amounts;
 
 use super::answer::{AnswerStream, Charge};
 use super::audit::{AuditHandle, Trail};
-use super::cache::{AnswerCache, Look, Replay};
+use super::cache::{AnswerCache, Kept, Look, Replay};
 use super::document::ConfigDocument;
 use super::failures::{RETRY_AFTER_MS, name_of, outcome_of, surface};
 use super::health::{Condemned, Healths};
 use super::metrics::GatewayMetrics;
+use super::near::{Near, NearQuestions};
 use super::nouns::{Answer, Ask, Cached, GatewayError, Served, ServedModel};
 use super::redaction::{Redacted, Redaction, RedactionReport};
 use super::tries::Begin;
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     audit: OnceLock<AuditHandle>,
     pub(super) healths: Healths,
     pub(super) redaction: OnceLock<Redaction>,
+    /// Unset, only equal questions are answered again.
+    near: OnceLock<NearQuestions>,
 }
 
 /// What is served until another version takes its place.
@@ -116,6 +119,7 @@ impl GatewayHandle {
             audit,
             healths,
             redaction: OnceLock::new(),
+            near: OnceLock::new(),
         };
         Ok(GatewayHandle { shared: Arc::new(shared) })
     }
@@ -141,6 +145,11 @@ impl GatewayHandle {
         self
     }
 
+    /// From now on it compares questions where an alias says so. Set once, as the others are.
+    pub fn compare_by(&self, questions: NearQuestions) {
+        let _ = self.shared.near.set(questions);
+    }
+
     /// What a document says, if this node can serve it.
     ///
     /// # Errors
@@ -149,6 +158,7 @@ impl GatewayHandle {
         let config = document.config()?;
         let names = self.shared.backends.keys().cloned().collect();
         config.check(&names, &self.shared.taken)?;
+        self.shared.near.get().map_or(Ok(()), |near| near.check(&config))?;
         Ok(config)
     }
 
@@ -287,23 +297,12 @@ impl GatewayHandle {
         let look = self.look(alias, first, &ask).await;
         let (lead, cache) = match look {
             Some(Look::Hit(kept)) => {
-                // Nobody works for it: it is one request of no tokens.
-                let once = Amounts { requests: 1, ..Amounts::default() };
-                let share = self.reserve(alias, &ask, once, trail).await?;
                 let cache = Cached::Hit { age_ms: kept.age_ms(began_ms) };
-                let (version, standing) = (live.version, share.standing());
-                let served = Served { retries: 0, standing, version, cache, ..kept.served.clone() };
-                self.shared.metrics.replayed(&alias.name);
-                let charge = Charge::of_replay(
-                    Arc::clone(&self.shared),
-                    share,
-                    &served,
-                    began_ms,
-                    trail.take(),
-                );
-                let chunks = AnswerStream::replay(Replay::new(kept), charge);
-                let redaction = RedactionReport::default();
-                return Ok(Answer { served, redaction, chunks });
+                return self.replay(live, alias, &ask, (kept, cache), trail).await;
+            }
+            Some(Look::Near(Near { kept, per_mille })) => {
+                let cache = Cached::Near { age_ms: kept.age_ms(began_ms), per_mille };
+                return self.replay(live, alias, &ask, (kept, cache), trail).await;
             }
             Some(_) if ask.cache.only => return Err(GatewayError::NotCached),
             Some(Look::Lead(lead)) => (Some(lead), Cached::Miss),
@@ -316,6 +315,27 @@ impl GatewayHandle {
         let Ask { request, .. } = ask;
         let begin = Begin { version: live.version, alias, cache, input, began_ms };
         self.try_all(begin, &targets, request, share, lead, trail).await
+    }
+
+    /// An answer that was given before. Nobody works for it: it is one request of no tokens.
+    async fn replay(
+        &self,
+        live: &Live,
+        alias: &Alias,
+        ask: &Ask,
+        (kept, cache): (Arc<Kept>, Cached),
+        trail: &mut Option<Trail>,
+    ) -> Result<Answer, GatewayError> {
+        let began_ms = self.shared.runtime.now_ms();
+        let once = Amounts { requests: 1, ..Amounts::default() };
+        let share = self.reserve(alias, ask, once, trail).await?;
+        let (version, standing) = (live.version, share.standing());
+        let served = Served { retries: 0, standing, version, cache, ..kept.served.clone() };
+        self.shared.metrics.replayed(&alias.name);
+        let shared = Arc::clone(&self.shared);
+        let charge = Charge::of_replay(shared, share, &served, began_ms, trail.take());
+        let chunks = AnswerStream::replay(Replay::new(kept), charge);
+        Ok(Answer { served, redaction: RedactionReport::default(), chunks })
     }
 
     /// What the choice of a target hangs on.
@@ -335,7 +355,16 @@ impl GatewayHandle {
             return None;
         }
         let key = AnswerKey::of(&ask.caller.tenant, &alias.name, first, &ask.request);
-        Some(cache.look(runtime, key, ask.cache, alias.cache_ttl_ms).await)
+        let look = cache.look(runtime, key, ask.cache, alias.cache_ttl_ms).await;
+        match (look, &alias.semantic, self.shared.near.get()) {
+            (Look::Lead(lead), Some(semantic), Some(near)) => {
+                let question = near.question(runtime, alias, semantic, first, ask).await;
+                let Some(question) = question else { return Some(Look::Lead(lead)) };
+                let times = (alias.cache_ttl_ms, runtime.now_ms());
+                Some(lead.near(near, question, semantic.least_per_mille, ask.cache, times))
+            }
+            (look, ..) => Some(look),
+        }
     }
 
     async fn reserve(

@@ -74,6 +74,12 @@ pub enum Cached {
     Hit {
         age_ms: u64,
     },
+    /// So long ago, to a question in other words.
+    Near {
+        age_ms: u64,
+        /// Cosine of the questions' vectors, in thousandths.
+        per_mille: u32,
+    },
 }
 
 /// An answer that has begun.

@@ -2,6 +2,7 @@
 
 mod cache;
 mod charges;
+mod near;
 mod recorded;
 mod redaction;
 mod routes;

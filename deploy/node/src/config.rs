@@ -66,6 +66,20 @@ pub struct ServerSettings {
     pub gzip_above_bytes: Option<usize>,
     /// Longest time that running requests get after SIGTERM, in ms.
     pub drain_timeout_ms: u64,
+    /// HTTPS in place of HTTP.
+    pub tls: Option<TlsFiles>,
+    /// HTTP/3 beside it, on the UDP port of the same number.
+    pub http3: bool,
+}
+
+/// A certificate; both files are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    /// PEM: the node's own certificate, and the others up to the root.
+    pub certificate: PathBuf,
+    /// PEM: its key.
+    pub key: PathBuf,
 }
 
 /// The engine that keeps the node's state.
@@ -130,6 +144,8 @@ impl Default for ServerSettings {
             body_timeout_ms: 30_000,
             gzip_above_bytes: None,
             drain_timeout_ms: 30_000,
+            tls: None,
+            http3: false,
         }
     }
 }
@@ -187,6 +203,10 @@ impl Settings {
             if value == 0 {
                 return fail(key, "is 0; it must be at least 1".to_owned());
             }
+        }
+        if self.server.http3 && self.server.tls.is_none() {
+            let problem = "needs server.tls: there is no HTTP/3 without a certificate".to_owned();
+            return fail("server.http3", problem);
         }
         self.check_auth()?;
         self.check_cluster()?;

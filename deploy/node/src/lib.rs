@@ -25,6 +25,7 @@ mod scenario;
 mod secret_file;
 pub mod server;
 mod simulate;
+mod sockets;
 mod store;
 mod tenant;
 mod token;

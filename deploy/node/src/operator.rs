@@ -1,16 +1,13 @@
 //! Questions of the command line to a running node, over its HTTP edge.
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::{HeaderMap, Request, header};
-use hyper_util::rt::TokioIo;
+use reqwest::Method;
+use reqwest::header::{self, HeaderMap};
+use reqwest::redirect::Policy;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use crate::config::Settings;
 use crate::failure::Failure;
@@ -20,9 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(crate) struct OperatorFlags {
-    /// Address of a running node; server.listen of the settings without it.
-    #[arg(long = "at", value_name = "HOST:PORT")]
+    /// Address of a running node, as HOST:PORT or https://HOST:PORT; server.listen of the settings
+    /// without it.
+    #[arg(long = "at", value_name = "ADDRESS")]
     at: Option<String>,
+    /// PEM file of an authority that vouches for the node's certificate, beside the system's own.
+    #[arg(long, value_name = "FILE", env = "HEADWATER_CA")]
+    ca: Option<PathBuf>,
     /// An operator's token, made by `headwater token --tier operator`; none for an open node.
     #[arg(long, env = "HEADWATER_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -108,61 +109,103 @@ fn send_within(
     path: &str,
     (content_type, body): (&str, Vec<u8>),
 ) -> Result<Value, NoAnswer> {
-    let address = flags.at.clone().unwrap_or_else(|| settings.server.listen.to_string());
+    let base = base_of(flags, settings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| NoAnswer::NotAsked(Failure::broken(error)))?;
-    let asking = exchange(&address, flags.token.as_deref(), method, path, content_type, body);
+    let question = Question { method, path, content_type, body };
+    let asking = exchange(&base, flags, settings, question);
     runtime.block_on(async {
         tokio::time::timeout(patience, asking).await.map_err(|_| {
-            let text = format!("{address} did not answer within {patience:?}");
+            let text = format!("{base} did not answer within {patience:?}");
             NoAnswer::Broken(Failure::unavailable(text))
         })?
     })
 }
 
-async fn exchange(
-    address: &str,
-    token: Option<&str>,
-    method: &str,
-    path: &str,
-    content_type: &str,
+/// One question to one node.
+struct Question<'a> {
+    method: &'a str,
+    path: &'a str,
+    content_type: &'a str,
     body: Vec<u8>,
+}
+
+async fn exchange(
+    base: &str,
+    flags: &OperatorFlags,
+    settings: &Settings,
+    question: Question<'_>,
 ) -> Result<Value, NoAnswer> {
-    let unreachable = |error: &dyn std::fmt::Display| {
+    let Question { method, path, content_type, body } = question;
+    let not_asked = |error: &dyn std::fmt::Display| NoAnswer::NotAsked(Failure::broken(error));
+    let method = method.parse::<Method>().map_err(|error| not_asked(&error))?;
+    let http = client(base, flags, settings)?;
+    let mut request = http.request(method, format!("{base}{path}"));
+    request = request.header(header::CONTENT_TYPE, content_type).body(body);
+    if let Some(token) = &flags.token {
+        request = request.bearer_auth(token);
+    }
+    let unreachable = |error: reqwest::Error| {
+        let why = root_of(&error);
         NoAnswer::Broken(Failure::unavailable(format!(
-            "cannot reach a node at {address}: {error}; is it running? name another with --at"
+            "cannot reach a node at {base}: {why}; is it running? name another with --at"
         )))
     };
-    let mut addresses =
-        tokio::net::lookup_host(address).await.map_err(|error| unreachable(&error))?;
-    let target: SocketAddr = addresses.next().ok_or_else(|| unreachable(&"no such host"))?;
-    let stream = TcpStream::connect(target).await.map_err(|error| unreachable(&error))?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(&error))?;
-    tokio::spawn(connection);
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, address)
-        .header(header::CONTENT_TYPE, content_type);
-    if let Some(token) = token {
-        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-    }
-    let request = request
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|error| NoAnswer::NotAsked(Failure::broken(error)))?;
-    let response = sender.send_request(request).await.map_err(|error| unreachable(&error))?;
+    let response = request.send().await.map_err(unreachable)?;
     let (status, retry_after) = (response.status(), retry_after(response.headers()));
-    let bytes = response.into_body().collect().await.map_err(|error| unreachable(&error))?;
-    let answer: Value = serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default();
+    let bytes = response.bytes().await.map_err(unreachable)?;
+    let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     if status.is_success() {
         return Ok(answer);
     }
     let says = answer["error"]["message"].as_str().unwrap_or("no reason given");
-    let failure = Failure::broken(format!("{address} answered {status}: {says}"));
+    let failure = Failure::broken(format!("{base} answered {status}: {says}"));
     Err(NoAnswer::Refused { status: status.as_u16(), retry_after, failure })
+}
+
+/// Where the node is, as `https://host:port`.
+fn base_of(flags: &OperatorFlags, settings: &Settings) -> String {
+    let scheme = if settings.server.tls.is_some() { "https" } else { "http" };
+    match &flags.at {
+        Some(at) if at.contains("://") => at.trim_end_matches('/').to_owned(),
+        Some(at) => format!("{scheme}://{at}"),
+        None => format!("{scheme}://{}", settings.server.listen),
+    }
+}
+
+/// Trusts the roots of this system, and the authority's certificate that the flags name or, for
+/// this machine's own node, its settings.
+fn client(
+    base: &str,
+    flags: &OperatorFlags,
+    settings: &Settings,
+) -> Result<reqwest::Client, NoAnswer> {
+    let mut http = reqwest::Client::builder().redirect(Policy::none()).no_proxy();
+    let own = settings.server.tls.as_ref().map(|files| &files.certificate);
+    let file = flags.ca.as_ref().or(own).filter(|_| base.starts_with("https://"));
+    if let Some(file) = file {
+        let wrong = |error: &dyn std::fmt::Display| {
+            let file = file.display();
+            NoAnswer::NotAsked(Failure::settings(format!("{file}: {error}; name a PEM file")))
+        };
+        let pem = std::fs::read(file).map_err(|error| wrong(&error))?;
+        let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(&error))?;
+        for certificate in found {
+            http = http.add_root_certificate(certificate);
+        }
+    }
+    http.build().map_err(|error| NoAnswer::NotAsked(Failure::broken(error)))
+}
+
+/// What lies at the bottom of it: reqwest itself says little more than that it failed.
+fn root_of(error: &dyn std::error::Error) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root.to_string()
 }
 
 /// In seconds; a node writes no date.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::serve::ListenerExt;
 use headwater_actors::embedding::{
     self, CacheSettings, CalibrationSettings, Calibrations, EmbeddingFleet, EmbeddingHandle,
     EmbeddingMetrics, EmbeddingSettings, NodePools, Phase, RemoteEmbedding, ServedElsewhere,
@@ -16,10 +15,9 @@ use headwater_actors::embedding::{
 };
 use headwater_actors::gateway::AuditHandle;
 use headwater_actors::ingest::IngestWorkers;
-use headwater_edge::{Edge, EdgeMetrics, EdgeSettings, Gate, router, starting};
+use headwater_edge::{EdgeMetrics, EdgeParts, EdgeSettings, Gate, router, starting};
 use headwater_storage::retry::Retry;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -30,6 +28,7 @@ use crate::config::{EmbeddingSection, Settings};
 use crate::failure::{Failure, FailureKind};
 use crate::process::ProcessMetrics;
 use crate::retrieval::Retrieval;
+use crate::sockets::Sockets;
 use crate::{audit, gateway, identity, issuers, models, notices, retrieval, store, token};
 
 /// How often the node looks which of its models serve, in ms.
@@ -104,11 +103,12 @@ impl Node {
         let key = token::read_key(&settings)?;
         let issuers = issuers::read(&settings)?;
         let webhooks = notices::read(&settings)?;
-        let listener = bind(settings.server.listen).await?;
-        let address = listener.local_addr().map_err(Failure::broken)?;
+        let sockets = Sockets::bind(&settings.server).await?;
+        let address = sockets.address();
         let (gate, serving) = (Gate::default(), Arc::new(OnceLock::new()));
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = spawn_server(listener, starting(gate.clone()), Arc::clone(&serving), stopped);
+        let routes = routes(starting(gate.clone()), Arc::clone(&serving));
+        let server = sockets.serve(routes, stopped)?;
         tracing::info!(%address, "listening; loading");
         let mut registry = Registry::default();
         registry.register_collector(Box::new(ProcessMetrics));
@@ -129,10 +129,11 @@ impl Node {
         let authority =
             identity::authority(&settings, key.as_ref(), issuers, &identity, runtime, address);
         let tenancy = &services.tenancy;
-        let gateway = gateway::start(&settings, runtime, &store, tenancy, &mut registry).await?;
+        let gateway =
+            gateway::start(&settings, runtime, &store, tenancy, &fleet, &mut registry).await?;
         let (gateway, gateway_versions) = gateway.unzip();
         let audit = audit::start(&settings, runtime, gateway.as_ref(), &mut registry)?;
-        let edge = Edge {
+        let edge = EdgeParts {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),
             identity,
@@ -213,36 +214,13 @@ impl Node {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let advice = "free the port or choose another with --listen";
-        Failure::new(FailureKind::Address, format!("cannot listen on {address}: {error}; {advice}"))
-    })
-}
-
-/// Serves the starting routes until the real ones are set.
-fn spawn_server(
-    listener: TcpListener,
-    starting: Router,
-    serving: Arc<OnceLock<Router>>,
-    stopped: oneshot::Receiver<()>,
-) -> JoinHandle<std::io::Result<()>> {
+/// The starting routes until the real ones are set.
+fn routes(starting: Router, serving: Arc<OnceLock<Router>>) -> Router {
     let service = service_fn(move |request: Request| {
         let routes = serving.get().unwrap_or(&starting).clone();
         async move { Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|e| match e {})) }
     });
-    let router = Router::new().fallback_service(service);
-    // Small answers must not wait for Nagle's algorithm.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    tokio::spawn(async move {
-        axum::serve(listener, router)
-            .with_graceful_shutdown(async {
-                let _ = stopped.await;
-            })
-            .await
-    })
+    Router::new().fallback_service(service)
 }
 
 async fn start_embedding(

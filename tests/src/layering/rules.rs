@@ -12,6 +12,7 @@ const VECTORS: &str = "headwater-vectors";
 const STORAGE: &str = "headwater-storage";
 const ACTORS: &str = "headwater-actors";
 const EDGE: &str = "headwater-edge";
+const EDGE_TLS: &str = "headwater-edge-tls";
 const SIMULATION: &str = "headwater-simulation";
 const NODE: &str = "headwater-node";
 
@@ -43,6 +44,8 @@ const CRATES: &[CrateRule] = &[
     // The edge renders nouns of the embedding service and of the models port; it meets them
     // re-exported by the actors, so it needs no edge of its own to either.
     rule(EDGE, Layer::Shell, &[ACTORS]),
+    // It serves any router, so it knows none of ours.
+    rule(EDGE_TLS, Layer::Adapter, &[]),
     rule(
         SIMULATION,
         Layer::Shell,
@@ -71,7 +74,11 @@ const RUNTIME: &[&str] = &[
 const HEAVY: &[HeavyRule] = &[
     heavy("burn*", &["headwater-models-burn"], "compiles for minutes, and one adapter hides it"),
     heavy("cubecl*", &["headwater-models-burn"], "burn's own back ends"),
-    heavy("axum", &[EDGE, NODE], "the edge is a router; the node owns the socket and serves it"),
+    heavy(
+        "axum",
+        &[EDGE, EDGE_TLS, NODE],
+        "the edge is a router; the node owns the sockets and serves it, in the clear or not",
+    ),
     heavy("datafusion*", &["headwater-storage-lake"], "compiles for minutes; one adapter hides it"),
     heavy(
         "arrow*",
@@ -83,15 +90,16 @@ const HEAVY: &[HeavyRule] = &[
     heavy("redb", &["headwater-storage-embedded"], "the embedded engine's file format"),
     heavy("usearch", &["headwater-vectors-embedded"], "compiles C++, and one adapter hides it"),
     heavy("foundationdb*", &["headwater-storage-fdb"], "links the client library"),
-    heavy("quinn*", &[QUIC], "QUIC is one adapter of the cluster port"),
-    heavy("rustls*", &[QUIC], "certificates between nodes; clients' TLS ends before the edge"),
+    heavy("h3*", &[EDGE_TLS], "one adapter hides HTTP/3"),
+    heavy("quinn*", &[QUIC, EDGE_TLS], "QUIC between nodes, and under HTTP/3"),
+    heavy("rustls*", &[QUIC, EDGE_TLS], "certificates between nodes, and for clients"),
     heavy(
         "reqwest",
         &["headwater-models-remote", "headwater-vectors-qdrant", NODE],
         "one HTTP client, in adapters; the node fetches the keys of outside issuers with it",
     ),
     heavy("jsonwebtoken", &[EDGE], "tokens are judged in one place"),
-    heavy("rcgen", &[QUIC], "makes the certificates that the adapter checks"),
+    heavy("rcgen", &[QUIC, EDGE_TLS], "makes the certificates that the adapters check"),
     heavy(
         "ractor*",
         &[ACTORS, QUIC, SIMULATION],

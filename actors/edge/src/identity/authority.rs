@@ -1,5 +1,7 @@
 //! Who decides what a request's token or key grants.
 
+use std::sync::Arc;
+
 use headwater_actors::identity::{IdentityHandle, KeyRefusal, is_virtual_key};
 use jsonwebtoken::{Algorithm, decode_header};
 
@@ -17,7 +19,7 @@ pub struct Authority {
 
 /// A token that its issuer stands for, before it is known whether it was revoked.
 pub(super) struct Vouched {
-    pub(super) grant: Grant,
+    pub(super) grant: Arc<Grant>,
     pub(super) issuer: String,
     /// Its `jti`; one without cannot be revoked.
     pub(super) token_id: Option<String>,
@@ -64,15 +66,17 @@ impl Authority {
         &self,
         header: Option<&str>,
         api_key: Option<&str>,
-    ) -> Result<Grant, Refusal> {
+    ) -> Result<Arc<Grant>, Refusal> {
         let token = match presented(header, api_key) {
             // Clients that must send something may send anything to an open node.
-            Ok(token) if self.is_open() && !is_virtual_key(token) => return Ok(Grant::local()),
-            Err(_) if self.is_open() => return Ok(Grant::local()),
+            Ok(token) if self.is_open() && !is_virtual_key(token) => {
+                return Ok(Arc::new(Grant::local()));
+            }
+            Err(_) if self.is_open() => return Ok(Arc::new(Grant::local())),
             token => token?,
         };
         if is_virtual_key(token) {
-            return self.judge_key(token);
+            return self.judge_key(token).map(Arc::new);
         }
         let vouched = self.judge_token(token).await?;
         if let (Some(keys), Some(id)) = (&self.keys, &vouched.token_id) {
@@ -82,7 +86,7 @@ impl Authority {
                 Err(_) => return Err(Refusal::Unsure),
             }
         }
-        Ok(vouched.grant)
+        Ok(Arc::clone(&vouched.grant))
     }
 
     fn judge_key(&self, key: &str) -> Result<Grant, Refusal> {
@@ -96,7 +100,10 @@ impl Authority {
         Ok(Grant::of_key(&known))
     }
 
-    async fn judge_token(&self, token: &str) -> Result<Vouched, Refusal> {
+    async fn judge_token(&self, token: &str) -> Result<Arc<Vouched>, Refusal> {
+        if let Some(known) = self.own.as_ref().and_then(|own| own.known(token)) {
+            return Ok(known);
+        }
         let no_token = Refusal::Bad("it is not a headwater token");
         let foreign = |algorithm: Algorithm| {
             let is_shared_secret =

@@ -1,6 +1,7 @@
 //! Tokens of outside issuers: JWTs whose signatures are checked with the issuer's published keys.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use headwater_actors::identity::{is_name, is_user_name};
 use jsonwebtoken::dangerous::insecure_decode_claims;
@@ -116,7 +117,11 @@ impl Issuer {
         &self.settings.issuer
     }
 
-    pub(super) async fn judge(&self, token: &str, header: &Header) -> Result<Vouched, Refusal> {
+    pub(super) async fn judge(
+        &self,
+        token: &str,
+        header: &Header,
+    ) -> Result<Arc<Vouched>, Refusal> {
         let settings = &self.settings;
         let algorithm = SignatureAlgorithm::of(header.alg)
             .filter(|algorithm| settings.algorithms.contains(algorithm));
@@ -145,7 +150,7 @@ impl Issuer {
                 _ => "it is not a token of its issuer",
             })
         })?;
-        self.grant(Value::Object(claims.claims))
+        self.grant(Value::Object(claims.claims)).map(Arc::new)
     }
 
     fn grant(&self, claims: Value) -> Result<Vouched, Refusal> {
@@ -180,7 +185,7 @@ impl Issuer {
             return Err(Refusal::Bad("its issuer may not make operators"));
         }
         let token_id = claims.get("jti").and_then(Value::as_str).map(str::to_owned);
-        Ok(Vouched { grant, issuer: settings.issuer.clone(), token_id })
+        Ok(Vouched { grant: Arc::new(grant), issuer: settings.issuer.clone(), token_id })
     }
 }
 

@@ -1,12 +1,14 @@
 //! Tokens of the node's own key (JWT, HS256).
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::authority::{Refusal, Vouched};
@@ -79,10 +81,16 @@ impl SigningKey {
     }
 }
 
+/// Tokens that are remembered as good.
+const KNOWN_MAX: u64 = 10_000;
+
 /// The own key and the rules that its tokens must keep.
 pub(super) struct OwnKey {
     key: DecodingKey,
     rules: Validation,
+    /// Tokens that were good, by their SHA-256: nothing but time and a revocation makes them bad,
+    /// and to check a signature again costs more than all else about a caller.
+    known: moka::sync::Cache<[u8; 32], Arc<Vouched>>,
 }
 
 impl OwnKey {
@@ -92,11 +100,20 @@ impl OwnKey {
         // The library would take a token for another minute after its end.
         rules.leeway = 0;
         rules.set_required_spec_claims(&["exp", "iss"]);
-        OwnKey { key: DecodingKey::from_secret(&key.0), rules }
+        let known = moka::sync::Cache::new(KNOWN_MAX);
+        OwnKey { key: DecodingKey::from_secret(&key.0), rules, known }
+    }
+
+    /// A token that was good before and whose time is not over.
+    pub(super) fn known(&self, token: &str) -> Option<Arc<Vouched>> {
+        let vouched = self.known.get(&name_of(token))?;
+        let now_s =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |age| age.as_secs());
+        vouched.grant.expires_s.is_some_and(|end_s| now_s < end_s).then_some(vouched)
     }
 
     /// What a token grants, by its signature and its time alone.
-    pub(super) fn judge(&self, token: &str) -> Result<Vouched, Refusal> {
+    pub(super) fn judge(&self, token: &str) -> Result<Arc<Vouched>, Refusal> {
         let claims = decode::<Claims>(token, &self.key, &self.rules).map_err(|error| {
             Refusal::Bad(match error.kind() {
                 ErrorKind::ExpiredSignature => "it has expired",
@@ -109,8 +126,15 @@ impl OwnKey {
         let Claims { tenant, project, user, models, tier, jti, exp, .. } = claims.claims;
         let expires_s = Some(exp);
         let grant = Grant { tenant, project, user, models, tier, key_id: None, expires_s };
-        Ok(Vouched { grant, issuer: OWN_ISSUER.to_owned(), token_id: jti })
+        let issuer = OWN_ISSUER.to_owned();
+        let vouched = Arc::new(Vouched { grant: Arc::new(grant), issuer, token_id: jti });
+        self.known.insert(name_of(token), Arc::clone(&vouched));
+        Ok(vouched)
     }
+}
+
+fn name_of(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
 }
 
 /// Issuer, id and end (in s since 1970) that a token claims, whoever signed it. Only to name it,

@@ -31,7 +31,9 @@ use tower::ServiceExt;
 
 use super::chat::chats;
 use super::quotas::{bulk, known_keys, quotas};
-use crate::{Authority, Edge, EdgeMetrics, EdgeSettings, Gate, Grant, Issuer, SigningKey, router};
+use crate::{
+    Authority, EdgeMetrics, EdgeParts, EdgeSettings, Gate, Grant, Issuer, SigningKey, router,
+};
 
 /// Far above what any request takes: reaching it means that the request hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -142,7 +144,7 @@ impl World {
         let authority = authority.with_issuers(setup.issuers).with_keys(identity.clone());
         let ingest =
             setup.ingest.then(|| bulk(runtime, store, &collections, sink, embedder, &mut registry));
-        let edge = Edge {
+        let edge = EdgeParts {
             settings: Arc::new(settings),
             authority: Arc::new(authority),
             identity: identity.clone(),

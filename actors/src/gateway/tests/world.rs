@@ -79,8 +79,13 @@ impl World {
 
     /// From now on these policies count.
     pub(super) fn redact(&mut self, redaction: RedactionPolicies) {
+        self.change(|config| config.redaction = redaction);
+    }
+
+    /// From now on the configuration is changed so.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut GatewayConfig)) {
         self.versions += 1;
-        self.config.redaction = redaction;
+        change(&mut self.config);
         self.gateway.serve(self.versions, self.config.clone());
     }
 

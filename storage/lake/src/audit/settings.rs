@@ -43,7 +43,7 @@ impl ParquetAuditSettings {
             spill: SpillSettings {
                 folder: spill.into(),
                 limit_bytes: 1 << 30,
-                segment_bytes: 8 << 20,
+                segment_bytes: 4 << 20,
             },
             content_days: 7,
             metadata_days: 90,
