@@ -1,6 +1,7 @@
 //! Questions whose answers are kept, by what they mean: one that is put in other words may get
 //! the answer of another.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use headwater_gateway::{
@@ -134,7 +135,7 @@ impl NearQuestions {
             .map(|one| (per_mille(&one.vector, &question.vector), one.answer))
             .filter(|(per_mille, _)| *per_mille >= least_per_mille)
             .collect();
-        near.sort_by(|one, other| other.0.cmp(&one.0));
+        near.sort_by_key(|(per_mille, _)| Reverse(*per_mille));
         let found = near
             .into_iter()
             .find_map(|(per_mille, answer)| Some(Near { kept: get(&answer)?, per_mille }));

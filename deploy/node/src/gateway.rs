@@ -5,8 +5,9 @@ mod what_if;
 
 use std::sync::Arc;
 
+use headwater_actors::embedding::EmbeddingFleet;
 use headwater_actors::gateway::{
-    Backend, GatewayHandle, GatewayMetrics, GatewayVersions, Protocol,
+    Backend, GatewayHandle, GatewayMetrics, GatewayVersions, NearQuestions, Protocol,
 };
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::TenancyHandle;
@@ -20,6 +21,9 @@ use crate::failure::Failure;
 use crate::models;
 use crate::redaction;
 
+/// Questions that are compared take this share of the answers' memory, beside it.
+const COMPARED_SHARE: u64 = 8;
+
 /// The gateway of this node; none when the settings name no backend for it.
 ///
 /// # Errors
@@ -30,6 +34,7 @@ pub(crate) async fn start(
     runtime: &Runtime,
     store: &Retry,
     tenancy: &TenancyHandle,
+    encoders: &EmbeddingFleet,
     registry: &mut Registry,
 ) -> Result<Option<(GatewayHandle, GatewayVersions)>, Failure> {
     if settings.gateway.backends.is_empty() {
@@ -53,6 +58,8 @@ pub(crate) async fn start(
         GatewayMetrics::register(registry),
     );
     let gateway = gateway.map_err(wrong)?.redacting(redaction::start(settings, registry)?);
+    let compared_bytes = settings.gateway_settings().cache_bytes / COMPARED_SHARE;
+    gateway.compare_by(NearQuestions::new(Arc::new(encoders.clone()), compared_bytes, registry));
     let document = settings.gateway_document();
     let versions = GatewayVersions::new(runtime.clone(), store.clone(), gateway.clone(), document);
     // A store that is down now is asked again by whoever follows.

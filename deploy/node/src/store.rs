@@ -19,7 +19,7 @@ use crate::config::{Engine, Settings, data_dir};
 use crate::failure::Failure;
 
 /// Memory for the embedded engine's pages, in bytes.
-const CACHE_BYTES: usize = 64 << 20;
+const CACHE_BYTES: usize = 32 << 20;
 const HOUR_S: u64 = 60 * 60;
 
 /// This process's clock, timers and chance.

@@ -117,7 +117,7 @@ async fn what_is_not_kept_or_not_wanted_is_not_given() {
     assert_eq!(told(&world, &[], "how deep", "").await.0, "one");
     assert_eq!(told(&world, &[], "b deep", "no-cache").await.0, "two");
     assert_eq!(told(&world, &[], "c deep", "max-age=0").await.0, "three");
-    let (said, cache) = told(&world, &[], "d", "only-if-cached, max-age=60").await;
+    let (said, cache) = told(&world, &[], "x deep", "only-if-cached, max-age=60").await;
     assert!(matches!(cache, Cached::Near { .. }), "{said} {cache:?}");
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{Nonsense, Settings, SourceSettings};
 
 /// Memory for answers without a setting, in MiB.
-const CACHE_MB: u64 = 64;
+const CACHE_MB: u64 = 32;
 
 /// How a backend is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
