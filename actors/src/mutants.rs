@@ -67,10 +67,14 @@ pub enum Mutant {
     TeamAloneSettles,
     /// A notice is struck out before it is sent.
     StruckOutBeforeSent,
+    /// Any question is near enough.
+    FarQuestionIsNear,
+    /// Questions in other words are compared whatever stands around them.
+    FrameIsNotCompared,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 31] = [
+    pub const ALL: [Mutant; 33] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -102,6 +106,8 @@ impl Mutant {
         Mutant::RefusalKeepsShares,
         Mutant::TeamAloneSettles,
         Mutant::StruckOutBeforeSent,
+        Mutant::FarQuestionIsNear,
+        Mutant::FrameIsNotCompared,
     ];
 }
 

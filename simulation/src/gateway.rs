@@ -11,6 +11,7 @@ mod client;
 mod lake;
 mod node;
 mod options;
+mod wording;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub(crate) const SOMETIMES: &[&str] = &[
     "backend silent",
     "everything checked",
     "given again",
+    "given again in other words",
     "own words came back",
     "refused by the quota",
     "request at fault",

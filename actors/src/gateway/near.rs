@@ -7,6 +7,7 @@ use std::sync::Arc;
 use headwater_gateway::{
     Alias, AnswerKey, GatewayConfig, GatewayProblem, Likeness, Semantic, Target,
 };
+use headwater_models::chat::ChatRequest;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,6 +16,7 @@ use prometheus_client::registry::Registry;
 use super::cache::Kept;
 use super::nouns::Ask;
 use crate::embedding::{Embedder, Pool, Purpose};
+use crate::mutants::{Mutant, planted};
 use crate::runtime::Runtime;
 
 /// Longest wait for a question's vector, in ms; past it the model is asked.
@@ -119,6 +121,10 @@ impl NearQuestions {
         if vector.is_none() {
             unknown();
         }
+        let frame = match planted(Mutant::FrameIsNotCompared) {
+            true => AnswerKey::of("", "", first, &ChatRequest::new("", Vec::new())),
+            false => frame,
+        };
         vector.map(|vector| Question { frame, vector })
     }
 
@@ -133,7 +139,9 @@ impl NearQuestions {
         let mut near: Vec<(u32, AnswerKey)> = asked
             .iter()
             .map(|one| (per_mille(&one.vector, &question.vector), one.answer))
-            .filter(|(per_mille, _)| *per_mille >= least_per_mille)
+            .filter(|(per_mille, _)| {
+                *per_mille >= least_per_mille || planted(Mutant::FarQuestionIsNear)
+            })
             .collect();
         near.sort_by_key(|(per_mille, _)| Reverse(*per_mille));
         let found = near

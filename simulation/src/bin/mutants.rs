@@ -93,7 +93,9 @@ impl Planted {
                 | Mutant::LeaverNotRecorded
                 | Mutant::FailedAppendForgotten
                 | Mutant::RecordWithoutUse
-                | Mutant::LastMessageNotRedacted,
+                | Mutant::LastMessageNotRedacted
+                | Mutant::FarQuestionIsNear
+                | Mutant::FrameIsNotCompared,
             ) => &[Workload::Gateway],
             Planted::Actors(Mutant::StaleKeysServed) => &[Workload::Identity],
             // Each defect of the shells is named above or here: one that no workload can show

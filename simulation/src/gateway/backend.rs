@@ -11,6 +11,7 @@ use headwater_actors::gateway::{
 
 use super::book::{Book, Ended};
 use super::options::{HEAL_MS, Mood, SILENT_MS};
+use super::wording::word_of;
 use crate::world::World;
 
 /// Tokens of every request.
@@ -68,6 +69,7 @@ impl ChatModel for Backend {
             book: self.book.clone(),
             call: None,
             id,
+            word: word_of(&told),
             words,
             said: 0,
             cut_after,
@@ -86,6 +88,8 @@ struct Answer {
     /// Its place in the book, once it has said something.
     call: Option<usize>,
     id: String,
+    /// What it says all the time.
+    word: &'static str,
     words: u64,
     said: u64,
     cut_after: Option<u64>,
@@ -116,8 +120,8 @@ impl Answer {
         self.said += 1;
         self.book.word(call);
         // The first word is the client's name, as far as the backend knows it.
-        let word = if self.said == 1 { "<EMAIL_1> " } else { "w " };
-        events.push(ChatEvent::Text { choice: 0, text: word.to_owned() });
+        let word = if self.said == 1 { "<EMAIL_1>" } else { self.word };
+        events.push(ChatEvent::Text { choice: 0, text: format!("{word} ") });
         let is_last = self.said == self.words;
         if is_last {
             self.ended = true;

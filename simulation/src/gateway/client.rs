@@ -12,6 +12,7 @@ use super::backend::TOO_MANY;
 use super::book::{Book, Heard};
 use super::node::{CHAT, Node, TENANT};
 use super::options::SILENT_MS;
+use super::wording;
 use crate::world::World;
 
 /// Most words of an answer.
@@ -32,12 +33,12 @@ fn name_of(id: &str) -> String {
     format!("client-{}@example.com", id.replace('/', "-"))
 }
 
-/// So many words, please.
-fn question(node: &Node, id: &str, words: u64) -> Ask {
+/// So many words, please, in this wording.
+fn question(node: &Node, id: &str, words: u64, wording: usize) -> Ask {
     let own = name_of(id);
     let messages = vec![
         Message::text(Role::User, format!("I am {own}.")),
-        Message::text(Role::User, format!("Say some words to {own}.")),
+        Message::text(Role::User, format!("{} to {own}.", wording::begin(wording))),
     ];
     let mut request = ChatRequest::new(CHAT, messages);
     (request.max_tokens, request.user, request.stream) = (Some(words), Some(id.to_owned()), true);
@@ -53,7 +54,9 @@ async fn ask(node: &Node, book: &Book, id: String) {
     let world = &node.world;
     let words = if world.percent(3) { TOO_MANY } else { world.between(1, WORDS) };
     let leaves = world.percent(node.options.leaves).then(|| world.between(0, words));
-    let ask = question(node, &id, words);
+    let other = node.options.compares.map_or(0, |_| world.between(0, 2));
+    let wording = other as usize;
+    let ask = question(node, &id, words, wording);
     world.note(format_args!("{id} asks for {words} words"));
     let began_ms = world.now_ms();
     let asked = node.gateway.chat(ask).await;
@@ -74,9 +77,11 @@ async fn ask(node: &Node, book: &Book, id: String) {
     if answer.served.retries > 0 {
         world.count("tried again");
     }
-    let is_kept = matches!(answer.served.cache, Cached::Hit { .. });
-    if is_kept {
-        world.count("given again");
+    let is_kept = matches!(answer.served.cache, Cached::Hit { .. } | Cached::Near { .. });
+    match answer.served.cache {
+        Cached::Hit { .. } => world.count("given again"),
+        Cached::Near { .. } => world.count("given again in other words"),
+        Cached::Off | Cached::Miss => {}
     }
     let mut heard = 0;
     loop {
@@ -93,6 +98,7 @@ async fn ask(node: &Node, book: &Book, id: String) {
             Some(Ok(chunk)) => {
                 heard += words_of(&chunk);
                 has_own(world, &chunk, &name_of(&id));
+                wording::check(world, &chunk, wording, is_kept);
             }
             Some(Err(error)) => {
                 world.count("answer cut");
@@ -135,20 +141,23 @@ fn refused(node: &Node, id: &str, words: u64, error: &GatewayError) {
 
 /// What a backend says of its client is the client's own value again.
 fn has_own(world: &World, chunk: &Chunk, own: &str) {
-    for event in &chunk.events {
-        if let ChatEvent::Text { text, .. } = event
-            && text.contains(['<', '@'])
-        {
-            world.count("own words came back");
-            if text.trim() != own {
-                let seen = format!("{text:?} instead of {own}");
-                world.violated("a_client_gets_its_own_words_back", seen);
-            }
+    for text in texts(chunk).filter(|text| text.contains(['<', '@'])) {
+        world.count("own words came back");
+        if text.trim() != own {
+            let seen = format!("{text:?} instead of {own}");
+            world.violated("a_client_gets_its_own_words_back", seen);
         }
     }
 }
 
 fn words_of(chunk: &Chunk) -> u64 {
-    let is_word = |event: &&ChatEvent| matches!(event, ChatEvent::Text { .. });
-    chunk.events.iter().filter(is_word).count() as u64
+    texts(chunk).count() as u64
+}
+
+/// The words of a part.
+pub(super) fn texts(chunk: &Chunk) -> impl Iterator<Item = &str> {
+    chunk.events.iter().filter_map(|event| match event {
+        ChatEvent::Text { text, .. } => Some(text.as_str()),
+        _ => None,
+    })
 }

@@ -10,8 +10,8 @@ use headwater_actors::cluster::{
 use headwater_actors::gateway::{
     Action, Alias, AuditHandle, AuditMetrics, AuditSettings, Backend as Answers, ContentMode,
     ContentPolicy, Entity, GatewayConfig, GatewayHandle, GatewayMetrics, GatewayProblem, HashKey,
-    MemoryAudit, Offload, Price, REDACTION_BUDGET_MS, Redaction, RedactionKey, RedactionMetrics,
-    RedactionPolicies, RedactionPolicy, Redactor, Target,
+    MemoryAudit, NearQuestions, Offload, Price, REDACTION_BUDGET_MS, Redaction, RedactionKey,
+    RedactionMetrics, RedactionPolicies, RedactionPolicy, Redactor, Target,
 };
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::{
@@ -27,6 +27,7 @@ use super::backend::Backend;
 use super::book::Book;
 use super::lake::Lake;
 use super::options::Options;
+use super::wording::{WordingEncoder, semantic};
 use crate::shared_store::{Door, DoorStore, SharedStore};
 use crate::world::{Group, World};
 
@@ -108,6 +109,11 @@ impl Node {
             GatewayMetrics::register(&mut Registry::default()),
         )?;
         let gateway = gateway.redacting(redaction()?);
+        if let Some(fails) = options.compares {
+            let encoder = Arc::new(WordingEncoder { world: world.clone(), fails });
+            let mut registry = Registry::default();
+            gateway.compare_by(NearQuestions::new(encoder, 20_000, &mut registry));
+        }
         let records = MemoryAudit::new();
         gateway.record_to(audit(world, options, &kept, &records));
         Ok(Node {
@@ -159,6 +165,7 @@ fn config(options: &Options) -> GatewayConfig {
         choice: options.choice,
         output_tokens: 20,
         cache_ttl_ms: 5_000,
+        semantic: options.compares.map(|_| semantic()),
         ..Alias::of(CHAT, (0..options.targets).map(target).collect())
     };
     let policy = RedactionPolicy::of(Action::Token, &[Entity::Email]);

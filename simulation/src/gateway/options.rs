@@ -46,6 +46,8 @@ pub(super) struct Options {
     /// Percent of what the audit lake is asked that fails.
     pub(super) audit_fails: u64,
     pub(super) audit_flush_ms: u64,
+    /// Percent of the questions that cannot be compared; none where they are not.
+    pub(super) compares: Option<u64>,
 }
 
 impl Options {
@@ -94,13 +96,14 @@ impl Options {
             settings,
             audit_fails: some(60, 60),
             audit_flush_ms: world.between(500, 5_000),
+            compares: world.percent(50).then(|| some(50, 50)),
         }
     }
 
     pub(super) fn describe(&self) -> String {
         format!(
             "{} clients × {} requests, {} targets of {:?}, {} % leave, told always: {}, limit {:?}, \
-             {:?}, audit fails: {} %",
+             {:?}, audit fails: {} %, compares: {:?}",
             self.clients,
             self.requests,
             self.targets,
@@ -110,6 +113,7 @@ impl Options {
             self.limit,
             self.settings.retry,
             self.audit_fails,
+            self.compares,
         )
     }
 }

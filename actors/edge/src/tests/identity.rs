@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use headwater_actors::identity::RevokedToken;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
@@ -105,6 +106,31 @@ async fn a_request_without_a_token_is_told_how_to_get_one() {
         let answer = world.send(request("POST", path, None, "")).await;
         answer.is_tei_error(401, "Validation", &["Authorization: Bearer"]);
     }
+}
+
+/// Its signature is not looked at again; its end and its revocation are, at each request.
+#[tokio::test]
+async fn a_token_that_was_good_ends_and_is_revoked_like_any_other() {
+    let world = World::new().await;
+    let named = |id: &str, exp: u64| {
+        let mut claims = with("exp", json!(exp));
+        claims["jti"] = json!(id);
+        format!("Bearer {}", signed(Algorithm::HS256, KEY, &claims))
+    };
+    let end_s = now_s() + 2;
+    let (short, revoked) = (named("short", end_s), named("revoked", now_s() + 600));
+    let ask = async |header: &str| world.send(request("GET", "/v1/models", Some(header), "")).await;
+    for header in [&short, &revoked, &short, &revoked] {
+        assert_eq!(ask(header).await.status, 200);
+    }
+    let expires_ms = (now_s() + 600) * 1_000;
+    let (issuer, id) = ("headwater".to_owned(), "revoked".to_owned());
+    world.identity.revoke_token(RevokedToken { issuer, id, expires_ms }).await.expect("revoked");
+    ask(&revoked).await.is_error(401, "invalid_api_key", None, &["revoked"]);
+    while now_s() <= end_s {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    ask(&short).await.is_error(401, "invalid_api_key", None, &["expired"]);
 }
 
 #[tokio::test]
