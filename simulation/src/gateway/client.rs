@@ -54,8 +54,7 @@ async fn ask(node: &Node, book: &Book, id: String) {
     let world = &node.world;
     let words = if world.percent(3) { TOO_MANY } else { world.between(1, WORDS) };
     let leaves = world.percent(node.options.leaves).then(|| world.between(0, words));
-    let other = node.options.compares.map_or(0, |_| world.between(0, 2));
-    let wording = other as usize;
+    let wording = node.options.compares.map_or(0, |_| world.between(0, 2)) as usize;
     let ask = question(node, &id, words, wording);
     world.note(format_args!("{id} asks for {words} words"));
     let began_ms = world.now_ms();
@@ -77,12 +76,7 @@ async fn ask(node: &Node, book: &Book, id: String) {
     if answer.served.retries > 0 {
         world.count("tried again");
     }
-    let is_kept = matches!(answer.served.cache, Cached::Hit { .. } | Cached::Near { .. });
-    match answer.served.cache {
-        Cached::Hit { .. } => world.count("given again"),
-        Cached::Near { .. } => world.count("given again in other words"),
-        Cached::Off | Cached::Miss => {}
-    }
+    let is_kept = is_kept(world, answer.served.cache);
     let mut heard = 0;
     loop {
         if leaves == Some(heard) {
@@ -137,6 +131,16 @@ fn refused(node: &Node, id: &str, words: u64, error: &GatewayError) {
         GatewayError::TimedOut { .. } => world.count("unavailable"),
         other => world.violated("a_refusal_has_its_reason", format_args!("{id}: {other:?}")),
     }
+}
+
+/// Whether an answer is given again.
+fn is_kept(world: &World, cache: Cached) -> bool {
+    match cache {
+        Cached::Off | Cached::Miss => return false,
+        Cached::Hit { .. } => world.count("given again"),
+        Cached::Near { .. } => world.count("given again in other words"),
+    }
+    true
 }
 
 /// What a backend says of its client is the client's own value again.

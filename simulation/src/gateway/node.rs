@@ -72,10 +72,8 @@ impl Node {
             runtime.environment().clone(),
             policy,
         );
-        let name = NodeId::new("one").map_err(|error| GatewayProblem {
-            field: "node".to_owned(),
-            problem: error.to_string(),
-        })?;
+        let wrong = |problem: String| GatewayProblem { field: "node".to_owned(), problem };
+        let name = NodeId::new("one").map_err(|error| wrong(error.to_string()))?;
         let tenancy = tenancy(name, &runtime, &retry);
         if let Some(amount) = options.limit {
             let limit = Limit { model: None, unit: Unit::Tokens, window: Window::Minute, amount };
@@ -110,9 +108,7 @@ impl Node {
         )?;
         let gateway = gateway.redacting(redaction()?);
         if let Some(fails) = options.compares {
-            let encoder = Arc::new(WordingEncoder { world: world.clone(), fails });
-            let mut registry = Registry::default();
-            gateway.compare_by(NearQuestions::new(encoder, 20_000, &mut registry));
+            gateway.compare_by(comparing(world, fails));
         }
         let records = MemoryAudit::new();
         gateway.record_to(audit(world, options, &kept, &records));
@@ -171,6 +167,12 @@ fn config(options: &Options) -> GatewayConfig {
     let policy = RedactionPolicy::of(Action::Token, &[Entity::Email]);
     let redaction = RedactionPolicies { standard: Some(Arc::new(policy)), ..Default::default() };
     GatewayConfig { aliases: vec![alias], redaction }
+}
+
+/// Compares questions, and cannot do so in this percentage of cases.
+fn comparing(world: &World, fails: u64) -> NearQuestions {
+    let encoder = Arc::new(WordingEncoder { world: world.clone(), fails });
+    NearQuestions::new(encoder, 20_000, &mut Registry::default())
 }
 
 /// Emails become tokens. The patterns take longer to compile than a seed takes to run.
