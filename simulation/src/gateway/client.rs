@@ -17,6 +17,7 @@ use crate::world::World;
 
 /// Most words of an answer.
 const WORDS: u64 = 12;
+const FEW_WORDS: u64 = 3;
 /// What a request takes at most beside its budget, in ms: its last try, which may be silent, the
 /// wait for the quota and that for another's answer.
 const REST_MS: u64 = SILENT_MS + 40_000;
@@ -52,7 +53,9 @@ fn question(node: &Node, id: &str, words: u64, wording: usize) -> Ask {
 
 async fn ask(node: &Node, book: &Book, id: String) {
     let world = &node.world;
-    let words = if world.percent(3) { TOO_MANY } else { world.between(1, WORDS) };
+    // Where questions are compared, more of them ask for as many words.
+    let most = if node.options.compares.is_some() { FEW_WORDS } else { WORDS };
+    let words = if world.percent(3) { TOO_MANY } else { world.between(1, most) };
     let leaves = world.percent(node.options.leaves).then(|| world.between(0, words));
     let wording = node.options.compares.map_or(0, |_| world.between(0, 2)) as usize;
     let ask = question(node, &id, words, wording);
