@@ -5,12 +5,14 @@ mod answer;
 mod audit;
 mod cache;
 mod document;
+mod estimate;
 mod failures;
 mod handle;
 mod health;
 mod metrics;
 mod near;
 mod nouns;
+mod prompt;
 mod redaction;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ pub use handle::{Backend, GatewayHandle};
 pub use metrics::GatewayMetrics;
 pub use near::NearQuestions;
 pub use nouns::{Answer, Ask, Cached, Caller, GatewayError, Served, ServedModel};
+pub use prompt::{Observed, PromptUse, Watcher};
 pub use redaction::{Offload, REDACTION_BUDGET_MS, Redaction, RedactionMetrics, RedactionReport};
 pub use versions::{Change, GatewayVersions, Version, VersionError};
 

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod identity;
 pub mod ingest;
 pub mod mutants;
+pub mod prompts;
 pub mod runtime;
 pub mod tenancy;
 mod watched;

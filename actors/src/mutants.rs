@@ -71,10 +71,22 @@ pub enum Mutant {
     FarQuestionIsNear,
     /// Questions in other words are compared whatever stands around them.
     FrameIsNotCompared,
+    /// An older state of a prompt takes a newer one's place.
+    OlderSlotReplaces,
+    /// A change of a prompt is told to no other node.
+    ChangeNotTold,
+    /// Whoever asks for nothing older is not made to read.
+    RefreshDoesNotRead,
+    /// What was found out is taken by whatever stage a promotion has reached.
+    GateOfAnotherStage,
+    /// A user of an experiment is drawn anew for each request.
+    VariantsDrawnAnew,
+    /// A request gets some version that its slot holds.
+    AnyVersionOfSlot,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 33] = [
+    pub const ALL: [Mutant; 39] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -108,6 +120,12 @@ impl Mutant {
         Mutant::StruckOutBeforeSent,
         Mutant::FarQuestionIsNear,
         Mutant::FrameIsNotCompared,
+        Mutant::OlderSlotReplaces,
+        Mutant::ChangeNotTold,
+        Mutant::RefreshDoesNotRead,
+        Mutant::GateOfAnotherStage,
+        Mutant::VariantsDrawnAnew,
+        Mutant::AnyVersionOfSlot,
     ];
 }
 

@@ -22,8 +22,10 @@ pub use handle::{TenancyHandle, TenancySettings};
 pub use inspect::{RowKey, RowValue, row_key, row_value};
 pub use messages::TenancyError;
 pub use metrics::TenancyMetrics;
+pub(crate) use notices::pending_key;
 pub use notices::{
-    Messenger, NoticeHook, NoticeMetrics, NoticeSettings, Notices, PendingNotice, pending_id,
+    About, EventTold, LimitTold, Messenger, NoticeHook, NoticeMetrics, NoticeSettings, Notices,
+    PendingNotice, pending_id,
 };
 pub use owners::{OwnerHost, Owners, OwnersSettings};
 pub use records::{LedgerRow, ledger_rows, usage_rows};

@@ -14,6 +14,7 @@ pub mod lockstep;
 mod metered;
 mod network;
 mod outcome;
+mod prompts;
 mod quota;
 mod reembed;
 mod register;

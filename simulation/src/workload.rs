@@ -2,7 +2,7 @@
 
 use crate::outcome::Outcome;
 use crate::quota::{self, Kind};
-use crate::{gateway, gossip, identity, ingest, metered, reembed, register};
+use crate::{gateway, gossip, identity, ingest, metered, prompts, reembed, register};
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,10 +29,12 @@ pub enum Workload {
     Reembed,
     /// Virtual keys made, rotated and revoked through nodes in trouble.
     Identity,
+    /// Prompts committed, promoted, watched and taken back through nodes in trouble.
+    Prompts,
 }
 
 impl Workload {
-    pub const ALL: [Workload; 11] = [
+    pub const ALL: [Workload; 12] = [
         Workload::Metered,
         Workload::QuotaStorm,
         Workload::LeaseThrash,
@@ -44,6 +46,7 @@ impl Workload {
         Workload::Reembed,
         Workload::Gateway,
         Workload::Identity,
+        Workload::Prompts,
     ];
 
     /// The name in commands and reports.
@@ -60,6 +63,7 @@ impl Workload {
             Workload::Reembed => "reembed",
             Workload::Gateway => "gateway",
             Workload::Identity => "identity",
+            Workload::Prompts => "prompts",
         }
     }
 
@@ -82,6 +86,7 @@ impl Workload {
             Workload::Reembed => reembed::SOMETIMES,
             Workload::Gateway => gateway::SOMETIMES,
             Workload::Identity => identity::SOMETIMES,
+            Workload::Prompts => prompts::SOMETIMES,
         }
     }
 
@@ -98,6 +103,7 @@ impl Workload {
             Workload::Reembed => reembed::run(seed),
             Workload::Gateway => gateway::run(seed),
             Workload::Identity => identity::run(seed),
+            Workload::Prompts => prompts::run(seed),
         }
     }
 }

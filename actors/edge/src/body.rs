@@ -83,6 +83,22 @@ fn without_text(problem: &str) -> String {
     }
 }
 
+/// A part of a body that was read as JSON, by the name of its field.
+///
+/// # Errors
+/// 400 with the reason.
+pub(crate) fn read_value<T: DeserializeOwned>(
+    name: &str,
+    value: serde_json::Value,
+) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { name.to_owned() } else { format!("{name}.{path}") };
+        let told = without_text(&error.into_inner().to_string());
+        ApiError::invalid(&path, "invalid_field", format!("{path}: {told}"))
+    })
+}
+
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let place = error.valid_up_to();

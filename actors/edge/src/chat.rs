@@ -5,6 +5,7 @@ mod error;
 mod fields;
 mod fold;
 pub(crate) mod openai;
+mod prompt;
 pub(crate) mod responses;
 mod sse;
 
@@ -18,7 +19,7 @@ use axum::response::Response;
 use futures_core::Stream;
 use headwater_actors::gateway::{
     Answer, AnswerStream, Ask, CacheWish, Cached, Caller, ChatRequest, Chunk, GatewayError,
-    GatewayHandle, Protocol, Served, ServedModel, TraceParent,
+    GatewayHandle, PromptUse, Protocol, Served, ServedModel, TraceParent,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -78,7 +79,19 @@ pub(crate) async fn ask(
     grant: &Grant,
     route: &'static str,
     headers: &HeaderMap,
+    request: ChatRequest,
+) -> Result<Answer, ApiError> {
+    ask_with(gateway, grant, route, headers, request, None).await
+}
+
+/// The same for a request that may be made of a prompt.
+pub(crate) async fn ask_with(
+    gateway: &GatewayHandle,
+    grant: &Grant,
+    route: &'static str,
+    headers: &HeaderMap,
     mut request: ChatRequest,
+    prompt: Option<PromptUse>,
 ) -> Result<Answer, ApiError> {
     let own = headers.get(CANARY_KEY).and_then(|key| key.to_str().ok());
     let key = own.or(request.user.as_deref()).unwrap_or(&grant.tenant).to_owned();
@@ -88,7 +101,7 @@ pub(crate) async fn ask(
     let id = Uuid::now_v7().to_string();
     let (caller, cache) = (caller(grant), cache_wish(headers));
     let trace_parent = trace_parent(headers);
-    let ask = Ask { id, caller, route, key, cache, trace_parent, request };
+    let ask = Ask { id, caller, route, key, cache, trace_parent, prompt, request };
     if let Err(refusal) = check_allowed(grant, &ask.request.model) {
         gateway.record_refusal(&ask);
         return Err(refusal);

@@ -16,6 +16,7 @@ mod identity;
 mod ingest;
 mod keys;
 mod metrics;
+mod prompts;
 mod query;
 mod router;
 mod routes;

@@ -15,6 +15,7 @@ use headwater_actors::embedding::EmbeddingFleet;
 use headwater_actors::gateway::{AuditHandle, GatewayHandle, GatewayVersions};
 use headwater_actors::identity::IdentityHandle;
 use headwater_actors::ingest::IngestHandle;
+use headwater_actors::prompts::PromptsHandle;
 use headwater_actors::tenancy::TenancyHandle;
 use prometheus_client::registry::Registry;
 
@@ -60,6 +61,7 @@ pub struct EdgeParts {
     pub gateway: Option<GatewayHandle>,
     /// With a gateway.
     pub gateway_versions: Option<GatewayVersions>,
+    pub prompts: PromptsHandle,
     /// None on a node that keeps no audit.
     pub audit: Option<AuditHandle>,
     pub metrics: EdgeMetrics,

@@ -6,8 +6,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::router::Edge;
 use crate::{
-    admin, audit, chat, cluster, collection, embedding, gateway, ingest, keys, search, status,
-    tenancy,
+    admin, audit, chat, cluster, collection, embedding, gateway, ingest, keys, prompts, search,
+    status, tenancy,
 };
 
 /// What a route needs of whoever calls.
@@ -95,6 +95,7 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(chat_routes());
     all.extend(gateway_routes());
     all.extend(audit_routes());
+    all.extend(prompt_routes());
     all
 }
 
@@ -110,6 +111,8 @@ fn status_routes() -> Vec<Route> {
         route(Open, No, Get, "/admin", admin::page),
         route(Open, No, Get, "/admin/page.css", admin::style),
         route(Open, No, Get, "/admin/page.js", admin::script),
+        route(Open, No, Get, "/prompts", prompts::page::page),
+        route(Open, No, Get, "/prompts/{file}", prompts::page::part),
     ]
 }
 
@@ -228,5 +231,50 @@ fn audit_routes() -> Vec<Route> {
         route(Identity, No, Get, "/v1/audit/query", audit::query_by_address),
         route(Identity, No, Post, "/v1/audit/query", audit::query),
         route(Identity, No, Get, "/v1/audit/cost", audit::cost),
+    ]
+}
+
+fn prompt_routes() -> Vec<Route> {
+    use Counted::No;
+    use Method::{Get, Post, Put};
+    use Scope::Identity;
+    const VERSIONS: &str = "/v1/prompts/{name}/versions";
+    const PROMOTIONS: &str = "/v1/prompts/{name}/promotions";
+    const EXPERIMENTS: &str = "/v1/prompts/{name}/experiments";
+    const EXPERIMENT: &str = "/v1/prompts/{name}/experiments/{experiment}";
+    const STOP: &str = "/v1/prompts/{name}/experiments/{experiment}/stop";
+    const ACT: &str = "/v1/prompts/{name}/promotions/{id}/{action}";
+    vec![
+        route(Identity, No, Get, "/v1/prompts", prompts::list),
+        route(Identity, No, Get, "/v1/prompts/{name}", prompts::get),
+        route(Identity, No, Put, "/v1/prompts/{name}/settings", prompts::set),
+        route(Identity, No, Get, VERSIONS, prompts::versions),
+        route(Identity, No, Post, VERSIONS, prompts::commit),
+        route(Identity, No, Get, "/v1/prompts/{name}/versions/{version}", prompts::version),
+        route(Identity, No, Get, "/v1/prompts/{name}/diff", prompts::diff),
+        route(Identity, No, Post, "/v1/prompts/{name}/check", prompts::check),
+        route(Identity, No, Post, "/v1/prompts/{name}/preview", prompts::preview),
+        route(Identity, No, Post, "/v1/prompts/{name}/fork", prompts::fork),
+        route(Identity, No, Post, "/v1/prompts/{name}/resolve", prompts::resolve),
+        route(Identity, No, Post, "/v1/prompts/{name}/render", prompts::render),
+        route(Identity, No, Get, "/v1/prompts/{name}/history", prompts::history),
+        route(Identity, No, Post, "/v1/prompts/{name}/rollback", prompts::roll_back),
+        route(Identity, No, Get, PROMOTIONS, prompts::promotions),
+        route(Identity, No, Post, PROMOTIONS, prompts::begin),
+        route(Identity, No, Get, "/v1/prompts/{name}/promotions/{id}", prompts::promotion),
+        route(Identity, No, Post, ACT, prompts::act),
+        route(Identity, No, Get, EXPERIMENTS, prompts::experiments::list),
+        route(Identity, No, Post, EXPERIMENTS, prompts::experiments::begin),
+        route(Identity, No, Get, EXPERIMENT, prompts::experiments::get),
+        route(Identity, No, Post, STOP, prompts::experiments::stop),
+        route(Identity, No, Post, "/v1/feedback", prompts::experiments::feedback),
+        route(Identity, No, Get, "/v1/golden", prompts::evals::sets),
+        route(Identity, No, Get, "/v1/golden/{name}", prompts::evals::set),
+        route(Identity, No, Put, "/v1/golden/{name}", prompts::evals::put_set),
+        route(Identity, No, Get, "/v1/prompts/{name}/evals", prompts::evals::list),
+        route(Identity, No, Post, "/v1/prompts/{name}/evals", prompts::evals::run),
+        route(Identity, No, Get, "/v1/prompts/{name}/evals/{id}", prompts::evals::get),
+        route(Identity, No, Get, "/v1/prompt-access", prompts::access),
+        route(Identity, No, Put, "/v1/prompt-access", prompts::set_access),
     ]
 }

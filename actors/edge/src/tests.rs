@@ -18,6 +18,7 @@ mod issuers;
 mod keys;
 mod manage;
 mod policy;
+mod prompts;
 mod quotas;
 mod ranks;
 mod remote_embeddings;

@@ -17,6 +17,7 @@ use super::cache::{Lead, Replay};
 use super::handle::Shared;
 use super::health::Busy;
 use super::nouns::{GatewayError, Served};
+use super::prompt::Watching;
 use super::tries::Call;
 use crate::mutants::{Mutant, planted};
 use crate::tenancy::Share;
@@ -69,6 +70,8 @@ pub(super) struct Charge {
     has_begun: bool,
     /// None where nothing is recorded.
     trail: Option<Trail>,
+    /// None when the request was no prompt.
+    watching: Option<Watching>,
 }
 
 impl Charge {
@@ -88,7 +91,8 @@ impl Charge {
         let began_ms = call.begin.began_ms;
         let (share, _busy, has_begun) =
             (Some(share), Some(shared.healths.busy(call.target)), false);
-        Charge { shared, share, meter, target, alias, began_ms, _busy, has_begun, trail }
+        let watching = call.begin.prompt.cloned().map(Watching::new);
+        Charge { shared, share, meter, target, alias, began_ms, _busy, has_begun, trail, watching }
     }
 
     /// Of an answer that was given before: nobody works for it.
@@ -106,7 +110,9 @@ impl Charge {
         }
         let (meter, alias) = (Meter::new(0), served.asked.clone());
         let (share, target, _busy, has_begun) = (Some(share), None, None, true);
-        Charge { shared, share, meter, target, alias, began_ms, _busy, has_begun, trail }
+        // Nobody was asked, so there is nothing to watch.
+        let watching = None;
+        Charge { shared, share, meter, target, alias, began_ms, _busy, has_begun, trail, watching }
     }
 
     pub(super) fn see(&mut self, chunk: &Chunk) {
@@ -114,6 +120,9 @@ impl Charge {
         chunk.events.iter().for_each(|event| self.meter.see(event));
         if let Some(trail) = &mut self.trail {
             trail.see(chunk);
+        }
+        if let Some(watching) = &mut self.watching {
+            watching.see(chunk);
         }
     }
 
@@ -158,6 +167,11 @@ impl Charge {
         }
         let tokens = usage.input.saturating_add(usage.output);
         let took_ms = self.shared.runtime.now_ms().saturating_sub(self.began_ms);
+        if let Some(watching) = &mut self.watching
+            && outcome != Outcome::Left
+        {
+            watching.end(outcome == Outcome::Cut, took_ms, micro_usd);
+        }
         let Target { backend, model, .. } = target;
         let metrics = &self.shared.metrics;
         metrics.ended(&self.alias, backend, model, outcome.name(), took_ms);
@@ -278,6 +292,12 @@ impl AnswerStream {
         let problem = problem.or_else(|| {
             let reason = "the backend ended it before it was complete".to_owned();
             (!self.charge.meter.is_whole()).then_some(reason)
+        });
+        let problem = problem.map(|mut reason| {
+            if let Some(watching) = &self.charge.watching {
+                watching.prompt().hide(&mut reason);
+            }
+            reason
         });
         let problem = problem.filter(|_| !planted(Mutant::CutLooksWhole));
         let outcome = if problem.is_none() { Outcome::Whole } else { Outcome::Cut };

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use headwater_gateway::{
-    Alias, AnswerKey, Breaker, Choice, GatewayConfig, GatewayProblem, GatewaySettings, Price,
-    Target, input_tokens, order, prefix_key,
+    Alias, AnswerKey, Breaker, Choice, GatewayConfig, GatewayProblem, GatewaySettings, Target,
+    input_tokens, order, prefix_key,
 };
 use headwater_models::chat::{ChatModel, ChatRequest, Protocol};
 use headwater_storage::audit::Outcome as AuditOutcome;
@@ -15,6 +15,7 @@ use super::answer::{AnswerStream, Charge};
 use super::audit::{AuditHandle, Trail};
 use super::cache::{AnswerCache, Kept, Look, Replay};
 use super::document::ConfigDocument;
+use super::estimate::estimate;
 use super::failures::{RETRY_AFTER_MS, name_of, outcome_of, surface};
 use super::health::{Condemned, Healths};
 use super::metrics::GatewayMetrics;
@@ -62,13 +63,13 @@ pub(super) struct Shared {
 }
 
 /// What is served until another version takes its place.
-struct Live {
+pub(super) struct Live {
     version: u64,
-    config: GatewayConfig,
+    pub(super) config: GatewayConfig,
 }
 
 impl Shared {
-    fn live(&self) -> Arc<Live> {
+    pub(super) fn live(&self) -> Arc<Live> {
         Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -312,8 +313,11 @@ impl GatewayHandle {
         };
         let input = input_tokens(&ask.request);
         let share = self.reserve(alias, &ask, estimate(alias, &ask.request, input), trail).await?;
-        let Ask { request, .. } = ask;
-        let begin = Begin { version: live.version, alias, cache, input, began_ms };
+        let Ask { request, prompt, .. } = ask;
+        // What a model says of secrets is not said to others.
+        let lead = lead.filter(|_| prompt.as_ref().is_none_or(|one| one.secrets.is_empty()));
+        let prompt = prompt.as_ref();
+        let begin = Begin { version: live.version, alias, cache, input, began_ms, prompt };
         self.try_all(begin, &targets, request, share, lead, trail).await
     }
 
@@ -381,13 +385,4 @@ impl GatewayHandle {
         }
         Ok(share)
     }
-}
-
-/// What a request may use at most, at the dearest target.
-fn estimate(alias: &Alias, request: &ChatRequest, input: u64) -> Amounts {
-    let each = request.max_tokens.unwrap_or(alias.output_tokens);
-    let output = each.saturating_mul(u64::from(request.choices));
-    let bound = |price: &Price| price.bound(input, output);
-    let micro_usd = alias.all().map(|target| bound(&target.price)).max().unwrap_or(0);
-    Amounts { requests: 1, tokens: input.saturating_add(output), micro_usd }
 }

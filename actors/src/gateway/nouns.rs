@@ -6,6 +6,7 @@ use headwater_storage::audit::TraceParent;
 use headwater_tenancy::{Amounts, Payer, Refusal, Standing};
 
 use super::answer::AnswerStream;
+use super::prompt::PromptUse;
 use super::redaction::RedactionReport;
 
 /// Who asks.
@@ -41,6 +42,8 @@ pub struct Ask {
     pub cache: CacheWish,
     /// The client's trace, when it sent one.
     pub trace_parent: Option<TraceParent>,
+    /// None when the client wrote the request itself.
+    pub prompt: Option<PromptUse>,
     /// The model is the name that the client asked for.
     pub request: ChatRequest,
 }

@@ -13,6 +13,7 @@ use super::cache::Lead;
 use super::failures::{RETRY_AFTER_MS, failure_of, kind_of, surface, worse};
 use super::handle::{GatewayHandle, Shared};
 use super::nouns::{Answer, Cached, GatewayError, Served};
+use super::prompt::{Observed, PromptUse};
 use super::redaction::RedactionReport;
 use crate::tenancy::Share;
 
@@ -25,12 +26,16 @@ impl GatewayHandle {
         &self,
         begin: Begin<'_>,
         targets: &[&Target],
-        mut request: ChatRequest,
+        request: ChatRequest,
         share: Share,
         lead: Option<Lead>,
         trail: &mut Option<Trail>,
     ) -> Result<Answer, GatewayError> {
         let Shared { runtime, settings, metrics, .. } = &*self.shared;
+        let mut request = match begin.prompt {
+            Some(prompt) => prompt.fill(request),
+            None => request,
+        };
         let mut attempts = Attempts::new(settings.retry, targets.len(), begin.began_ms);
         let (mut step, mut last) = (attempts.first(), None);
         let standing = share.standing();
@@ -66,7 +71,10 @@ impl GatewayHandle {
                         chunks: AnswerStream::new(first, rest, charge, lead),
                     });
                 }
-                Err(error) => error,
+                Err(error) => match begin.prompt {
+                    Some(prompt) => prompt.hide_in(error),
+                    None => error,
+                },
             };
             metrics.failed(&target.backend, &target.model, kind_of(&error));
             if !matches!(error, ChatError::Refused { .. }) {
@@ -79,6 +87,11 @@ impl GatewayHandle {
             if let Some(trail) = trail {
                 trail.tell(|record| record.retries = attempts.tries());
             }
+        }
+        if let Some(prompt) = begin.prompt {
+            let latency_ms = runtime.now_ms().saturating_sub(begin.began_ms);
+            let said = String::new();
+            prompt.hear(Observed { failed: true, latency_ms, micro_usd: 0, said });
         }
         Err(surface(last, || self.soonest_ms(targets)))
     }
@@ -153,6 +166,7 @@ pub(super) struct Begin<'a> {
     /// Estimated tokens of the input.
     pub(super) input: u64,
     pub(super) began_ms: u64,
+    pub(super) prompt: Option<&'a PromptUse>,
 }
 
 /// What one try knows.

@@ -1,4 +1,5 @@
-//! Delivers notices of limits that are being used up. Owners write them as rows; the one node that
+//! Delivers notices: of limits that are being used up, and of prompts. Whoever finds something to
+//! tell writes it as a row; the one node that
 //! has the lease hands each to every webhook that wants it, and strikes it out once all have it.
 //!
 //! At least once: a row goes only after its delivery, and a node that dies in between leaves it to
@@ -20,8 +21,8 @@ use crate::mutants::{Mutant, planted};
 use crate::runtime::Runtime;
 
 pub use metrics::NoticeMetrics;
-pub(super) use pending::pending_key;
-pub use pending::{PendingNotice, pending_id};
+pub(crate) use pending::pending_key;
+pub use pending::{About, EventTold, LimitTold, PendingNotice, pending_id};
 
 /// Whoever has this lease delivers.
 const LEASE: &[u8] = b"notices";

@@ -10,11 +10,12 @@ use crate::config::{self, ConfigSource, Settings};
 use crate::failure::Failure;
 use crate::gateway::command::GatewayAction;
 use crate::key::KeyAction;
+use crate::prompts::command::PromptAction;
 use crate::redaction::RedactionAction;
 use crate::tenant::TenantAction;
 use crate::{
-    audit, bench, cluster, doctor, gateway, ingest, issuers, key, logging, plan, redaction, server,
-    simulate, tenant, token,
+    audit, bench, cluster, doctor, gateway, ingest, issuers, key, logging, plan, prompts,
+    redaction, server, simulate, tenant, token,
 };
 
 /// Headwater: the upstream platform for organisations that run language models.
@@ -29,7 +30,7 @@ pub struct Command {
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 something broke or a check did not hold; 2 wrong \
 usage or settings; 3 the address cannot be bound; 4 the store or a model cannot be opened; 5 \
-requests were still running when the drain's time was up.";
+requests were still running when the drain's time was up; 6 somebody else was faster.";
 
 #[derive(Debug, Args)]
 struct ConfigFlags {
@@ -83,6 +84,11 @@ enum Action {
     Gateway {
         #[command(subcommand)]
         what: GatewayAction,
+    },
+    /// Look at prompts, keep them as files, commit, promote and measure them, at a running node.
+    Prompts {
+        #[command(subcommand)]
+        what: PromptAction,
     },
     /// Make, list, rotate and revoke virtual keys at a running node.
     Keys {
@@ -144,6 +150,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Action::Tenant { what } => tenant::run(what, &settings),
         Action::Redaction { what } => redaction::run(&what),
         Action::Gateway { what } => gateway::command::run(what, &settings),
+        Action::Prompts { what } => prompts::command::run(what, &settings),
         Action::Keys { what } => key::run(what, &settings),
         Action::Audit { what } => audit::command::run(what, &settings),
         Action::Ingest(flags) => ingest::run(&flags, &settings),

@@ -9,6 +9,7 @@ mod gateway;
 mod notices;
 mod overlay;
 mod places;
+mod prompts;
 mod retrieval;
 mod telemetry;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use gateway::{BackendProtocol, BackendSettings, GatewaySection};
 pub use notices::{NoticesSection, WebhookSection};
 pub use overlay::{ConfigSource, load};
 pub use places::data_dir;
+pub use prompts::{FallbackFile, PromptsSection, RuleFile, SecretsSection};
 pub(crate) use retrieval::HOLD_LATE_MS;
 pub use retrieval::{IngestSection, VectorEngine, VectorsSection};
 pub use telemetry::TelemetrySection;
@@ -48,6 +50,8 @@ pub struct Settings {
     pub vectors: VectorsSection,
     pub ingest: IngestSection,
     pub gateway: GatewaySection,
+    pub prompts: PromptsSection,
+    pub secrets: SecretsSection,
     pub audit: AuditSection,
     pub telemetry: TelemetrySection,
 }
@@ -214,6 +218,7 @@ impl Settings {
         self.check_embedding()?;
         self.check_retrieval()?;
         self.check_gateway()?;
+        self.check_prompts()?;
         self.check_audit()?;
         self.check_telemetry()
     }

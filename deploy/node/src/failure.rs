@@ -16,6 +16,8 @@ pub enum FailureKind {
     Unavailable = 4,
     /// 5: requests were still running when the drain's time was up.
     Drain = 5,
+    /// 6: somebody else was faster; look at what they did, then try again.
+    Conflict = 6,
 }
 
 /// A failure with what the operator should read.

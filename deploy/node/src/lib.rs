@@ -19,6 +19,7 @@ mod operator;
 mod plan;
 mod process;
 mod progress;
+mod prompts;
 mod redaction;
 mod retrieval;
 mod scenario;

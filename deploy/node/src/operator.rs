@@ -41,6 +41,8 @@ pub(crate) enum NoAnswer {
         /// When it asks to be asked again.
         retry_after: Option<Duration>,
         failure: Failure,
+        /// The whole of it, as JSON.
+        answer: Value,
     },
     /// Nothing was asked: another try would fail the same way.
     NotAsked(Failure),
@@ -162,7 +164,7 @@ async fn exchange(
     }
     let says = answer["error"]["message"].as_str().unwrap_or("no reason given");
     let failure = Failure::broken(format!("{base} answered {status}: {says}"));
-    Err(NoAnswer::Refused { status: status.as_u16(), retry_after, failure })
+    Err(NoAnswer::Refused { status: status.as_u16(), retry_after, failure, answer })
 }
 
 /// Where the node is, as `https://host:port`.

@@ -29,7 +29,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::process::ProcessMetrics;
 use crate::retrieval::Retrieval;
 use crate::sockets::Sockets;
-use crate::{audit, gateway, identity, issuers, models, notices, retrieval, store, token};
+use crate::{audit, gateway, identity, issuers, models, notices, prompts, retrieval, store, token};
 
 /// How often the node looks which of its models serve, in ms.
 const OFFERS_MS: u64 = 500;
@@ -132,6 +132,8 @@ impl Node {
         let gateway =
             gateway::start(&settings, runtime, &store, tenancy, &fleet, &mut registry).await?;
         let (gateway, gateway_versions) = gateway.unzip();
+        let prompts = prompts::start(&settings, runtime, &store, &mut registry).await?;
+        prompts::run(&prompts, runtime, gateway.as_ref(), &fleet, &services.leases);
         let audit = audit::start(&settings, runtime, gateway.as_ref(), &mut registry)?;
         let edge = EdgeParts {
             settings: Arc::new(edge_settings(&settings)),
@@ -146,6 +148,7 @@ impl Node {
             gateway,
             audit: audit.clone(),
             gateway_versions,
+            prompts,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };

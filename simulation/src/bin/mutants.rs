@@ -98,6 +98,14 @@ impl Planted {
                 | Mutant::FrameIsNotCompared,
             ) => &[Workload::Gateway],
             Planted::Actors(Mutant::StaleKeysServed) => &[Workload::Identity],
+            Planted::Actors(
+                Mutant::OlderSlotReplaces
+                | Mutant::ChangeNotTold
+                | Mutant::RefreshDoesNotRead
+                | Mutant::GateOfAnotherStage
+                | Mutant::VariantsDrawnAnew
+                | Mutant::AnyVersionOfSlot,
+            ) => &[Workload::Prompts],
             // Each defect of the shells is named above or here: one that no workload can show
             // would be hunted for nothing.
             Planted::Actors(

@@ -48,7 +48,7 @@ fn question(node: &Node, id: &str, words: u64, wording: usize) -> Ask {
     let cache = CacheWish { prefers, ..CacheWish::default() };
     let caller = Caller { tenant: TENANT.to_owned(), ..Caller::default() };
     let (id, key) = (id.to_owned(), id.to_owned());
-    Ask { id, caller, route: "simulated", key, cache, trace_parent: None, request }
+    Ask { id, caller, route: "simulated", key, cache, trace_parent: None, prompt: None, request }
 }
 
 async fn ask(node: &Node, book: &Book, id: String) {

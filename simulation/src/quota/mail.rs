@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use headwater_actors::tenancy::{Messenger, NoticeHook, PendingNotice, pending_id};
+use headwater_actors::tenancy::{
+    About, LimitTold, Messenger, NoticeHook, PendingNotice, pending_id,
+};
 use headwater_tenancy::{CounterKey, Limit, Unit, Window};
 
 use crate::shared_store::Commit;
@@ -112,7 +114,10 @@ impl Messenger for Mail {
             world.count("notice not taken");
             return Err("it answered 503".to_owned());
         }
-        let PendingNotice { subject, limit, percent, resets_ms, .. } = notice.clone();
+        let PendingNotice { subject, about, .. } = notice.clone();
+        let About::Limit(LimitTold { limit, percent, resets_ms, .. }) = about else {
+            return Ok(());
+        };
         let Limit { model, unit, window, .. } = limit;
         let key = (subject, model, unit, window, resets_ms, u64::from(percent));
         let mut state = self.lock();

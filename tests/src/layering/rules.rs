@@ -4,6 +4,8 @@ use super::{CrateRule, HeavyRule, Layer, Rules};
 
 const EMBEDDING: &str = "headwater-embedding";
 const GATEWAY: &str = "headwater-gateway";
+const PROMPTS: &str = "headwater-prompts";
+const SECRETS: &str = "headwater-secrets";
 const TENANCY: &str = "headwater-tenancy";
 const QUIC: &str = "headwater-cluster-quic";
 const CLUSTER: &str = "headwater-cluster";
@@ -23,15 +25,19 @@ pub const RULES: Rules =
 const CRATES: &[CrateRule] = &[
     rule(CLUSTER, Layer::Port, &[]),
     rule(MODELS, Layer::Port, &[]),
+    rule(SECRETS, Layer::Port, &[]),
     rule(STORAGE, Layer::Port, &[]),
     rule(VECTORS, Layer::Port, &[]),
     rule(EMBEDDING, Layer::Pure, &[MODELS]),
     rule(GATEWAY, Layer::Pure, &[MODELS]),
+    rule(PROMPTS, Layer::Pure, &[]),
     rule(TENANCY, Layer::Pure, &[]),
     rule(QUIC, Layer::Adapter, &[CLUSTER]),
     rule("headwater-models-burn", Layer::Adapter, &[MODELS]),
     rule("headwater-models-names", Layer::Adapter, &[MODELS]),
     rule("headwater-models-remote", Layer::Adapter, &[MODELS]),
+    rule("headwater-secrets-local", Layer::Adapter, &[SECRETS]),
+    rule("headwater-secrets-vault", Layer::Adapter, &[SECRETS]),
     rule("headwater-storage-embedded", Layer::Adapter, &[STORAGE]),
     rule("headwater-storage-fdb", Layer::Adapter, &[STORAGE]),
     rule("headwater-storage-lake", Layer::Adapter, &[STORAGE]),
@@ -40,7 +46,11 @@ const CRATES: &[CrateRule] = &[
     // transactions, whatever the engine is. So it stands on two ports, and on no other adapter.
     rule("headwater-vectors-embedded", Layer::Adapter, &[VECTORS, STORAGE]),
     rule("headwater-vectors-qdrant", Layer::Adapter, &[VECTORS]),
-    rule(ACTORS, Layer::Shell, &[CLUSTER, MODELS, STORAGE, VECTORS, EMBEDDING, GATEWAY, TENANCY]),
+    rule(
+        ACTORS,
+        Layer::Shell,
+        &[CLUSTER, MODELS, SECRETS, STORAGE, VECTORS, EMBEDDING, GATEWAY, PROMPTS, TENANCY],
+    ),
     // The edge renders nouns of the embedding service and of the models port; it meets them
     // re-exported by the actors, so it needs no edge of its own to either.
     rule(EDGE, Layer::Shell, &[ACTORS]),
@@ -49,14 +59,14 @@ const CRATES: &[CrateRule] = &[
     rule(
         SIMULATION,
         Layer::Shell,
-        &[ACTORS, EDGE, CLUSTER, MODELS, STORAGE, VECTORS, EMBEDDING, GATEWAY, TENANCY],
+        &[ACTORS, EDGE, CLUSTER, MODELS, STORAGE, VECTORS, EMBEDDING, GATEWAY, PROMPTS, TENANCY],
     ),
     rule(NODE, Layer::Top, &[]),
     rule("headwater-tests", Layer::Top, &[]),
 ];
 
 /// Ports that are as free of a runtime as a pure service; storage alone awaits on tokio's locks.
-const ALSO_PURE: &[&str] = &[CLUSTER, MODELS, VECTORS];
+const ALSO_PURE: &[&str] = &[CLUSTER, MODELS, SECRETS, VECTORS];
 
 const RUNTIME: &[&str] = &[
     "axum",
@@ -95,10 +105,12 @@ const HEAVY: &[HeavyRule] = &[
     heavy("rustls*", &[QUIC, EDGE_TLS], "certificates between nodes, and for clients"),
     heavy(
         "reqwest",
-        &["headwater-models-remote", "headwater-vectors-qdrant", NODE],
+        &["headwater-models-remote", "headwater-secrets-vault", "headwater-vectors-qdrant", NODE],
         "one HTTP client, in adapters; the node fetches the keys of outside issuers with it",
     ),
     heavy("jsonwebtoken", &[EDGE], "tokens are judged in one place"),
+    heavy("jsonschema", &["headwater-prompts"], "judges answers that must fit a schema"),
+    heavy("minijinja", &["headwater-prompts"], "the language of prompts, read in one place"),
     heavy("rcgen", &[QUIC, EDGE_TLS], "makes the certificates that the adapters check"),
     heavy(
         "ractor*",

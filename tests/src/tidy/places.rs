@@ -5,15 +5,21 @@ use super::Problem;
 /// Folders of pure code: no clock, threads, randomness, I/O or order of a hash table.
 const PURE: &[&str] = &[
     "actors/embedding/src/",
+    "actors/prompts/src/",
     "actors/tenancy/src/",
     "cluster/src/",
     "models/src/",
+    "secrets/src/",
     "vectors/src/",
 ];
 
 /// Code that only tests run, though its file is no `tests.rs`: a panic there is a failing test.
-const DOUBLES: &[&str] =
-    &["models/src/double.rs", "vectors/src/memory.rs", "storage/src/conformance"];
+const DOUBLES: &[&str] = &[
+    "models/src/double.rs",
+    "secrets/src/double.rs",
+    "vectors/src/memory.rs",
+    "storage/src/conformance",
+];
 
 /// Folders with test code, at any depth.
 const TEST_FOLDERS: &[&str] = &["tests", "benches", "examples"];

@@ -13,9 +13,9 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use headwater_actors::gateway::Protocol;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::{Naming, ask, check_allowed, gateway, served, sse, whole};
+use super::{Naming, ask_with, check_allowed, gateway, prompt, served, sse, whole};
 use crate::body::read_json;
 use crate::error::{ApiError, Shape};
 use crate::identity::Grant;
@@ -42,14 +42,24 @@ async fn answered(
     body: Body,
 ) -> Result<Response, ApiError> {
     let gateway = gateway(edge)?;
-    let request = request::read(read_json(body, &edge.settings).await?, Route::Messages)?;
+    let mut body: Map<String, Value> = read_json(body, &edge.settings).await?;
+    let made = prompt::write_out(edge, grant, Protocol::AnthropicMessages, &mut body).await?;
+    let request = request::read(body, Route::Messages)?;
+    let used = match &made {
+        Some(made) => Some(made.used(edge, grant, &request).await?),
+        None => None,
+    };
     let stream = request.stream;
-    let begun = ask(gateway, grant, ROUTE, headers, request).await?;
+    let begun = ask_with(gateway, grant, ROUTE, headers, request, used).await?;
     let naming = Naming::new("msg_", &begun.served);
-    if stream {
-        return Ok(sse::respond(begun, stream::AnthropicWriter::new(naming)));
-    }
-    whole(begun, Protocol::AnthropicMessages, |folded| answer::body(folded, naming)).await
+    let mut response = match stream {
+        true => sse::respond(begun, stream::AnthropicWriter::new(naming)),
+        false => {
+            whole(begun, Protocol::AnthropicMessages, |folded| answer::body(folded, naming)).await?
+        }
+    };
+    made.iter().for_each(|made| made.name(&mut response));
+    Ok(response)
 }
 
 /// `POST /v1/messages/count_tokens`: an upper estimate, which no model is asked for.

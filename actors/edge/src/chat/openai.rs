@@ -14,8 +14,9 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use headwater_actors::gateway::Protocol;
+use serde_json::{Map, Value};
 
-use super::{Naming, ask, gateway, sse, whole};
+use super::{Naming, ask_with, gateway, prompt, sse, whole};
 use crate::body::read_json;
 use crate::error::{ApiError, respond};
 use crate::identity::Grant;
@@ -40,12 +41,20 @@ async fn answered(
     body: Body,
 ) -> Result<Response, ApiError> {
     let gateway = gateway(edge)?;
-    let read = request::read(read_json(body, &edge.settings).await?)?;
+    let mut body: Map<String, Value> = read_json(body, &edge.settings).await?;
+    let made = prompt::write_out(edge, grant, Protocol::OpenAiChat, &mut body).await?;
+    let read = request::read(body)?;
+    let used = match &made {
+        Some(made) => Some(made.used(edge, grant, &read.request).await?),
+        None => None,
+    };
     let (stream, include_usage) = (read.request.stream, read.include_usage);
-    let begun = ask(gateway, grant, ROUTE, headers, read.request).await?;
+    let begun = ask_with(gateway, grant, ROUTE, headers, read.request, used).await?;
     let naming = Naming::new("chatcmpl-", &begun.served);
-    if stream {
-        return Ok(sse::respond(begun, stream::OpenAiWriter::new(naming, include_usage)));
-    }
-    whole(begun, Protocol::OpenAiChat, |folded| answer::body(folded, &naming)).await
+    let mut response = match stream {
+        true => sse::respond(begun, stream::OpenAiWriter::new(naming, include_usage)),
+        false => whole(begun, Protocol::OpenAiChat, |folded| answer::body(folded, &naming)).await?,
+    };
+    made.iter().for_each(|made| made.name(&mut response));
+    Ok(response)
 }

@@ -27,6 +27,8 @@ fn address(path: &str) -> String {
         ("{name}", "notes"),
         ("{version}", "v1"),
         ("{action}", "pause"),
+        ("{experiment}", "words"),
+        ("{file}", "page.js"),
         ("{id}", "0123456789abcdef"),
         ("{*document}", "a/first"),
     ];

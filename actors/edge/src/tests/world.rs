@@ -17,6 +17,7 @@ use headwater_actors::gateway::{
     GatewayHandle, GatewayVersions, HashKey, MemoryAudit,
 };
 use headwater_actors::identity::IdentityHandle;
+use headwater_actors::prompts::{PromptMetrics, PromptSettings, PromptsHandle, Scanner};
 use headwater_actors::runtime::Runtime;
 use headwater_models::Model;
 use headwater_models::chat::double::ScriptedChat;
@@ -103,6 +104,13 @@ impl Default for Setup {
     }
 }
 
+fn written_prompts(runtime: &Runtime, store: &Retry, registry: &mut Registry) -> PromptsHandle {
+    let scanner = Scanner::new(&[]).expect("own rules are good");
+    let metrics = PromptMetrics::register(registry);
+    let (runtime, store, settings) = (runtime.clone(), store.clone(), PromptSettings::default());
+    PromptsHandle::new(runtime, store, settings, scanner, Vec::new(), metrics).expect("no fallback")
+}
+
 impl World {
     pub(super) async fn new() -> Self {
         World::with(Setup::default()).await
@@ -142,6 +150,7 @@ impl World {
         let identity = known_keys(&runtime, cluster.store(), setup.stale_ms, &mut registry).await;
         let authority = if setup.open { Authority::open() } else { Authority::signed(&key) };
         let authority = authority.with_issuers(setup.issuers).with_keys(identity.clone());
+        let prompts = written_prompts(&runtime, &store, &mut registry);
         let ingest =
             setup.ingest.then(|| bulk(runtime, store, &collections, sink, embedder, &mut registry));
         let edge = EdgeParts {
@@ -157,6 +166,7 @@ impl World {
             gateway,
             audit,
             gateway_versions,
+            prompts,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };
@@ -267,6 +277,13 @@ fn loader() -> ModelLoader {
 
 pub(super) fn operator_token() -> String {
     let grant = Grant::new("ops", "operator", &["*"]);
+    let key = SigningKey::new(KEY.to_vec()).expect("long enough");
+    key.mint(&grant, 600).expect("mints")
+}
+
+/// A token of a team, or of one of its users.
+pub(super) fn token_of(team: &str, user: Option<&str>) -> String {
+    let grant = Grant { user: user.map(str::to_owned), ..Grant::new(team, "standard", &["*"]) };
     let key = SigningKey::new(KEY.to_vec()).expect("long enough");
     key.mint(&grant, 600).expect("mints")
 }

@@ -3,9 +3,10 @@
 
 use headwater_gateway::Used;
 use headwater_models::chat::{ChatRequest, Chunk, Protocol};
-use headwater_storage::audit::{AuditRecord, Outcome};
+use headwater_storage::audit::{AuditRecord, Content, Outcome};
 
 use super::super::nouns::{Ask, Caller};
+use super::super::prompt::PromptUse;
 use super::super::redaction::RedactionReport;
 use super::AuditHandle;
 use super::content::Kept;
@@ -28,13 +29,15 @@ struct Open {
     audit: AuditHandle,
     /// None as long as nothing of what is said may be kept.
     kept: Option<Kept>,
+    /// Whose secrets are not kept, whoever says them.
+    prompt: Option<PromptUse>,
 }
 
 impl Trail {
     /// A request begins now.
     pub(crate) fn begin(audit: Option<&AuditHandle>, ask: &Ask) -> Trail {
         let open = audit.map(|audit| {
-            let Ask { id, caller, route, request, trace_parent, .. } = ask;
+            let Ask { id, caller, route, request, trace_parent, prompt, .. } = ask;
             let record = AuditRecord {
                 project: caller.project.clone(),
                 user: caller.user.clone().or_else(|| request.user.clone()),
@@ -43,9 +46,11 @@ impl Trail {
                 protocol: protocol_of(route, request).to_owned(),
                 model_asked: request.model.clone(),
                 trace_parent: *trace_parent,
+                prompt_version: prompt.as_ref().map(|prompt| prompt.label.clone()),
                 ..AuditRecord::new(id, &caller.tenant, Outcome::Left)
             };
-            Open { record: audit.begin(record), audit: audit.clone(), kept: None }
+            let (record, audit) = (audit.begin(record), audit.clone());
+            Open { record, audit, kept: None, prompt: prompt.clone() }
         });
         Trail { open }
     }
@@ -130,8 +135,11 @@ impl Trail {
     }
 
     pub(crate) fn end(&mut self, outcome: Outcome) {
-        let Some(Open { mut record, kept, .. }) = self.open.take() else { return };
-        let (content, is_cut) = kept.map_or((None, false), Kept::end);
+        let Some(Open { mut record, kept, prompt, .. }) = self.open.take() else { return };
+        let (mut content, is_cut) = kept.map_or((None, false), Kept::end);
+        if let (Some(Content::Full { response, .. }), Some(prompt)) = (&mut content, prompt) {
+            prompt.hide(response);
+        }
         record.tell(|record| {
             if is_cut {
                 record.flags.push(CONTENT_CUT.to_owned());

@@ -138,7 +138,7 @@ impl World {
         let caller = Caller { tenant: TENANT.to_owned(), ..Caller::default() };
         let (id, key) = ("request".to_owned(), "key".to_owned());
         let route = "/v1/chat/completions";
-        let ask = Ask { id, caller, route, key, cache, trace_parent: None, request };
+        let ask = Ask { id, caller, route, key, cache, trace_parent: None, prompt: None, request };
         self.gateway.chat(ask).await
     }
 

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::super::records::LimitRecord;
 
-const RECORD: u8 = 1;
+/// 1 knew limits alone; rows of it are as short-lived as their notices.
+const RECORD: u8 = 2;
 const NOTICES: &str = "notices";
 /// Bytes of an id.
 const ID_BYTES: usize = 16;
@@ -38,107 +39,162 @@ pub struct PendingNotice {
     pub id: String,
     /// The name of its books, as in [`Subject::named`].
     pub subject: String,
+    pub about: About,
+    /// When it was written, in ms since 1970.
+    pub at_ms: u64,
+    /// Ids of the hooks that have it.
+    pub taken_by: Vec<String>,
+}
+
+/// What a notice tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    Limit(LimitTold),
+    Event(EventTold),
+}
+
+/// A threshold that was reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitTold {
     pub limit: Limit,
     /// Threshold.
     pub percent: u8,
     /// Used, or handed out to an edge that may still use it.
     pub taken: u64,
-    /// When it was written, in ms since 1970.
-    pub at_ms: u64,
     /// When the window ends, in ms since 1970.
     pub resets_ms: u64,
-    /// Ids of the hooks that have it.
-    pub taken_by: Vec<String>,
+}
+
+/// Something that happened to what belongs to a team.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventTold {
+    /// Such as `prompt.rolled_back`.
+    pub kind: String,
+    /// For people.
+    pub text: String,
+    /// Its fields, as a JSON object.
+    pub fields: String,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Row {
     id: String,
     subject: String,
-    limit: LimitRecord,
-    percent: u8,
-    taken: u64,
+    about: AboutRow,
     at_ms: u64,
-    resets_ms: u64,
     taken_by: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum AboutRow {
+    Limit { limit: LimitRecord, percent: u8, taken: u64, resets_ms: u64 },
+    Event(EventTold),
+}
+
+/// A name for what this names.
+fn id_of(name: &[u8]) -> String {
+    let digest = Sha256::digest(name);
+    digest.iter().take(ID_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl PendingNotice {
     /// `told_key` is the key of the row that says that it was told, which names it for ever.
     pub(crate) fn new(subject: &str, notice: &Notice, told_key: &[u8], at_ms: u64) -> Self {
-        let digest = Sha256::digest(told_key);
         let counter = &notice.key.counter;
         let (unit, window, amount) = (counter.unit, counter.window, notice.amount);
-        PendingNotice {
-            id: digest.iter().take(ID_BYTES).map(|byte| format!("{byte:02x}")).collect(),
-            subject: subject.to_owned(),
+        let about = About::Limit(LimitTold {
             limit: Limit { model: counter.model.clone(), unit, window, amount },
             percent: notice.key.percent,
             taken: notice.taken,
-            at_ms,
             resets_ms: notice.resets_ms,
-            taken_by: Vec::new(),
-        }
+        });
+        let (id, subject, taken_by) = (id_of(told_key), subject.to_owned(), Vec::new());
+        PendingNotice { id, subject, about, at_ms, taken_by }
+    }
+
+    /// Of a team; `name` is another one for each event.
+    pub(crate) fn of_event(team: &str, event: EventTold, name: &[u8], at_ms: u64) -> Self {
+        let (id, subject, taken_by) = (id_of(name), team.to_owned(), Vec::new());
+        PendingNotice { id, subject, about: About::Event(event), at_ms, taken_by }
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        let PendingNotice { id, subject, percent, taken, at_ms, resets_ms, .. } = self.clone();
-        let (limit, taken_by) = (LimitRecord::from(&self.limit), self.taken_by.clone());
-        let row = Row { id, subject, limit, percent, taken, at_ms, resets_ms, taken_by };
-        codec::encode(RECORD, &row)
+        let PendingNotice { id, subject, about, at_ms, taken_by } = self.clone();
+        let about = match about {
+            About::Limit(LimitTold { limit, percent, taken, resets_ms }) => {
+                AboutRow::Limit { limit: LimitRecord::from(&limit), percent, taken, resets_ms }
+            }
+            About::Event(event) => AboutRow::Event(event),
+        };
+        codec::encode(RECORD, &Row { id, subject, about, at_ms, taken_by })
     }
 
     /// # Errors
     /// [`StoreError::Corrupt`] for bytes that are no such row.
     pub fn decode(bytes: &[u8]) -> Result<PendingNotice, StoreError> {
-        let row: Row = codec::decode(RECORD, bytes)?;
-        let limit = Limit::try_from(row.limit)?;
-        let Row { id, subject, percent, taken, at_ms, resets_ms, taken_by, .. } = row;
-        Ok(PendingNotice { id, subject, limit, percent, taken, at_ms, resets_ms, taken_by })
+        let Row { id, subject, about, at_ms, taken_by } = codec::decode(RECORD, bytes)?;
+        let about = match about {
+            AboutRow::Limit { limit, percent, taken, resets_ms } => {
+                let limit = Limit::try_from(limit)?;
+                About::Limit(LimitTold { limit, percent, taken, resets_ms })
+            }
+            AboutRow::Event(event) => About::Event(event),
+        };
+        Ok(PendingNotice { id, subject, about, at_ms, taken_by })
     }
 
     /// What a webhook reads: `text` for people, as Slack shows it, and the same in fields.
     pub fn body(&self) -> Value {
-        let subject = Subject::named(&self.subject);
-        let (project, user) = match subject {
+        let mut body = match &self.about {
+            About::Limit(told) => self.limit_body(told),
+            About::Event(event) => {
+                let fields: Value = serde_json::from_str(&event.fields).unwrap_or_default();
+                json!({"kind": event.kind, "text": event.text, "event": fields})
+            }
+        };
+        body["id"] = self.id.as_str().into();
+        body["team"] = Subject::named(&self.subject).team().into();
+        body["at"] = (self.at_ms / 1000).into();
+        body
+    }
+
+    fn limit_body(&self, told: &LimitTold) -> Value {
+        let (project, user) = match Subject::named(&self.subject) {
             Subject::Team(_) => (None, None),
             Subject::Project { project, .. } => (Some(project), None),
             Subject::User { user, .. } => (None, Some(user)),
         };
         json!({
-            "id": self.id,
             "kind": "limit_threshold",
-            "text": self.text(),
+            "text": self.limit_text(told),
             "subject": self.subject,
-            "team": subject.team(),
             "project": project,
             "user": user,
             "limit": {
-                "unit": self.limit.unit.name(),
-                "window": self.limit.window.name(),
-                "model": self.limit.model,
-                "amount": self.limit.amount,
+                "unit": told.limit.unit.name(),
+                "window": told.limit.window.name(),
+                "model": told.limit.model,
+                "amount": told.limit.amount,
             },
-            "threshold_percent": self.percent,
-            "taken": self.taken,
-            "at": self.at_ms / 1000,
-            "resets_at": self.resets_ms / 1000,
+            "threshold_percent": told.percent,
+            "taken": told.taken,
+            "resets_at": told.resets_ms / 1000,
         })
     }
 
-    fn text(&self) -> String {
-        let Limit { model, unit, window, amount } = &self.limit;
+    fn limit_text(&self, told: &LimitTold) -> String {
+        let Limit { model, unit, window, amount } = &told.limit;
         let of = model.as_deref().map_or(String::new(), |model| format!(" of '{model}'"));
         let amount = match unit {
             Unit::MicroUsd => format!("${}.{:02}", amount / 1_000_000, amount % 1_000_000 / 10_000),
             _ => format!("{amount} {}", unit.name()),
         };
-        let (year, month, day) = date_of_day(self.resets_ms / DAY_MS);
+        let (year, month, day) = date_of_day(told.resets_ms / DAY_MS);
         format!(
             "{} has reached {} % of its limit of {amount} per {}{of}; it counts from zero again on \
              {year:04}-{month:02}-{day:02} at 00:00 UTC",
             Subject::named(&self.subject),
-            self.percent,
+            told.percent,
             window.name(),
         )
     }

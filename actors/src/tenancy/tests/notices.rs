@@ -11,8 +11,8 @@ use prometheus_client::registry::Registry;
 use super::world::{MODEL, Setup, Site, TENANT, sites, usage};
 use crate::cluster::tests::world::{World, pause, until, within};
 use crate::tenancy::{
-    Limit, Limits, Messenger, NoticeHook, NoticeMetrics, NoticeSettings, Notices, OwnersSettings,
-    PendingNotice, Refusal, Thresholds, Unit, Window,
+    About, Limit, Limits, Messenger, NoticeHook, NoticeMetrics, NoticeSettings, Notices,
+    OwnersSettings, PendingNotice, Refusal, Thresholds, Unit, Window,
 };
 
 const USER: &str = "acme//ada";
@@ -29,7 +29,8 @@ impl Post {
     fn told(&self, hook: usize) -> BTreeMap<(String, u8), usize> {
         let mut told = BTreeMap::new();
         for (_, notice) in self.got.lock().unwrap().iter().filter(|(to, _)| *to == hook) {
-            *told.entry((notice.subject.clone(), notice.percent)).or_default() += 1;
+            let About::Limit(limit) = &notice.about else { continue };
+            *told.entry((notice.subject.clone(), limit.percent)).or_default() += 1;
         }
         told
     }

@@ -1,0 +1,225 @@
+//! `prompt` in a chat: the request is made of a prompt's version, with what the client says after
+//! it. The body becomes what a client would have sent who wrote it all out.
+
+use std::collections::BTreeMap;
+
+use axum::http::{HeaderName, HeaderValue, Response};
+use headwater_actors::gateway::{ChatRequest, PromptUse, Protocol};
+use headwater_actors::prompts::{
+    Action, PromptDocument, PromptKey, Rendered, RenderedMessage, Resolved, Role, ShadowAsk, Wish,
+    text_holds_marker,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::caller;
+use crate::error::ApiError;
+use crate::identity::Grant;
+use crate::prompts::actor;
+use crate::router::Edge;
+
+const PROMPT: HeaderName = HeaderName::from_static("x-headwater-prompt");
+const VARIANT: HeaderName = HeaderName::from_static("x-headwater-variant");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PromptField {
+    name: String,
+    version: Option<u64>,
+    /// `staging` instead of production.
+    label: Option<String>,
+    #[serde(default)]
+    variables: Map<String, Value>,
+    /// Who it is for; the request's own user without it.
+    user: Option<String>,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+}
+
+/// A prompt that a request was made of.
+pub(crate) struct Made {
+    prompt: PromptKey,
+    resolved: Resolved,
+    variables: Map<String, Value>,
+    /// Of the request's messages, the first ones.
+    own_messages: usize,
+}
+
+/// Writes the prompt that the body names into it; none when it names none.
+///
+/// # Errors
+/// 400 that names the field, and what the prompt service says.
+pub(crate) async fn write_out(
+    edge: &Edge,
+    grant: &Grant,
+    protocol: Protocol,
+    body: &mut Map<String, Value>,
+) -> Result<Option<Made>, ApiError> {
+    // Older clients of completions send a text under this name, which is none of ours.
+    let Some(Value::Object(_)) = body.get("prompt") else { return Ok(None) };
+    let field = body.remove("prompt").unwrap_or_default();
+    let field: PromptField = crate::body::read_value("prompt", field)?;
+    let prompt = PromptKey::new(&grant.tenant, &field.name);
+    edge.prompts.allow(&actor(grant), &prompt, Action::View).map_err(ApiError::from_prompt)?;
+    let is_staging = match field.label.as_deref() {
+        None | Some("production") => false,
+        Some("staging") => true,
+        Some(_) => {
+            let message = "prompt.label: must be production or staging".to_owned();
+            return Err(ApiError::invalid("prompt.label", "invalid_field", message));
+        }
+    };
+    let own = body.get("user").and_then(Value::as_str).map(str::to_owned);
+    let wish = Wish {
+        version: field.version,
+        is_staging,
+        user: field.user.or(own).or_else(|| grant.user.clone()),
+        request: Uuid::now_v7().to_string(),
+        attributes: field.attributes,
+    };
+    let resolved = edge.prompts.resolve(&prompt, &wish).await.map_err(ApiError::from_prompt)?;
+    let rendered = resolved.ready.compiled.render(&field.variables).map_err(|problem| {
+        let at = format!("prompt.{}", problem.field);
+        ApiError::invalid(&at, "invalid_prompt", format!("{at}: {}", problem.problem))
+    })?;
+    if !resolved.ready.compiled.secrets().is_empty() {
+        check_markers(body)?;
+    }
+    let own_messages = put_messages(protocol, body, rendered)?;
+    put_settings(protocol, body, &resolved.ready.document);
+    Ok(Some(Made { prompt, resolved, variables: field.variables, own_messages }))
+}
+
+/// What a client writes itself must not look like a secret's place.
+fn check_markers(body: &Map<String, Value>) -> Result<(), ApiError> {
+    let wrong = body.iter().find(|(_, value)| text_holds_marker(&value.to_string()));
+    wrong.map_or(Ok(()), |(field, _)| {
+        let message = format!(
+            "{field}: holds a character of the private use area that stands for secrets here \
+             (U+F8F0, U+F8F1); remove it"
+        );
+        Err(ApiError::invalid(field, "invalid_field", message))
+    })
+}
+
+/// Puts the prompt's messages ahead of the client's; how many messages of the gateway's they are.
+fn put_messages(
+    protocol: Protocol,
+    body: &mut Map<String, Value>,
+    rendered: Rendered,
+) -> Result<usize, ApiError> {
+    let messages = match rendered {
+        Rendered::Chat(messages) => messages,
+        Rendered::Text(content) => vec![RenderedMessage { role: Role::User, content }],
+    };
+    let (system, said): (Vec<_>, Vec<_>) = match protocol {
+        Protocol::AnthropicMessages => {
+            messages.into_iter().partition(|message| message.role == Role::System)
+        }
+        _ => (Vec::new(), messages),
+    };
+    let own = said.len() + if system.is_empty() { 0 } else { 1 };
+    if !system.is_empty() {
+        if body.get("system").is_some_and(|system| !system.is_null()) {
+            let message =
+                "system: the prompt has a system message of its own; leave it out".to_owned();
+            return Err(ApiError::invalid("system", "invalid_field", message));
+        }
+        let texts: Vec<String> = system.into_iter().map(|message| message.content).collect();
+        body.insert("system".to_owned(), Value::from(texts.join("\n\n")));
+    }
+    let mut all: Vec<Value> = said
+        .into_iter()
+        .map(|message| json!({"role": message.role.name(), "content": message.content}))
+        .collect();
+    match body.remove("messages") {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(more)) => all.extend(more),
+        Some(_) => {
+            let message =
+                "messages: must be a list of messages, said after the prompt's".to_owned();
+            return Err(ApiError::invalid("messages", "invalid_field", message));
+        }
+    }
+    body.insert("messages".to_owned(), Value::Array(all));
+    Ok(own)
+}
+
+/// What the request does not say itself the version says.
+fn put_settings(protocol: Protocol, body: &mut Map<String, Value>, document: &PromptDocument) {
+    let settings = &document.model;
+    let stop = match protocol {
+        Protocol::AnthropicMessages => "stop_sequences",
+        _ => "stop",
+    };
+    let is_openai = protocol != Protocol::AnthropicMessages;
+    let own = [
+        ("model", settings.model.clone().map(Value::from)),
+        ("temperature", settings.temperature.map(Value::from)),
+        ("top_p", settings.top_p.map(Value::from)),
+        ("max_tokens", settings.max_tokens.map(Value::from)),
+        (stop, (!settings.stop.is_empty()).then(|| Value::from(settings.stop.clone()))),
+        ("seed", settings.seed.filter(|_| is_openai).map(Value::from)),
+        (
+            "response_format",
+            settings.response_format.clone().filter(|_| is_openai).map(Value::Object),
+        ),
+        ("tools", (!document.tools.is_empty()).then(|| tools(is_openai, document))),
+    ];
+    for (field, value) in own {
+        let is_said = body.get(field).is_some_and(|said| !said.is_null())
+            || (field == "max_tokens" && body.contains_key("max_completion_tokens"));
+        if let Some(value) = value.filter(|_| !is_said) {
+            body.insert(field.to_owned(), value);
+        }
+    }
+}
+
+fn tools(is_openai: bool, document: &PromptDocument) -> Value {
+    let tool = |tool: &headwater_actors::prompts::ToolSchema| match is_openai {
+        true => json!({"type": "function", "function": {
+            "name": tool.name, "description": tool.description, "parameters": tool.parameters,
+        }}),
+        false => json!({
+            "name": tool.name, "description": tool.description, "input_schema": tool.parameters,
+        }),
+    };
+    document.tools.iter().map(tool).collect()
+}
+
+impl Made {
+    /// What the gateway has to know of it.
+    ///
+    /// # Errors
+    /// When a secret of it cannot be had.
+    pub(crate) async fn used(
+        &self,
+        edge: &Edge,
+        grant: &Grant,
+        request: &ChatRequest,
+    ) -> Result<PromptUse, ApiError> {
+        let ask = ShadowAsk {
+            request: request.clone(),
+            own_messages: self.own_messages,
+            variables: self.variables.clone(),
+            caller: caller(grant),
+        };
+        let used = edge.prompts.use_of(&self.prompt, &self.resolved, ask).await;
+        used.map_err(ApiError::from_prompt)
+    }
+
+    /// Tells which version it was.
+    pub(crate) fn name<B>(&self, response: &mut Response<B>) {
+        let label = format!("{}@{}", self.prompt.name, self.resolved.ready.number);
+        if let Ok(value) = HeaderValue::from_str(&label) {
+            response.headers_mut().insert(PROMPT, value);
+        }
+        if let headwater_actors::prompts::Chosen::Variant { experiment, variant } =
+            &self.resolved.chosen
+            && let Ok(value) = HeaderValue::from_str(&format!("{experiment}/{variant}"))
+        {
+            response.headers_mut().insert(VARIANT, value);
+        }
+    }
+}

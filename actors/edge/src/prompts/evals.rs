@@ -1,0 +1,189 @@
+//! Golden sets, and evals by them.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use headwater_actors::prompts::{Action, Case, Eval, EvalAsk, PromptKey};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Name, Pair, asked, number, pair};
+use crate::body::read_json;
+use crate::error::{ApiError, respond};
+use crate::identity::Grant;
+use crate::router::Edge;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetRequest {
+    cases: Vec<Case>,
+    expected_version: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EvalRequest {
+    version: u64,
+    golden_set: String,
+    limit: Option<usize>,
+    #[serde(default)]
+    dry_run: bool,
+    budget_micro_usd: Option<u64>,
+}
+
+/// `GET /v1/golden`
+pub(crate) async fn sets(
+    State(edge): State<Edge>,
+    Extension(grant): Extension<Arc<Grant>>,
+    uri: Uri,
+) -> Response {
+    let answer = async {
+        let asked =
+            asked(&edge, &grant, &uri, Ok(axum::extract::Path(String::new())), Action::View)?;
+        let sets = asked.prompts.golden_sets(&asked.prompt.team).await;
+        let data = sets.map_err(ApiError::from_prompt)?;
+        Ok(axum::Json(json!({"object": "list", "data": data})).into_response())
+    };
+    respond(answer.await)
+}
+
+/// `GET /v1/golden/{name}`
+pub(crate) async fn set(
+    State(edge): State<Edge>,
+    Extension(grant): Extension<Arc<Grant>>,
+    uri: Uri,
+    name: Name,
+) -> Response {
+    let answer = async {
+        let asked = asked(&edge, &grant, &uri, name, Action::View)?;
+        let PromptKey { team, name } = &asked.prompt;
+        let set = asked.prompts.golden_set(team, name).await.map_err(ApiError::from_prompt)?;
+        let body = json!({
+            "name": name,
+            "version": set.version,
+            "cases": set.cases,
+            "by": set.by,
+            "updated_ms": set.updated_ms,
+        });
+        Ok(axum::Json(body).into_response())
+    };
+    respond(answer.await)
+}
+
+/// `PUT /v1/golden/{name}`: keeps the cases as the set's next version.
+pub(crate) async fn put_set(
+    State(edge): State<Edge>,
+    Extension(grant): Extension<Arc<Grant>>,
+    uri: Uri,
+    name: Name,
+    body: Body,
+) -> Response {
+    let answer = async {
+        let asked = asked(&edge, &grant, &uri, name, Action::Edit)?;
+        let SetRequest { cases, expected_version } = read_json(body, &edge.settings).await?;
+        let PromptKey { team, name } = &asked.prompt;
+        let put = asked.prompts.put_golden_set(&asked.actor, team, name, cases, expected_version);
+        let info = put.await.map_err(ApiError::from_prompt)?;
+        Ok((StatusCode::CREATED, axum::Json(info)).into_response())
+    };
+    respond(answer.await)
+}
+
+fn head(eval: &Eval) -> Value {
+    json!({
+        "id": eval.id,
+        "version": eval.version,
+        "golden_set": eval.golden_set,
+        "golden_version": eval.golden_version,
+        "state": if eval.stopped.is_some() { "stopped" } else { "done" },
+        "stopped_reason": eval.stopped,
+        "score": eval.score,
+        "cases": eval.cases,
+        "finished": eval.results.len(),
+        "cost_micro_usd": eval.micro_usd,
+        "by": eval.by,
+        "created_ms": eval.created_ms,
+    })
+}
+
+fn whole(eval: &Eval) -> Value {
+    let mut told = head(eval);
+    let result = |one: &headwater_actors::prompts::CaseResult| {
+        json!({
+            "case": one.case,
+            "score": one.score,
+            "passed": one.score >= 1.0,
+            "weight": one.weight,
+            "answer": one.answer,
+            "reason": one.reason,
+            "latency_ms": one.latency_ms,
+            "cost_micro_usd": one.micro_usd,
+            "kept": one.is_kept,
+        })
+    };
+    told["results"] = eval.results.iter().map(result).collect();
+    told
+}
+
+/// `POST /v1/prompts/{name}/evals`: asks a version the cases of a set, or says what it would ask.
+pub(crate) async fn run(
+    State(edge): State<Edge>,
+    Extension(grant): Extension<Arc<Grant>>,
+    uri: Uri,
+    name: Name,
+    body: Body,
+) -> Response {
+    let answer = async {
+        let asked = asked(&edge, &grant, &uri, name, Action::Edit)?;
+        let request: EvalRequest = read_json(body, &edge.settings).await?;
+        let EvalRequest { version, golden_set, limit, dry_run, budget_micro_usd } = request;
+        let by = asked.actor.name.clone();
+        let ask = EvalAsk { version, golden_set, limit, budget_micro_usd, by };
+        if dry_run {
+            let estimate = asked.prompts.estimate_eval(&asked.prompt, &ask).await;
+            let estimate = estimate.map_err(ApiError::from_prompt)?;
+            let told = json!({"cases": estimate.cases, "tokens": estimate.tokens, "micro_usd": estimate.micro_usd});
+            return Ok(axum::Json(json!({"estimate": told})).into_response());
+        }
+        let eval = asked.prompts.run_eval(&asked.prompt, ask).await;
+        let eval = eval.map_err(ApiError::from_prompt)?;
+        Ok((StatusCode::CREATED, axum::Json(whole(&eval))).into_response())
+    };
+    respond(answer.await)
+}
+
+/// `GET /v1/prompts/{name}/evals`: the newest first, without their results.
+pub(crate) async fn list(
+    State(edge): State<Edge>,
+    Extension(grant): Extension<Arc<Grant>>,
+    uri: Uri,
+    name: Name,
+) -> Response {
+    let answer = async {
+        let asked = asked(&edge, &grant, &uri, name, Action::View)?;
+        let evals = asked.prompts.evals(&asked.prompt).await.map_err(ApiError::from_prompt)?;
+        let data: Vec<Value> = evals.iter().map(head).collect();
+        Ok(axum::Json(json!({"object": "list", "data": data})).into_response())
+    };
+    respond(answer.await)
+}
+
+/// `GET /v1/prompts/{name}/evals/{id}`
+pub(crate) async fn get(
+    State(edge): State<Edge>,
+    Extension(grant): Extension<Arc<Grant>>,
+    uri: Uri,
+    path: Pair,
+) -> Response {
+    let answer = async {
+        let (name, id) = pair(path);
+        let asked = asked(&edge, &grant, &uri, name, Action::View)?;
+        let eval = asked.prompts.eval(&asked.prompt, number("id", &id)?).await;
+        Ok(axum::Json(whole(&eval.map_err(ApiError::from_prompt)?)).into_response())
+    };
+    respond(answer.await)
+}

@@ -1,0 +1,4 @@
+//! Tests of the pure service.
+mod judges;
+mod promotions;
+mod templates;

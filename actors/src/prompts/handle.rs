@@ -1,0 +1,306 @@
+//! The prompt service of this node: what requests ask, from memory, and what people change, in
+//! the store.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use headwater_prompts::experiment::{Assignment, Request};
+use headwater_prompts::scan::Scanner;
+use headwater_prompts::{Bundle, Canary, Compiled, Problem, PromptDocument, is_prompt_name};
+use headwater_secrets::SecretSource;
+use headwater_storage::StoreError;
+use headwater_storage::retry::Retry;
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, Semaphore};
+
+use super::follow;
+use super::keys::PromptKey;
+use super::metrics::PromptMetrics;
+use super::nouns::{Chosen, PromptError, Ready, Resolved, Source, Wish};
+use super::table::{Slot, Table};
+use super::usage;
+use super::watch::Observations;
+use crate::embedding::Embedder;
+use crate::gateway::GatewayHandle;
+use crate::mutants::{Mutant, planted};
+use crate::runtime::Runtime;
+
+/// How closely the store is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PromptSettings {
+    /// How often the store is asked whether anything changed, in ms. A watch tells of changes
+    /// sooner; this bounds what a lost watch can cost.
+    pub refresh_ms: u64,
+    /// From so long without a word from the store on, answers say that they are the last good
+    /// ones, in ms.
+    pub stale_ms: u64,
+    /// Old versions that are kept for those who ask for one by its number.
+    pub old_versions: u64,
+    /// Whether events are written down for webhooks; on a node without any nobody takes them.
+    pub tells: bool,
+}
+
+impl Default for PromptSettings {
+    fn default() -> Self {
+        PromptSettings { refresh_ms: 500, stale_ms: 5_000, old_versions: 2_000, tells: false }
+    }
+}
+
+/// See the module; cheap to clone.
+#[derive(Clone)]
+pub struct PromptsHandle {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) runtime: Runtime,
+    pub(super) retry: Retry,
+    pub(super) settings: PromptSettings,
+    pub(super) metrics: PromptMetrics,
+    pub(super) scanner: Scanner,
+    table: RwLock<Table>,
+    /// By team and name: served where the store says nothing.
+    fallbacks: BTreeMap<(String, String), Arc<Ready>>,
+    old: Cache<(PromptKey, u64), Arc<Ready>>,
+    /// When the table was last known to hold all there is, in ms of the monotonic clock, and one
+    /// more; 0 when it never was.
+    confirmed_ms: AtomicU64,
+    /// One read of the store at a time.
+    pub(super) reading: Mutex<()>,
+    pub(super) observations: Observations,
+    /// Unset, no prompt with secrets is served.
+    pub(super) secrets: OnceLock<Arc<dyn SecretSource>>,
+    /// Unset, there are no evals and no shadows.
+    pub(super) gateway: OnceLock<GatewayHandle>,
+    pub(super) embedder: OnceLock<Arc<dyn Embedder>>,
+    pub(super) shadows: Semaphore,
+}
+
+impl Shared {
+    pub(super) fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn table_mut(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table holds everything that was committed before this moment of the monotonic clock.
+    pub(super) fn confirm(&self, at_ms: u64) {
+        self.confirmed_ms.fetch_max(at_ms.saturating_add(1), Ordering::Release);
+    }
+
+    fn source(&self) -> Source {
+        let confirmed = self.confirmed_ms.load(Ordering::Acquire);
+        let age_ms = self.runtime.now_ms().saturating_sub(confirmed.saturating_sub(1));
+        match confirmed > 0 && age_ms < self.settings.stale_ms {
+            true => Source::Live,
+            false => Source::LastGood,
+        }
+    }
+}
+
+/// A prompt that the node's own settings hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fallback {
+    pub team: String,
+    pub name: String,
+    pub document: PromptDocument,
+}
+
+impl PromptsHandle {
+    /// Serves its fallbacks alone until [`PromptsHandle::follow`] runs.
+    ///
+    /// # Errors
+    /// The first fallback that cannot be compiled.
+    pub fn new(
+        runtime: Runtime,
+        retry: Retry,
+        settings: PromptSettings,
+        scanner: Scanner,
+        fallbacks: Vec<Fallback>,
+        metrics: PromptMetrics,
+    ) -> Result<PromptsHandle, Problem> {
+        let compile = |Fallback { team, name, document }| {
+            if !is_prompt_name(&name) {
+                let rule = headwater_prompts::NAME_RULE;
+                return Err(Problem::new(format!("fallbacks.{name}"), format!("must be {rule}")));
+            }
+            let bundle = Bundle { document: document.clone(), partials: BTreeMap::new() };
+            let compiled = Compiled::new(&bundle).map_err(|problem| {
+                Problem::new(format!("fallbacks.{name}.{}", problem.field), problem.problem)
+            })?;
+            let sha256 = document.sha256();
+            Ok(((team, name), Arc::new(Ready { number: 0, sha256, document, compiled })))
+        };
+        let fallbacks = fallbacks.into_iter().map(compile).collect::<Result<_, Problem>>()?;
+        let shared = Shared {
+            runtime,
+            retry,
+            settings,
+            metrics,
+            scanner,
+            table: RwLock::default(),
+            fallbacks,
+            old: Cache::new(settings.old_versions),
+            confirmed_ms: AtomicU64::new(0),
+            reading: Mutex::new(()),
+            observations: Observations::default(),
+            secrets: OnceLock::new(),
+            gateway: OnceLock::new(),
+            embedder: OnceLock::new(),
+            shadows: usage::shadow_permits(),
+        };
+        Ok(PromptsHandle { shared: Arc::new(shared) })
+    }
+
+    pub(super) fn slot(&self, prompt: &PromptKey) -> Option<Arc<Slot>> {
+        self.shared.table().slot(&prompt.team, &prompt.name).cloned()
+    }
+
+    /// The version that serves a wish; from memory, unless it is asked for an old version.
+    ///
+    /// # Errors
+    /// [`PromptError::UnknownPrompt`], [`PromptError::NothingServed`], [`PromptError::Unknown`]
+    /// for a version that is not there, and the store's for an old one.
+    pub async fn resolve(&self, prompt: &PromptKey, wish: &Wish) -> Result<Resolved, PromptError> {
+        let source = self.shared.source();
+        let Some(slot) = self.slot(prompt) else {
+            return self.fall_back(prompt, || PromptError::UnknownPrompt {
+                team: prompt.team.clone(),
+                name: prompt.name.clone(),
+            });
+        };
+        let moves = slot.head.moves;
+        if let Some(number) = wish.version {
+            let ready = match slot.ready.get(&number) {
+                Some(ready) => Arc::clone(ready),
+                None => self.old_version(prompt, number).await?,
+            };
+            return Ok(Resolved { ready, chosen: Chosen::Version, source, moves, since: 0 });
+        }
+        let served = choose(prompt, &slot, wish, self.shared.runtime.wall_ms());
+        match served {
+            Some((ready, chosen)) => {
+                let since = match chosen {
+                    Chosen::Production => slot.head.production_since,
+                    Chosen::Canary => slot.head.canary_since,
+                    _ => 0,
+                };
+                Ok(Resolved { ready, chosen, source, moves, since })
+            }
+            None => {
+                let pointer = if wish.is_staging { "staging" } else { "production" };
+                let name = prompt.name.clone();
+                self.fall_back(prompt, || PromptError::NothingServed { name, pointer })
+            }
+        }
+    }
+
+    /// Prompts with a promotion in progress.
+    pub(super) fn in_progress(&self) -> Vec<(PromptKey, Arc<Slot>)> {
+        let table = self.shared.table();
+        let all = table.all().filter(|(_, slot)| slot.promotion.is_some());
+        all.map(|(prompt, slot)| (prompt, Arc::clone(slot))).collect()
+    }
+
+    fn fall_back(
+        &self,
+        prompt: &PromptKey,
+        error: impl FnOnce() -> PromptError,
+    ) -> Result<Resolved, PromptError> {
+        let key = (prompt.team.clone(), prompt.name.clone());
+        let ready = self.shared.fallbacks.get(&key).cloned().ok_or_else(error)?;
+        self.shared.metrics.fell_back();
+        Ok(Resolved {
+            ready,
+            chosen: Chosen::Fallback,
+            source: Source::Fallback,
+            moves: 0,
+            since: 0,
+        })
+    }
+
+    /// A version that no pointer names.
+    pub(super) async fn old_version(
+        &self,
+        prompt: &PromptKey,
+        number: u64,
+    ) -> Result<Arc<Ready>, PromptError> {
+        let key = (prompt.clone(), number);
+        if let Some(ready) = self.shared.old.get(&key) {
+            return Ok(ready);
+        }
+        let read = self.shared.retry.read(|transaction| {
+            let prompt = prompt.clone();
+            Box::pin(async move { follow::version(transaction, &prompt, number).await })
+        });
+        let ready = read.await?.ok_or_else(|| PromptError::Unknown {
+            what: format!("version {number} of the prompt '{}'", prompt.name),
+        })?;
+        let ready = Arc::new(ready);
+        self.shared.old.insert(key, Arc::clone(&ready));
+        Ok(ready)
+    }
+
+    /// Has this node hear of everything that was committed before the call, so that what it
+    /// resolves next is not older.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        if planted(Mutant::RefreshDoesNotRead) {
+            return Ok(());
+        }
+        self.catch_up(false).await.map(|_| ())
+    }
+}
+
+/// The version in the slot that serves a wish. Whatever is chosen is of one moment.
+fn choose(
+    prompt: &PromptKey,
+    slot: &Slot,
+    wish: &Wish,
+    now_ms: u64,
+) -> Option<(Arc<Ready>, Chosen)> {
+    let ready = |number: u64| match planted(Mutant::AnyVersionOfSlot) {
+        true => slot.ready.values().next().cloned(),
+        false => slot.ready.get(&number).cloned(),
+    };
+    if wish.is_staging {
+        return Some((ready(slot.head.staging?)?, Chosen::Staging));
+    }
+    for experiment in &slot.head.experiments {
+        if let Assignment::Inside(variant) = experiment.assign(&request_of(wish), now_ms) {
+            let (experiment, name) = (experiment.name.clone(), variant.name.clone());
+            let chosen = Chosen::Variant { experiment, variant: name };
+            return Some((ready(u64::from(variant.version))?, chosen));
+        }
+    }
+    if let Some(canary) = slot.head.canary.filter(|canary| gets_canary(prompt, canary, wish)) {
+        return Some((ready(canary.version)?, Chosen::Canary));
+    }
+    Some((ready(slot.head.production?)?, Chosen::Production))
+}
+
+/// What experiments look at.
+fn request_of(wish: &Wish) -> Request {
+    let user =
+        if planted(Mutant::VariantsDrawnAnew) { Some(&wish.request) } else { wish.user.as_ref() };
+    Request {
+        user: user.cloned().unwrap_or_default(),
+        request: wish.request.clone(),
+        attributes: wish.attributes.clone(),
+    }
+}
+
+/// The same user gets the same answer for as long as the canary is the same.
+fn gets_canary(prompt: &PromptKey, canary: &Canary, wish: &Wish) -> bool {
+    let unit = wish.user.as_deref().unwrap_or(&wish.request);
+    let salt = format!("canary:{}/{}:{}", prompt.team, prompt.name, canary.version);
+    let digest = Sha256::digest(format!("{salt}\0{unit}").as_bytes());
+    let drawn = digest.iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+    (u128::from(drawn) * 1_000) >> 64 < u128::from(canary.per_mille)
+}

@@ -1,0 +1,99 @@
+//! Judging answers: by rules, by an encoder, by a model.
+
+use std::sync::Arc;
+
+use headwater_prompts::{Judge, Score};
+use serde_json::{Map, Value};
+
+use super::handle::PromptsHandle;
+use super::keys::PromptKey;
+use super::usage::{EVAL_ROUTE, apply_settings, messages_of};
+use crate::embedding::{Embedder, Pool, Purpose};
+use crate::gateway::{ChatRequest, GatewayHandle, PromptUse};
+
+/// Wait for a vector, in ms.
+const EMBED_MS: u64 = 10_000;
+
+impl PromptsHandle {
+    /// From now on evals and shadows ask here. Set once, as the others are.
+    pub fn ask_through(&self, gateway: GatewayHandle, embedder: Arc<dyn Embedder>) {
+        let _ = self.shared.gateway.set(gateway);
+        let _ = self.shared.embedder.set(embedder);
+    }
+
+    /// What an answer is worth.
+    ///
+    /// # Errors
+    /// In words, when the judge could not be asked.
+    pub(super) async fn judge(
+        &self,
+        team: &str,
+        judge: &Judge,
+        question: &str,
+        answer: &str,
+        expected: &str,
+        rubric: &str,
+    ) -> Result<Score, String> {
+        if let Some(score) = judge.decide(expected, answer) {
+            return Ok(score);
+        }
+        match judge {
+            Judge::Similarity { encoder, at_least } => {
+                let cosine = self.similarity(encoder, expected, answer).await?;
+                Ok(Score::of_similarity(cosine, *at_least))
+            }
+            Judge::Llm { model, prompt, version } => {
+                let key = PromptKey::new(team, prompt);
+                let ready =
+                    self.old_version(&key, *version).await.map_err(|error| error.to_string())?;
+                let words = [
+                    ("question", question),
+                    ("answer", answer),
+                    ("expected", expected),
+                    ("rubric", rubric),
+                ];
+                let known = ready.compiled.variables();
+                let words = words.into_iter().filter(|(name, _)| known.contains_key(*name));
+                let variables: Map<String, Value> =
+                    words.map(|(name, word)| (name.to_owned(), Value::from(word))).collect();
+                let rendered =
+                    ready.compiled.render(&variables).map_err(|error| error.to_string())?;
+                let mut request = ChatRequest::new(model.clone(), messages_of(rendered));
+                apply_settings(&ready, &mut request);
+                request.model.clone_from(model);
+                let gateway = self.shared.gateway.get().ok_or("there is no gateway here")?;
+                let label = format!("{prompt}@{version}");
+                let used = PromptUse { label, ..PromptUse::default() };
+                let asked = self.ask_model(gateway, team, EVAL_ROUTE, used, request).await;
+                let said = asked.map_err(|error| error.to_string())?;
+                Score::read(&said.said).map_err(|problem| problem.to_string())
+            }
+            _ => Err("this judge decides by itself".to_owned()),
+        }
+    }
+
+    /// Cosine of two texts' vectors.
+    async fn similarity(&self, encoder: &str, one: &str, other: &str) -> Result<f64, String> {
+        let embedder = self.shared.embedder.get().ok_or("there is no encoder here")?;
+        let card = embedder
+            .card(encoder)
+            .ok_or_else(|| format!("the encoder '{encoder}' is not served here"))?;
+        let texts = vec![one.to_owned(), other.to_owned()];
+        let vectors = embedder.embed(&card.fingerprint, texts, Purpose::Plain, Pool::Query);
+        let vectors = self.shared.runtime.within(EMBED_MS, vectors).await;
+        let vectors = vectors.ok_or("the encoder did not answer in time")?;
+        let vectors = vectors.map_err(|error| error.to_string())?;
+        match vectors.as_slice() {
+            [one, other] => Ok(cosine(one, other)),
+            _ => Err("the encoder gave no two vectors".to_owned()),
+        }
+    }
+}
+
+fn cosine(one: &[f32], other: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let lengths = (dot(one, one) * dot(other, other)).sqrt();
+    if lengths > 0.0 { dot(one, other) / lengths } else { 0.0 }
+}

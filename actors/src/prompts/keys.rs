@@ -1,0 +1,206 @@
+//! Keys of the prompt service's rows.
+
+use headwater_storage::KeyRange;
+use headwater_storage::tuple::{self, Element};
+
+const PROMPTS: &str = "prompts";
+
+fn key(kind: &str, rest: &[Element]) -> Vec<u8> {
+    tuple::pack(&[&[PROMPTS.into(), kind.into()], rest].concat())
+}
+
+fn below(kind: &str, rest: &[Element]) -> KeyRange {
+    tuple::below(&[&[PROMPTS.into(), kind.into()], rest].concat())
+}
+
+fn number(number: u64) -> Element {
+    Element::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// Names a prompt among all teams'.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PromptKey {
+    pub team: String,
+    pub name: String,
+}
+
+impl PromptKey {
+    pub fn new(team: &str, name: &str) -> PromptKey {
+        PromptKey { team: team.to_owned(), name: name.to_owned() }
+    }
+
+    fn path(&self, rest: &[Element]) -> Vec<Element> {
+        [&[self.team.as_str().into(), self.name.as_str().into()], rest].concat()
+    }
+
+    pub(super) fn head(&self) -> Vec<u8> {
+        key("head", &self.path(&[]))
+    }
+
+    pub(super) fn version(&self, version: u64) -> Vec<u8> {
+        key("version", &self.path(&[number(version)]))
+    }
+
+    pub(super) fn versions(&self) -> KeyRange {
+        below("version", &self.path(&[]))
+    }
+
+    /// Pieces of a version's document, in their order.
+    pub(super) fn pieces(&self, version: u64) -> KeyRange {
+        below("document", &self.path(&[number(version)]))
+    }
+
+    pub(super) fn piece(&self, version: u64, place: u64) -> Vec<u8> {
+        key("document", &self.path(&[number(version), number(place)]))
+    }
+
+    pub(super) fn moved(&self, move_number: u64) -> Vec<u8> {
+        key("move", &self.path(&[number(move_number)]))
+    }
+
+    pub(super) fn moves(&self) -> KeyRange {
+        below("move", &self.path(&[]))
+    }
+
+    pub(super) fn promotion(&self, id: u64) -> Vec<u8> {
+        key("promotion", &self.path(&[number(id)]))
+    }
+
+    pub(super) fn promotions(&self) -> KeyRange {
+        below("promotion", &self.path(&[]))
+    }
+}
+
+/// Heads of a team behind a name, or all of it; of every team without one.
+pub(super) fn heads(team: Option<&str>, after: Option<&str>) -> KeyRange {
+    let Some(team) = team else { return below("head", &[]) };
+    let all = below("head", &[team.into()]);
+    match after {
+        Some(name) => {
+            KeyRange { begin: KeyRange::of_key(&PromptKey::new(team, name).head()).end, ..all }
+        }
+        None => all,
+    }
+}
+
+pub(super) fn access(team: &str) -> Vec<u8> {
+    key("access", &[team.into()])
+}
+
+pub(super) fn all_access() -> KeyRange {
+    below("access", &[])
+}
+
+/// How many changes there were: what every node watches.
+pub(super) fn revision() -> Vec<u8> {
+    key("revision", &[])
+}
+
+/// What the change with this number was about.
+pub(super) fn log(revision: u64) -> Vec<u8> {
+    key("log", &[number(revision)])
+}
+
+/// The changes behind `after`, up to `last`.
+pub(super) fn log_rows(after: u64, last: u64) -> KeyRange {
+    KeyRange { begin: log(after.saturating_add(1)), end: KeyRange::of_key(&log(last)).end }
+}
+
+/// The changes before this one.
+pub(super) fn log_before(revision: u64) -> KeyRange {
+    KeyRange { begin: below("log", &[]).begin, end: log(revision) }
+}
+
+/// What an observation belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mark {
+    pub(super) prompt: PromptKey,
+    pub(super) version: u64,
+    pub(super) of: Of,
+}
+
+/// When a version was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Of {
+    /// By users, since the move with this number.
+    Served(u64),
+    /// Beside production, in the promotion with this id.
+    Shadow(u64),
+}
+
+impl Mark {
+    fn path(&self, rest: &[Element]) -> Vec<Element> {
+        let (kind, of) = match self.of {
+            Of::Served(since) => ("served", since),
+            Of::Shadow(promotion) => ("shadow", promotion),
+        };
+        let own = [number(self.version), kind.into(), number(of)];
+        self.prompt.path(&[&own, rest].concat())
+    }
+
+    /// What one process observed; `life` is another one for each.
+    pub(super) fn row(&self, life: u64) -> Vec<u8> {
+        let life = Element::Bytes(life.to_be_bytes().to_vec());
+        key("watched", &self.path(&[life]))
+    }
+
+    pub(super) fn rows(&self) -> KeyRange {
+        below("watched", &self.path(&[]))
+    }
+}
+
+/// A team's golden sets behind a name, or all of them.
+pub(super) fn golden_sets(team: &str) -> KeyRange {
+    below("golden", &[team.into()])
+}
+
+/// What is known of a golden set but its cases.
+pub(super) fn golden(team: &str, set: &str) -> Vec<u8> {
+    key("golden", &[team.into(), set.into()])
+}
+
+/// Pieces of a version's cases, in their order.
+pub(super) fn golden_pieces(team: &str, set: &str, version: u64) -> KeyRange {
+    below("golden_cases", &[team.into(), set.into(), number(version)])
+}
+
+pub(super) fn golden_piece(team: &str, set: &str, version: u64, place: u64) -> Vec<u8> {
+    key("golden_cases", &[team.into(), set.into(), number(version), number(place)])
+}
+
+/// What one case came to, by a fingerprint of all that it hangs on.
+pub(super) fn case_result(team: &str, fingerprint: &str) -> Vec<u8> {
+    key("case", &[team.into(), fingerprint.into()])
+}
+
+impl PromptKey {
+    pub(super) fn eval(&self, id: u64) -> Vec<u8> {
+        key("eval", &self.path(&[number(id)]))
+    }
+
+    pub(super) fn evals(&self) -> KeyRange {
+        below("eval", &self.path(&[]))
+    }
+
+    pub(super) fn experiment(&self, name: &str) -> Vec<u8> {
+        key("experiment", &self.path(&[name.into()]))
+    }
+
+    pub(super) fn experiments(&self) -> KeyRange {
+        below("experiment", &self.path(&[]))
+    }
+
+    /// What was told of a unit's goal, once.
+    pub(super) fn feedback(&self, experiment: &str, goal: &str, unit: &str) -> Vec<u8> {
+        key("feedback", &self.path(&[experiment.into(), goal.into(), unit.into()]))
+    }
+
+    /// What some of the units came to.
+    pub(super) fn tally(&self, experiment: &str, shard: u64) -> Vec<u8> {
+        key("tally", &self.path(&[experiment.into(), number(shard)]))
+    }
+
+    pub(super) fn tallies(&self, experiment: &str) -> KeyRange {
+        below("tally", &self.path(&[experiment.into()]))
+    }
+}

@@ -1,0 +1,256 @@
+//! What was seen of every prompt, held against its history when the world has healed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use headwater_actors::prompts::{
+    Chosen, ExperimentState, Move, Outcome, Pointer, Promotion, PromptKey, PromptsHandle, Stage,
+    Wish,
+};
+
+use super::node::{BASE_MS, Node, Place};
+use crate::world::World;
+
+/// What one request got.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) version: u64,
+    pub(super) chosen: Chosen,
+    /// Moves of the pointers as its node knew them.
+    pub(super) moves: u64,
+    pub(super) user: String,
+}
+
+/// See the module; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Book {
+    world: World,
+    guard_ms: u64,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The most moves that each process knew of each prompt.
+    known: BTreeMap<(Place, PromptKey), u64>,
+    seen: BTreeMap<PromptKey, Vec<Seen>>,
+    /// Moves that somebody was told of.
+    acknowledged: BTreeMap<PromptKey, u64>,
+    /// Which variant a user got, by prompt, experiment and user.
+    variants: BTreeMap<(PromptKey, String, String), String>,
+}
+
+impl Book {
+    pub(super) fn new(world: &World, guard_ms: u64) -> Book {
+        Book { world: world.clone(), guard_ms, state: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody was told that the pointers have made so many moves.
+    pub(super) fn acknowledged(&self, prompt: &PromptKey, moves: u64) {
+        let mut state = self.lock();
+        let held = state.acknowledged.entry(prompt.clone()).or_default();
+        *held = moves.max(*held);
+    }
+
+    pub(super) fn acknowledged_moves(&self, prompt: &PromptKey) -> u64 {
+        self.lock().acknowledged.get(prompt).copied().unwrap_or_default()
+    }
+
+    /// A request got this; it must know at least so many moves.
+    pub(super) fn seen(&self, place: Place, prompt: &PromptKey, seen: Seen, least: u64) {
+        let mut state = self.lock();
+        let known = state.known.entry((place, prompt.clone())).or_default();
+        if seen.moves < *known {
+            let told = format_args!("{prompt:?}: {} moves after {known} at {place:?}", seen.moves);
+            self.world.violated("pointer_goes_not_back", told);
+        }
+        *known = seen.moves.max(*known);
+        if seen.moves < least {
+            let told = format_args!("{prompt:?}: {} moves, {least} were acknowledged", seen.moves);
+            self.world.violated("fresh_read_is_not_older", told);
+        }
+        if let Chosen::Variant { experiment, variant } = &seen.chosen {
+            let key = (prompt.clone(), experiment.clone(), seen.user.clone());
+            let held = state.variants.entry(key).or_insert_with(|| variant.clone());
+            if held != variant {
+                let told = format_args!("{}: {held}, then {variant}", seen.user);
+                self.world.violated("assignment_is_sticky", told);
+            }
+        }
+        state.seen.entry(prompt.clone()).or_default().push(seen);
+    }
+
+    /// Holds everything against the history.
+    pub(super) async fn check(&self, nodes: &[Node], prompt: &PromptKey) {
+        let Some(handle) = nodes.first().and_then(Node::handle) else { return };
+        let Ok(head) = handle.head(prompt).await else { return };
+        let Ok(mut moves) = handle.history(prompt).await else { return };
+        moves.reverse();
+        self.check_history(prompt, &moves, head.moves);
+        if head.moves <= 200 {
+            self.check_seen(prompt, &moves);
+        }
+        let Ok(promotions) = handle.promotions(prompt).await else { return };
+        for promotion in &promotions {
+            self.check_promotion(&handle, prompt, promotion, &moves).await;
+        }
+        let Ok(experiments) = handle.experiments(prompt).await else { return };
+        let now_ms = BASE_MS + self.world.now_ms();
+        for experiment in &experiments {
+            let runs = head.experiments.iter().any(|one| one.name == experiment.name);
+            match experiment.state {
+                ExperimentState::Ended { .. } if runs => self.world.violated(
+                    "ended_experiment_serves_nobody",
+                    format_args!("{prompt:?}: {}", experiment.name),
+                ),
+                ExperimentState::Ended { at_ms, .. } if at_ms >= experiment.ends_ms => {
+                    self.world.count("experiment expired");
+                }
+                ExperimentState::Running if now_ms > experiment.ends_ms + 10_000 => {
+                    self.world.violated(
+                        "expired_experiment_ends",
+                        format_args!("{prompt:?}: {}", experiment.name),
+                    );
+                }
+                _ => {}
+            }
+        }
+        self.check_nodes(nodes, prompt, head.production, head.moves).await;
+    }
+
+    /// One line of moves: no gap, no move twice, each from where the one before led.
+    fn check_history(&self, prompt: &PromptKey, moves: &[Move], last: u64) {
+        let mut at: BTreeMap<Pointer, Option<u64>> = BTreeMap::new();
+        let first = moves.first().map_or(1, |one| one.number);
+        for (place, one) in moves.iter().enumerate() {
+            let held = at.insert(one.pointer, one.to);
+            let follows = held.is_none_or(|held| held == one.from);
+            if one.number != first + place as u64 || !(follows || first > 1) {
+                let told = format_args!("{prompt:?}: move {one:?}");
+                self.world.violated("history_is_one_line", told);
+            }
+        }
+        if moves.last().map_or(0, |one| one.number) != last {
+            self.world.violated("history_is_one_line", format_args!("{prompt:?}: {last} moves"));
+        }
+    }
+
+    /// What a request got is what the pointers said after as many moves as its node knew.
+    fn check_seen(&self, prompt: &PromptKey, moves: &[Move]) {
+        let seen = self.lock().seen.get(prompt).cloned().unwrap_or_default();
+        let acknowledged = self.acknowledged_moves(prompt);
+        if acknowledged > moves.len() as u64 {
+            let told = format_args!("{prompt:?}: {acknowledged} of {}", moves.len());
+            self.world.violated("what_was_acknowledged_stays", told);
+        }
+        for one in seen {
+            let pointer = match one.chosen {
+                Chosen::Production => Pointer::Production,
+                Chosen::Canary => Pointer::Canary,
+                _ => continue,
+            };
+            let mut known = moves.iter().filter(|own| own.number <= one.moves);
+            let at = known.rfind(|own| own.pointer == pointer).and_then(|own| own.to);
+            if at != Some(one.version) {
+                self.world.violated("no_request_sees_a_mix", format_args!("{one:?}, not {at:?}"));
+            }
+        }
+    }
+
+    /// Every promotion has ended, or waits for a person; each of its steps was taken once.
+    async fn check_promotion(
+        &self,
+        handle: &PromptsHandle,
+        prompt: &PromptKey,
+        promotion: &Promotion,
+        moves: &[Move],
+    ) {
+        let told = || format!("{prompt:?} promotion {} {:?}", promotion.id, promotion.stage);
+        if promotion.stage.is_gate() {
+            return self.world.violated("every_promotion_ends", format_args!("{}", told()));
+        }
+        let own = moves.iter().filter(|one| one.promotion == Some(promotion.id));
+        let served = own
+            .clone()
+            .filter(|one| one.pointer == Pointer::Production && one.to == Some(promotion.version));
+        let back = own
+            .filter(|one| one.pointer == Pointer::Production && one.to != Some(promotion.version));
+        let (served, back) = (served.count(), back.count());
+        let ends = promotion.steps.iter().filter(|step| step.what.starts_with("ended as"));
+        let expected = usize::from(promotion.stage.is_end());
+        if served > 1 || back > 1 || ends.count() != expected {
+            let told = format_args!("{}: served {served}, back {back}", told());
+            self.world.violated("no_step_is_doubled", told);
+        }
+        let promoted = promotion.steps.iter().find(|step| step.what.starts_with("promoted by"));
+        let is_watched = matches!(promotion.results.get(&Stage::Guard), Some((Outcome::Passed, _)));
+        if let (Some(promoted), true) = (promoted, is_watched && promotion.stage == Stage::Done)
+            && promotion.entered_ms < promoted.at_ms + promotion.gates.guard_ms.min(self.guard_ms)
+        {
+            self.world.violated("guard_is_not_cut_short", format_args!("{}", told()));
+        }
+        self.check_judgement(handle, prompt, promotion).await;
+    }
+
+    /// The guard takes back what is bad and nothing else.
+    async fn check_judgement(
+        &self,
+        handle: &PromptsHandle,
+        prompt: &PromptKey,
+        promotion: &Promotion,
+    ) {
+        let Ok((_, ready)) = handle.version(prompt, promotion.version).await else { return };
+        let is_bad = ready.document.text.as_deref().is_some_and(|text| text.starts_with("bad"));
+        for stage in [Stage::Guard, Stage::Canary] {
+            let result = promotion.results.get(&stage).map(|(outcome, _)| *outcome);
+            match (result, is_bad, stage) {
+                (Some(Outcome::Failed), true, Stage::Guard) => {
+                    self.world.count("bad version taken back");
+                }
+                (Some(Outcome::Failed), true, _) => self.world.count("canary taken back"),
+                (Some(Outcome::Failed), false, _) => self.world.violated(
+                    "good_version_is_not_taken_back",
+                    format_args!("{prompt:?} version {}", promotion.version),
+                ),
+                (Some(Outcome::Passed), false, Stage::Guard) => {
+                    self.world.count("good version kept");
+                }
+                (Some(Outcome::Passed), false, _) => self.world.count("canary promoted"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Every node serves what the store says.
+    async fn check_nodes(
+        &self,
+        nodes: &[Node],
+        prompt: &PromptKey,
+        production: Option<u64>,
+        moves: u64,
+    ) {
+        for node in nodes {
+            let Some(handle) = node.handle() else { continue };
+            let wish = Wish { request: "0".to_owned(), ..Wish::default() };
+            let resolved = handle.resolve(prompt, &wish).await;
+            let known = resolved.as_ref().map(|resolved| resolved.moves).ok();
+            let version = resolved.map(|resolved| (resolved.ready.number, resolved.chosen)).ok();
+            let is_right = match &version {
+                Some((version, Chosen::Production)) => Some(*version) == production,
+                Some(_) => true,
+                None => production.is_none(),
+            };
+            if !is_right || known.is_some_and(|known| known != moves) {
+                let place = node.place();
+                let told = format_args!(
+                    "{place:?}: {version:?} after {known:?}, not {production:?} after {moves}"
+                );
+                self.world.violated("all_nodes_serve_the_same", told);
+            }
+        }
+    }
+}
