@@ -33,7 +33,7 @@ fn key(number: usize) -> PromptKey {
 
 fn actor() -> Actor {
     let (team, name) = ("ops".to_owned(), "bench".to_owned());
-    Actor { team, user: None, is_operator: true, name }
+    Actor { team, user: None, is_whole_team: true, is_operator: true, name }
 }
 
 /// A kilobyte with three variables.
@@ -93,7 +93,7 @@ async fn fill(handle: &PromptsHandle) {
         handle.commit(&actor(), &prompt, commit).await.expect("committed");
         let gates = Gates { guard_ms: 0, ..Gates::default() };
         let options = Options { gates: Some(gates), ..Options::default() };
-        handle.set(&prompt, options).await.expect("set");
+        handle.set(&actor(), &prompt, options).await.expect("set");
         let begin =
             Begin { version: 1, reason: String::new(), canary_per_mille: None, is_auto: true };
         handle.begin_promotion(&actor(), &prompt, begin).await.expect("promoted");
@@ -114,7 +114,7 @@ async fn fill(handle: &PromptsHandle) {
                 duration_ms: None,
                 goals: vec![goal],
             };
-            handle.begin_experiment(&prompt, ask).await.expect("begun");
+            handle.begin_experiment(&actor(), &prompt, ask).await.expect("begun");
         }
     }
 }

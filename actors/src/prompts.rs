@@ -1,9 +1,12 @@
 //! Prompts: versions that never change, pointers that move as a whole on every node, and the way
 //! of a version to production.
 
+mod access;
+mod cases;
 mod change;
 mod evals;
 mod experiments;
+mod feedback;
 mod follow;
 mod golden;
 mod handle;
@@ -21,7 +24,8 @@ mod usage;
 mod watch;
 
 pub use evals::{CaseResult, Estimate, Eval, EvalAsk};
-pub use experiments::{Analysed, ExperimentAsk, Feedback};
+pub use experiments::{Analysed, ExperimentAsk};
+pub use feedback::Feedback;
 pub use golden::GoldenInfo;
 pub use handle::{Fallback, PromptSettings, PromptsHandle};
 pub use keys::PromptKey;
@@ -46,9 +50,12 @@ pub use headwater_prompts::scan::{RuleError, Scanner};
 pub use headwater_prompts::sequential::Range;
 /// The pure service's nouns that whoever serves or changes prompts meets.
 pub use headwater_prompts::{
-    Access, Action, Canary, Case, Gates, GoldenSet, Head, ModelSettings, Move, Outcome, Pointer,
-    Problem, Promotion, PromptDocument, Rendered, RenderedMessage, Role, ShadowGate, Stage,
-    Standing, State, ToolSchema, Variable, diff, is_prompt_name, show_markers, text_holds_marker,
+    Access, Action, Canary, Case, Gates, GoldenSet, Head, Judge, ModelSettings, Move, NAME_RULE,
+    Outcome, Pointer, Problem, Promotion, PromptDocument, Rendered, RenderedMessage, Role,
+    ShadowGate, Stage, Standing, State, ToolSchema, Variable, diff, holds_marker, is_prompt_name,
+    show_markers, text_holds_marker,
 };
 /// The secrets port's nouns that whoever renders prompts meets.
 pub use headwater_secrets::{SecretError, SecretSource};
+/// The store's word on what went wrong.
+pub use headwater_storage::StoreError;

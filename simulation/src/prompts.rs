@@ -13,7 +13,7 @@ mod people;
 use std::sync::Arc;
 
 use crate::outcome::Outcome;
-use crate::shared_store::SharedStore;
+use crate::shared_store::{Commit, SharedStore};
 use crate::world::{End, World};
 
 use book::Book;
@@ -91,7 +91,9 @@ pub(crate) fn run(seed: u64) -> Outcome {
     let world = World::new(seed);
     let options = Options::draw(&world);
     let book = Book::new(&world, options.guard_ms);
-    let store = SharedStore::draw(&world, 40, LATE_MS, Arc::new(|_| {}));
+    let seen = book.clone();
+    let witness = Arc::new(move |commit: &Commit<'_>| seen.written(commit));
+    let store = SharedStore::draw(&world, 40, LATE_MS, witness);
     let described = format!("{options:?}; store: {}", store.describe());
     let nodes: Vec<Node> =
         (0..options.nodes).map(|number| Node::start(&world, &options, &store, number)).collect();

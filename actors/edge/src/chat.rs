@@ -110,7 +110,7 @@ pub(crate) async fn ask_with(
 }
 
 /// Who asks, as records have it.
-fn caller(grant: &Grant) -> Caller {
+pub(crate) fn caller(grant: &Grant) -> Caller {
     let Grant { tenant, project, user, key_id, .. } = grant.clone();
     Caller { tenant, project, user, key_id }
 }

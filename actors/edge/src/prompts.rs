@@ -13,7 +13,9 @@ mod versions;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::Uri;
-use headwater_actors::prompts::{Action, Actor, PromptKey, PromptsHandle};
+use headwater_actors::prompts::{
+    Action, Actor, NAME_RULE, PromptKey, PromptsHandle, is_prompt_name,
+};
 
 pub(crate) use manage::{access, get, history, list, roll_back, set, set_access};
 pub(crate) use promotions::{act, begin, promotion, promotions};
@@ -41,7 +43,8 @@ pub(crate) fn actor(grant: &Grant) -> Actor {
         (None, None) => grant.tenant.clone(),
     };
     let (team, user) = (grant.tenant.clone(), grant.user.clone());
-    Actor { team, user, is_operator: grant.is_operator(), name }
+    let is_whole_team = grant.project.is_none() && grant.user.is_none();
+    Actor { team, user, is_whole_team, is_operator: grant.is_operator(), name }
 }
 
 /// The prompt that the address names, if the caller may do this with it. Operators may name
@@ -57,11 +60,21 @@ fn asked<'a>(
         let message = "the prompt's name in the path is not percent-encoded UTF-8".to_owned();
         return Err(ApiError::invalid("name", "invalid_path", message));
     };
+    check_name("name", &name)?;
     let (query, actor) = (Query::of(uri)?, actor(grant));
     let team = query.text("team").unwrap_or(&grant.tenant);
     let prompt = PromptKey::new(team, &name);
     edge.prompts.allow(&actor, &prompt, action).map_err(ApiError::from_prompt)?;
     Ok(Asked { prompts: &edge.prompts, actor, prompt, query })
+}
+
+/// A name that no prompt can have is told so, before anybody looks for it.
+pub(crate) fn check_name(field: &str, name: &str) -> Result<(), ApiError> {
+    if is_prompt_name(name) {
+        return Ok(());
+    }
+    let message = format!("{field}: must be {NAME_RULE}");
+    Err(ApiError::invalid(field, "invalid_prompt", message))
 }
 
 /// A path of a name.

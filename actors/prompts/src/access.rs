@@ -5,6 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::problem::Problem;
+
+/// Most users that a team names.
+const ROLES: usize = 500;
+/// Bytes of a user's name.
+const USER_BYTES: usize = 128;
+
 /// What somebody is to a team's prompts; each may do what the one before may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,9 +71,24 @@ pub struct Access {
 }
 
 impl Access {
-    /// What a user is; a token of the whole team, which names none, is an admin's.
+    /// What a user is, or a token that names none, such as a project's.
     pub fn of(&self, user: Option<&str>) -> Standing {
-        let named = |user: &str| self.roles.get(user).copied().unwrap_or(self.others);
-        user.map_or(Standing::Admin, named)
+        user.and_then(|user| self.roles.get(user).copied()).unwrap_or(self.others)
+    }
+
+    /// # Errors
+    /// When there are too many, or a name is too long for a user's.
+    pub fn check(&self) -> Result<(), Problem> {
+        if self.roles.len() > ROLES {
+            let problem = format!("has {} entries; at most {ROLES} are allowed", self.roles.len());
+            return Err(Problem::new("roles", problem));
+        }
+        match self.roles.keys().find(|name| name.is_empty() || name.len() > USER_BYTES) {
+            Some(_) => Err(Problem::new(
+                "roles",
+                format!("names a user of no or more than {USER_BYTES} bytes"),
+            )),
+            None => Ok(()),
+        }
     }
 }

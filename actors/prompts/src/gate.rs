@@ -8,6 +8,8 @@ use crate::problem::Problem;
 
 /// Most golden cases of the fast eval.
 pub const FAST_CASES: u32 = 20;
+/// Bytes of all gates of a prompt: they stand in rows with other things.
+const GATES_BYTES: usize = 8_000;
 /// Longest watch after a promotion, in ms: a day.
 const LONGEST_GUARD_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -64,6 +66,11 @@ impl Gates {
     /// # Errors
     /// The first field that is out of its bounds.
     pub fn check(&self) -> Result<(), Problem> {
+        let bytes = serde_json::to_vec(self).map_or(0, |json| json.len());
+        if bytes > GATES_BYTES {
+            let problem = format!("have {bytes} bytes as JSON; at most {GATES_BYTES} are allowed");
+            return Err(Problem::new("gates", problem));
+        }
         if self.golden_set.as_deref().is_some_and(|set| !is_prompt_name(set)) {
             return Err(Problem::new("gates.golden_set", format!("must be {NAME_RULE}")));
         }
@@ -80,8 +87,8 @@ impl Gates {
             ));
         }
         if let Some(shadow) = &self.shadow {
-            if !(1..=10_000).contains(&shadow.samples) {
-                return Err(Problem::new("gates.shadow.samples", "must be 1 to 10000"));
+            if !(10..=10_000).contains(&shadow.samples) {
+                return Err(Problem::new("gates.shadow.samples", "must be 10 to 10000"));
             }
             if !(1..=1_000).contains(&shadow.per_mille) {
                 return Err(Problem::new("gates.shadow.per_mille", "must be 1 to 1000"));

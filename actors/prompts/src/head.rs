@@ -19,6 +19,10 @@ pub enum Pointer {
     Staging,
     Canary,
     Production,
+    /// No pointer: gates, protection or sharing changed.
+    Settings,
+    /// No pointer: an experiment began or was stopped.
+    Experiment,
 }
 
 impl Pointer {
@@ -27,6 +31,8 @@ impl Pointer {
             Pointer::Staging => "staging",
             Pointer::Canary => "canary",
             Pointer::Production => "production",
+            Pointer::Settings => "settings",
+            Pointer::Experiment => "experiment",
         }
     }
 }
@@ -135,6 +141,7 @@ impl Head {
             Pointer::Staging => self.staging,
             Pointer::Canary => self.canary.map(|canary| canary.version),
             Pointer::Production => self.production,
+            Pointer::Settings | Pointer::Experiment => None,
         }
     }
 
@@ -176,6 +183,7 @@ impl Head {
         match pointer {
             Pointer::Staging => self.staging = to,
             Pointer::Canary => self.canary = None,
+            Pointer::Settings | Pointer::Experiment => {}
             Pointer::Production => {
                 self.production = to;
                 if let Some(version) = to {
@@ -208,12 +216,22 @@ impl Head {
     ) -> Move {
         self.moves += 1;
         match pointer {
-            Pointer::Staging => {}
+            Pointer::Staging | Pointer::Settings | Pointer::Experiment => {}
             Pointer::Canary => self.canary_since = self.moves,
             Pointer::Production => self.production_since = self.moves,
         }
         let Because { by, reason, promotion, at_ms } = because;
         Move { number: self.moves, pointer, from, to, by, reason, promotion, at_ms }
+    }
+
+    /// Notes a change that moves no pointer.
+    pub fn note(&mut self, about: Pointer, because: Because) -> Move {
+        self.moved(about, None, None, because)
+    }
+
+    /// A version that was taken back is no version to go back to.
+    pub fn give_up(&mut self, version: u64) {
+        self.served.retain(|served| *served != version);
     }
 
     /// The version that a step back leads to: the given one, if it was in production, or the one

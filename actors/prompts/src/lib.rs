@@ -30,7 +30,7 @@ pub use gate::{FAST_CASES, Gates, ShadowGate};
 pub use golden::{CASES, Case, GoldenSet, mean_score};
 pub use head::{Because, CANARY_PER_MILLE, Canary, Fork, Head, Move, Pointer, State};
 pub use judge::{Judge, Score};
-pub use marker::{replace_markers, show_markers, text_holds_marker};
+pub use marker::{holds_marker, replace_markers, show_markers, text_holds_marker};
 pub use name::{NAME_RULE, is_prompt_name, is_secret_name, is_variable_name};
 pub use problem::Problem;
 pub use promotion::{

@@ -18,7 +18,7 @@ pub fn text_holds_marker(text: &str) -> bool {
 }
 
 /// Whether any text of it, keys included, does.
-pub(crate) fn holds_marker(value: &Value) -> bool {
+pub fn holds_marker(value: &Value) -> bool {
     match value {
         Value::String(text) => text_holds_marker(text),
         Value::Array(entries) => entries.iter().any(holds_marker),

@@ -13,7 +13,9 @@ use crate::problem::Problem;
 /// Who acts when nobody does.
 pub const GUARD: &str = "headwater";
 /// Steps that a promotion remembers.
-const STEPS: usize = 200;
+const STEPS: usize = 100;
+/// Bytes of one of them.
+const STEP_BYTES: usize = 300;
 
 /// Where a promotion stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -238,7 +240,7 @@ impl Promotion {
                 "needs a version in production to be compared with; leave it out",
             ));
         }
-        if is_auto {
+        if is_auto || canary_per_mille.is_some() {
             check_hands(head, &author, &by)?;
         }
         head.promotions += 1;
@@ -300,6 +302,7 @@ impl Promotion {
                 next.note(now_ms, format!("taken back by {by}: {reason}"));
                 let because = next.because(&by, &reason, now_ms);
                 outcomes.moves.extend(after.point(Pointer::Production, Some(to), because));
+                after.give_up(next.version);
                 next.end(Stage::RolledBack, &mut after, now_ms);
                 outcomes.events.push((Event::RolledBack, format!("by {by}: {reason}")));
             }
@@ -475,6 +478,7 @@ impl Promotion {
         if head.production == Some(self.version) {
             let because = self.because(GUARD, why, now_ms);
             outcomes.moves.extend(head.point(Pointer::Production, self.from, because));
+            head.give_up(self.version);
         }
         self.unstage(head, why, now_ms, outcomes);
         self.end(Stage::RolledBack, head, now_ms);
@@ -561,7 +565,12 @@ impl Promotion {
         Because { by: by.to_owned(), reason: reason.to_owned(), promotion: Some(self.id), at_ms }
     }
 
-    fn note(&mut self, at_ms: u64, what: String) {
+    fn note(&mut self, at_ms: u64, mut what: String) {
+        let mut end = STEP_BYTES.min(what.len());
+        while !what.is_char_boundary(end) {
+            end -= 1;
+        }
+        what.truncate(end);
         if self.steps.len() < STEPS {
             self.steps.push(Step { at_ms, what });
         }

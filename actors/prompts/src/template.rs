@@ -149,6 +149,11 @@ impl Compiled {
                 return Err(Problem::new(name, problem));
             }
             match role {
+                None if content.trim().is_empty() => {
+                    let problem =
+                        "renders to nothing with these variables; an empty prompt is never served";
+                    return Err(Problem::new("text", problem));
+                }
                 None => return Ok(Rendered::Text(content)),
                 // A message whose condition leaves nothing of it is not said.
                 Some(_) if content.trim().is_empty() => {}

@@ -21,6 +21,7 @@ use super::health::{Condemned, Healths};
 use super::metrics::GatewayMetrics;
 use super::near::{Near, NearQuestions};
 use super::nouns::{Answer, Ask, Cached, GatewayError, Served, ServedModel};
+use super::prompt::Observed;
 use super::redaction::{Redacted, Redaction, RedactionReport};
 use super::tries::Begin;
 use crate::runtime::Runtime;
@@ -239,6 +240,9 @@ impl GatewayHandle {
                 answer.inspect_err(|error| self.shared.metrics.refused(&alias.name, name_of(error)))
             }
             None => {
+                if let Some(prompt) = &ask.prompt {
+                    prompt.hear(Observed::failed());
+                }
                 let known = live.config.aliases.iter().map(|alias| alias.name.clone()).collect();
                 Err(GatewayError::UnknownModel { model: ask.request.model, known })
             }

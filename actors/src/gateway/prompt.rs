@@ -23,6 +23,13 @@ pub struct Observed {
     pub said: String,
 }
 
+impl Observed {
+    /// Nothing came of it.
+    pub fn failed() -> Observed {
+        Observed { failed: true, latency_ms: 0, micro_usd: 0, said: String::new() }
+    }
+}
+
 /// Hears how an answer came out, once.
 #[derive(Clone)]
 pub struct Watcher {
@@ -82,7 +89,10 @@ impl PromptUse {
 
     /// A text of the model or its provider without the values, for whoever keeps or tells it.
     pub(super) fn hide(&self, text: &mut String) {
-        for (name, value) in &self.secrets {
+        // One value may be the beginning of another.
+        let mut values: Vec<_> = self.secrets.iter().collect();
+        values.sort_by_key(|(_, value)| std::cmp::Reverse(value.expose().len()));
+        for (name, value) in values {
             if !value.expose().is_empty() && text.contains(value.expose()) {
                 *text = text.replace(value.expose(), &format!("[secret {name}]"));
             }

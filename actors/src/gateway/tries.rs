@@ -88,7 +88,9 @@ impl GatewayHandle {
                 trail.tell(|record| record.retries = attempts.tries());
             }
         }
-        if let Some(prompt) = begin.prompt {
+        // Where nobody could be asked nothing is known of the prompt.
+        let is_known = !matches!(last, None | Some(ChatError::Limited { .. }));
+        if let Some(prompt) = begin.prompt.filter(|_| is_known) {
             let latency_ms = runtime.now_ms().saturating_sub(begin.began_ms);
             let said = String::new();
             prompt.hear(Observed { failed: true, latency_ms, micro_usd: 0, said });

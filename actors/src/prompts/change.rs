@@ -94,8 +94,10 @@ async fn attempt<T>(
     head.updated_ms = now_ms;
     if tells {
         let promotion = promotion.as_ref().map(|promotion| (promotion.id, promotion.version));
-        for (event, detail) in &events {
-            let notice = notice_of(prompt, head.changes, promotion, (*event, detail), now_ms);
+        for (place, (event, detail)) in events.iter().enumerate() {
+            let of = promotion.filter(|_| *event != Event::ExperimentExpired);
+            let place = (head.changes, place as u64);
+            let notice = notice_of(prompt, place, of, (*event, detail), now_ms);
             transaction.set(&pending_key(&notice.id), &notice.encode()?)?;
         }
     }
@@ -121,7 +123,7 @@ async fn attempt<T>(
 /// What webhooks are told of an event; written in the transaction that it happens in.
 fn notice_of(
     prompt: &PromptKey,
-    changes: u64,
+    (changes, place): (u64, u64),
     promotion: Option<(u64, u64)>,
     (event, detail): (Event, &str),
     now_ms: u64,
@@ -136,7 +138,8 @@ fn notice_of(
         "version": promotion.map(|(_, version)| version),
         "detail": detail,
     });
-    let named = [prompt.head(), changes.to_be_bytes().to_vec(), kind.as_bytes().to_vec()].concat();
+    let named =
+        [prompt.head(), changes.to_be_bytes().to_vec(), place.to_be_bytes().to_vec()].concat();
     PendingNotice::of_event(
         team,
         EventTold { kind, text, fields: fields.to_string() },

@@ -2,51 +2,23 @@
 //! is kept by all that it hangs on, so a run that was broken off goes on, and an equal case is not
 //! paid for twice.
 
-use headwater_prompts::{Case, Problem, mean_score};
+use headwater_prompts::{Case, mean_score};
 use headwater_storage::retry::{Applied, OperationId};
-use headwater_storage::{ReadMode, StoreError};
+use headwater_storage::{RangeRead, ReadMode, StoreError};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use super::cases::request_of;
 use super::handle::PromptsHandle;
-use super::keys::{self, PromptKey};
-use super::nouns::{PromptError, Ready};
+use super::keys::PromptKey;
+use super::nouns::PromptError;
 use super::records;
-use super::usage::{EVAL_ROUTE, apply_settings, messages_of, question_of};
-use crate::gateway::{
-    ChatRequest, GatewayError, GatewayHandle, Message, PromptUse, Role as Speaker,
-};
+use crate::gateway::Caller;
 
 /// Cases that one run asks at a time.
 const TOGETHER: usize = 4;
-/// Tries of a case whose answer or judge did not come.
-const TRIES: u32 = 3;
-/// The pause before the next try, in ms.
-const AGAIN_MS: u64 = 500;
-/// Bytes of an answer that are kept.
-const ANSWER_BYTES: usize = 2_000;
+/// Bytes of results in one row; the store takes 100,000.
+const PIECE_BYTES: usize = 80_000;
 const HOUR_MS: u64 = 60 * 60 * 1000;
-
-/// Why a case has no score yet.
-enum Why {
-    /// The version is at fault.
-    Version(String),
-    /// Another try, now or later, may bring one.
-    World(String),
-}
-
-impl Why {
-    fn of(error: GatewayError) -> Why {
-        let told = error.to_string();
-        match error {
-            GatewayError::OverQuota { .. }
-            | GatewayError::Limited { .. }
-            | GatewayError::Unavailable { .. }
-            | GatewayError::TimedOut { .. } => Why::World(told),
-            _ => Why::Version(told),
-        }
-    }
-}
 
 /// What one case came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,7 +50,11 @@ pub struct Eval {
     pub by: String,
     /// Since 1970.
     pub created_ms: u64,
+    /// Empty in a list.
+    #[serde(skip)]
     pub results: Vec<CaseResult>,
+    /// Cases that were asked.
+    pub finished: usize,
 }
 
 /// What a run is to do.
@@ -91,6 +67,10 @@ pub struct EvalAsk {
     /// What the run may cost; what is under way when it is reached is finished.
     pub budget_micro_usd: Option<u64>,
     pub by: String,
+    /// Who pays.
+    pub caller: Caller,
+    /// Whether a run that was stopped is kept, too.
+    pub keeps_stopped: bool,
 }
 
 /// What a run may cost.
@@ -141,12 +121,21 @@ impl PromptsHandle {
     /// [`PromptError::Unknown`] and the store's.
     pub async fn eval(&self, prompt: &PromptKey, id: u64) -> Result<Eval, PromptError> {
         let read = self.shared.retry.read(|transaction| {
-            let key = prompt.eval(id);
-            Box::pin(async move { transaction.get(&key, ReadMode::Serializable).await })
+            let prompt = prompt.clone();
+            Box::pin(async move {
+                let row = transaction.get(&prompt.eval(id), ReadMode::Serializable).await?;
+                let Some(row) = row else { return Ok(None) };
+                let mut eval: Eval = records::decode(&row)?;
+                let pieces = transaction.range(RangeRead::all(prompt.eval_pieces(id))).await?;
+                let json: Vec<u8> = pieces.into_iter().flat_map(|(_, piece)| piece).collect();
+                eval.results = serde_json::from_slice(&json)
+                    .map_err(|error| StoreError::Corrupt(format!("eval {id}: {error}")))?;
+                Ok(Some(eval))
+            })
         });
         let unknown =
             || PromptError::Unknown { what: format!("eval {id} of the prompt '{}'", prompt.name) };
-        Ok(records::decode(&read.await?.ok_or_else(unknown)?)?)
+        read.await?.ok_or_else(unknown)
     }
 
     /// Asks a version all cases, judges its answers and keeps the run.
@@ -167,7 +156,9 @@ impl PromptsHandle {
                 stopped = Some(format!("its budget is used up after {} cases", results.len()));
                 break;
             }
-            let asked = together.iter().map(|case| self.case(&gateway, prompt, &ready, case));
+            let asked = together
+                .iter()
+                .map(|case| self.case(&gateway, prompt, &ready, (case, &ask.caller)));
             for outcome in all(asked.collect()).await {
                 match outcome {
                     Ok(result) => {
@@ -195,9 +186,13 @@ impl PromptsHandle {
             micro_usd: spent,
             by: ask.by,
             created_ms: self.shared.runtime.wall_ms(),
+            finished: results.len(),
             results,
         };
-        self.keep_eval(prompt, eval).await
+        match eval.stopped.is_none() || ask.keeps_stopped {
+            true => self.keep_eval(prompt, eval).await,
+            false => Ok(eval),
+        }
     }
 
     async fn keep_eval(&self, prompt: &PromptKey, eval: Eval) -> Result<Eval, PromptError> {
@@ -208,11 +203,10 @@ impl PromptsHandle {
             Box::pin(async move {
                 let newest: Vec<Eval> = records::newest(transaction, prompt.evals(), 1).await?;
                 eval.id = newest.first().map_or(0, |newest| newest.id) + 1;
-                // A row takes so much; a long run keeps its scores and the beginnings of answers.
-                let room = 60_000 / eval.results.len().max(1);
-                for result in &mut eval.results {
-                    cut(&mut result.answer, room.min(ANSWER_BYTES) / 2);
-                    cut(&mut result.reason, room.min(ANSWER_BYTES) / 4);
+                let results = serde_json::to_vec(&eval.results)
+                    .map_err(|error| StoreError::Usage(format!("an eval: {error}")))?;
+                for (place, piece) in results.chunks(PIECE_BYTES).enumerate() {
+                    transaction.set(&prompt.eval_piece(eval.id, place as u64), piece)?;
                 }
                 transaction.set(&prompt.eval(eval.id), &records::encode(&eval)?)?;
                 Ok(eval)
@@ -223,143 +217,6 @@ impl PromptsHandle {
             Applied::Earlier => Err(StoreError::CommitUnknown.into()),
         }
     }
-
-    /// One case: what it came to before, or what it comes to now.
-    async fn case(
-        &self,
-        gateway: &GatewayHandle,
-        prompt: &PromptKey,
-        ready: &Ready,
-        case: &Case,
-    ) -> Result<CaseResult, String> {
-        let request = match request_of(ready, case) {
-            Ok(request) => request,
-            // The version does not take the case's variables: it fails the case.
-            Err(problem) => return Ok(failed(case, problem.to_string())),
-        };
-        let key = keys::case_result(&prompt.team, &fingerprint(ready, case));
-        if let Some(kept) = self.kept_case(&key).await.map_err(|error| error.to_string())? {
-            return Ok(CaseResult {
-                is_kept: true,
-                case: case.id.clone(),
-                weight: case.weight,
-                ..kept
-            });
-        }
-        let mut last = None;
-        for attempt in 0..TRIES {
-            if attempt > 0 {
-                self.shared.runtime.pause(AGAIN_MS << attempt).await;
-            }
-            match self.ask_case(gateway, prompt, ready, case, request.clone()).await {
-                Ok(result) => {
-                    let row = records::encode(&result).map_err(|error| error.to_string())?;
-                    let written = self.shared.retry.write_idempotent(|transaction| {
-                        let (key, row) = (key.clone(), row.clone());
-                        Box::pin(async move { transaction.set(&key, &row) })
-                    });
-                    // What is not kept is paid for again.
-                    if let Err(error) = written.await {
-                        tracing::debug!(%error, "a case's result was not kept");
-                    }
-                    return Ok(result);
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        match last {
-            Some(Why::Version(reason)) => Ok(failed(case, reason)),
-            Some(Why::World(reason)) => {
-                Err(format!("case {} could not be asked: {reason}", case.id))
-            }
-            None => Err(format!("case {} was not asked", case.id)),
-        }
-    }
-
-    async fn kept_case(&self, key: &[u8]) -> Result<Option<CaseResult>, StoreError> {
-        let read = self.shared.retry.read(|transaction| {
-            let key = key.to_vec();
-            Box::pin(async move { transaction.get(&key, ReadMode::Snapshot).await })
-        });
-        read.await?.as_deref().map(records::decode).transpose()
-    }
-
-    async fn ask_case(
-        &self,
-        gateway: &GatewayHandle,
-        prompt: &PromptKey,
-        ready: &Ready,
-        case: &Case,
-        request: ChatRequest,
-    ) -> Result<CaseResult, Why> {
-        let label = format!("{}@{}", prompt.name, ready.number);
-        let mut used = PromptUse { label, ..PromptUse::default() };
-        let put = self.put_secrets(prompt, ready, &mut used).await;
-        put.map_err(|error| Why::World(error.to_string()))?;
-        let question = question_of(&request);
-        let asked = self.ask_model(gateway, &prompt.team, EVAL_ROUTE, used, request).await;
-        let observed = asked.map_err(Why::of)?;
-        if observed.failed {
-            return Err(Why::Version("the model gave no whole answer".to_owned()));
-        }
-        let Case { judge, expected, rubric, .. } = case;
-        let judged = self.judge(&prompt.team, judge, &question, &observed.said, expected, rubric);
-        let score = judged.await.map_err(Why::World)?;
-        let mut answer = observed.said;
-        cut(&mut answer, ANSWER_BYTES);
-        Ok(CaseResult {
-            case: case.id.clone(),
-            score: score.value,
-            weight: case.weight,
-            answer,
-            reason: score.reason,
-            latency_ms: observed.latency_ms,
-            micro_usd: observed.micro_usd,
-            is_kept: false,
-        })
-    }
-}
-
-/// What a version is asked in a case.
-fn request_of(ready: &Ready, case: &Case) -> Result<ChatRequest, Problem> {
-    let rendered = ready.compiled.render(&case.variables)?;
-    let mut request = ChatRequest::new(String::new(), messages_of(rendered));
-    apply_settings(ready, &mut request);
-    if request.model.is_empty() {
-        return Err(Problem::new(
-            "model.model",
-            "is missing; a version that is evaluated names its model",
-        ));
-    }
-    request.messages.extend(case.messages.iter().map(|message| {
-        let role = match message.role {
-            headwater_prompts::Role::System => Speaker::System,
-            headwater_prompts::Role::User => Speaker::User,
-            headwater_prompts::Role::Assistant => Speaker::Assistant,
-        };
-        Message::text(role, message.content.clone())
-    }));
-    Ok(request)
-}
-
-/// All that a case's result hangs on.
-fn fingerprint(ready: &Ready, case: &Case) -> String {
-    let hash = Sha256::new().chain_update(&ready.sha256).chain_update(case.fingerprint());
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn failed(case: &Case, reason: String) -> CaseResult {
-    let (case, weight) = (case.id.clone(), case.weight);
-    let (score, answer, latency_ms, micro_usd, is_kept) = (0.0, String::new(), 0, 0, false);
-    CaseResult { case, score, weight, answer, reason, latency_ms, micro_usd, is_kept }
-}
-
-fn cut(text: &mut String, bytes: usize) {
-    let mut end = bytes.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
 }
 
 /// All of them at the same time, in their order.

@@ -3,29 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_prompts::experiment::{
-    Analysis, Assignment, DEFAULT_DURATION_MS, Ending, Experiment, Goal, Holdout, Request, Segment,
-    Share, State, Summary, Unit, Variant, analyse, check, expire,
+    Analysis, DEFAULT_DURATION_MS, Ending, Experiment, Goal, Holdout, Segment, Share, State,
+    Summary, Unit, Variant, analyse, check, expire,
 };
-use headwater_prompts::{Event, Problem};
-use headwater_storage::retry::{Applied, OperationId};
+use headwater_prompts::{Because, Event, Pointer, Problem};
 use headwater_storage::{RangeRead, ReadMode, StoreError};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::handle::PromptsHandle;
 use super::keys::PromptKey;
+use super::manage::check_length;
 use super::nouns::{Actor, PromptError};
 use super::records;
 
 /// Most experiments that run on one prompt at a time.
-const RUNNING: usize = 20;
+const RUNNING: usize = 8;
+/// Bytes of one of them: they stand in one row.
+const EXPERIMENT_BYTES: usize = 8_000;
 /// Chance that an experiment without a difference ever shows one.
 const ALPHA: f64 = 0.05;
-/// Rows that what is told of an experiment is spread over.
-const SHARDS: u64 = 16;
-/// Bytes of a unit's name.
-const UNIT_BYTES: usize = 256;
-const HOUR_MS: u64 = 60 * 60 * 1000;
 
 /// An experiment that somebody begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,17 +41,6 @@ pub struct ExperimentAsk {
     pub goals: Vec<Goal>,
 }
 
-/// What somebody says about an answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Feedback {
-    /// All of the prompt that run and have the goal, without it.
-    pub experiment: Option<String>,
-    /// The user or the request that was assigned.
-    pub unit: String,
-    pub goal: String,
-    pub value: f64,
-}
-
 /// An experiment and what came out so far.
 #[derive(Debug, Clone)]
 pub struct Analysed {
@@ -67,9 +52,9 @@ pub struct Analysed {
 
 /// What some of the units came to.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Tally {
-    units: BTreeMap<String, u64>,
-    goals: BTreeMap<String, BTreeMap<String, Summary>>,
+pub(super) struct Tally {
+    pub(super) units: BTreeMap<String, u64>,
+    pub(super) goals: BTreeMap<String, BTreeMap<String, Summary>>,
 }
 
 impl PromptsHandle {
@@ -80,6 +65,7 @@ impl PromptsHandle {
     /// used before, and the store's.
     pub async fn begin_experiment(
         &self,
+        actor: &Actor,
         prompt: &PromptKey,
         ask: ExperimentAsk,
     ) -> Result<Experiment, PromptError> {
@@ -105,6 +91,18 @@ impl PromptsHandle {
         };
         let others = self.running_experiments(&prompt.team);
         check_all(&experiment, &others)?;
+        let bytes = serde_json::to_vec(&experiment).map_or(0, |json| json.len());
+        if bytes > EXPERIMENT_BYTES {
+            let problem = format!(
+                "has {bytes} bytes as JSON; at most {EXPERIMENT_BYTES} are allowed; name fewer values"
+            );
+            return Err(Problem::new("segments", problem).into());
+        }
+        let mut authors = BTreeSet::new();
+        for variant in &experiment.variants {
+            let (info, _) = self.version(prompt, u64::from(variant.version)).await?;
+            authors.insert(info.author);
+        }
         if self.find_experiment(prompt, &experiment.name).await?.is_some() {
             let problem = format!(
                 "'{}' was used by an experiment of this prompt before; choose another name",
@@ -113,16 +111,18 @@ impl PromptsHandle {
             return Err(PromptError::Conflict(Problem::new("name", problem)));
         }
         let key = prompt.experiment(&experiment.name);
+        let (by, control) =
+            (actor.name.clone(), experiment.control_variant().map(|one| u64::from(one.version)));
         self.change(prompt, move |draft| {
             let head = &mut draft.head;
-            let unknown = experiment
-                .variants
-                .iter()
-                .find(|one| one.version == 0 || u64::from(one.version) > head.newest);
-            if let Some(variant) = unknown {
-                let problem =
-                    format!("names version {}; the newest is {}", variant.version, head.newest);
-                return Err(Problem::new("variants", problem).into());
+            if head.is_protected && authors.contains(&by) {
+                let problem = "is protected: who wrote a version does not give it to users; ask somebody else";
+                return Err(PromptError::Conflict(Problem::new("prompt", problem)));
+            }
+            if control != head.production {
+                let now = head.production.map_or("none".to_owned(), |version| version.to_string());
+                let problem = format!("must have the version in production, which is {now}: users get it again at the end");
+                return Err(Problem::new("control", problem).into());
             }
             if head.experiments.len() >= RUNNING {
                 let problem = format!("has {RUNNING} experiments that run; end one of them first");
@@ -131,6 +131,10 @@ impl PromptsHandle {
             // Another node may have begun one since this one looked.
             check_all(&experiment, &head.experiments)?;
             head.experiments.push(experiment.clone());
+            let reason = format!("experiment {} began", experiment.name);
+            let because = Because { by: by.clone(), reason, promotion: None, at_ms: start_ms };
+            let noted = head.note(Pointer::Experiment, because);
+            draft.moves.push(noted);
             draft.rows.push((key.clone(), records::encode(&experiment)?));
             Ok(experiment.clone())
         })
@@ -189,7 +193,8 @@ impl PromptsHandle {
         for (_, row) in read.await? {
             sum.add(records::decode(&row)?);
         }
-        let analysis = analyse(&experiment, &sum.units, &sum.goals, ALPHA)
+        // Who tells something is no fair sample of who was assigned, so shares are not judged by it.
+        let analysis = analyse(&experiment, &BTreeMap::new(), &sum.goals, ALPHA)
             .map_err(|error| StoreError::Corrupt(format!("experiment {name}: {error}")))?;
         Ok(Analysed { experiment, analysis, units: sum.units })
     }
@@ -203,6 +208,7 @@ impl PromptsHandle {
         actor: &Actor,
         prompt: &PromptKey,
         name: &str,
+        reason: &str,
     ) -> Result<Experiment, PromptError> {
         let by = actor.name.clone();
         let unknown = PromptError::Unknown {
@@ -210,19 +216,18 @@ impl PromptsHandle {
         };
         let (name, key, now_ms) =
             (name.to_owned(), prompt.experiment(name), self.shared.runtime.wall_ms());
-        tracing::info!(
-            team = prompt.team,
-            prompt = prompt.name,
-            experiment = name,
-            by,
-            "an experiment is stopped"
-        );
+        check_length("reason", reason)?;
+        let reason = reason.to_owned();
         self.change(prompt, move |draft| {
             let experiments = &mut draft.head.experiments;
             let place =
                 experiments.iter().position(|one| one.name == name).ok_or(unknown.clone())?;
             let mut ended = experiments.remove(place);
             ended.state = State::Ended { reason: Ending::Stopped, at_ms: now_ms };
+            let reason = format!("experiment {name} was stopped: {reason}");
+            let because = Because { by: by.clone(), reason, promotion: None, at_ms: now_ms };
+            let noted = draft.head.note(Pointer::Experiment, because);
+            draft.moves.push(noted);
             draft.rows.push((key.clone(), records::encode(&ended)?));
             Ok(ended)
         })
@@ -264,106 +269,6 @@ impl PromptsHandle {
             }
         }
         Ok(())
-    }
-
-    /// Takes what somebody says of a unit: the first word on each goal counts.
-    ///
-    /// # Errors
-    /// [`PromptError::Invalid`], [`PromptError::Unknown`] when no experiment takes it, and the
-    /// store's.
-    pub async fn take_feedback(
-        &self,
-        prompt: &PromptKey,
-        feedback: Feedback,
-    ) -> Result<usize, PromptError> {
-        let Feedback { experiment, unit, goal, value } = feedback;
-        if unit.is_empty() || unit.len() > UNIT_BYTES {
-            return Err(Problem::new(
-                "unit",
-                format!(
-                    "must be 1 to {UNIT_BYTES} bytes: the user or the request that was assigned"
-                ),
-            )
-            .into());
-        }
-        let running =
-            self.slot(prompt).map(|slot| slot.head.experiments.clone()).unwrap_or_default();
-        let named = |one: &&Experiment| experiment.as_ref().is_none_or(|name| *name == one.name);
-        let has_goal = |one: &&Experiment| one.goals.iter().any(|own| own.name == goal);
-        let taken: Vec<&Experiment> = running.iter().filter(named).filter(has_goal).collect();
-        if taken.is_empty() {
-            let known: BTreeSet<&str> = running
-                .iter()
-                .filter(named)
-                .flat_map(|one| one.goals.iter().map(|goal| goal.name.as_str()))
-                .collect();
-            let what = match known.is_empty() {
-                true => format!("an experiment that runs on the prompt '{}'", prompt.name),
-                false => format!(
-                    "the goal '{goal}' (there are: {})",
-                    known.into_iter().collect::<Vec<_>>().join(", ")
-                ),
-            };
-            return Err(PromptError::Unknown { what });
-        }
-        let now_ms = self.shared.runtime.wall_ms();
-        let mut counted = 0;
-        for experiment in taken {
-            // Segments were looked at when the unit was assigned.
-            let open = Experiment { segments: Vec::new(), ..experiment.clone() };
-            let request =
-                Request { user: unit.clone(), request: unit.clone(), attributes: BTreeMap::new() };
-            let Assignment::Inside(variant) = open.assign(&request, now_ms) else { continue };
-            let Some(goal) = experiment.goals.iter().find(|own| own.name == goal) else { continue };
-            let mut own = Summary::empty(goal);
-            own.record(goal, value).map_err(|error| Problem::new("value", error.to_string()))?;
-            self.count(prompt, experiment, goal, (&unit, &variant.name), value).await?;
-            counted += 1;
-        }
-        Ok(counted)
-    }
-
-    async fn count(
-        &self,
-        prompt: &PromptKey,
-        experiment: &Experiment,
-        goal: &Goal,
-        (unit, variant): (&str, &str),
-        value: f64,
-    ) -> Result<(), PromptError> {
-        let digest = Sha256::digest(unit.as_bytes());
-        let shard = u64::from(digest.first().copied().unwrap_or_default()) % SHARDS;
-        let id: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let hour = u32::try_from(self.shared.runtime.wall_ms() / HOUR_MS).unwrap_or(u32::MAX);
-        let operation = OperationId::draw(hour, self.shared.runtime.environment());
-        let told = prompt.feedback(&experiment.name, &goal.name, &id);
-        let first = prompt.feedback(&experiment.name, "", &id);
-        let tally = prompt.tally(&experiment.name, shard);
-        let written = self.shared.retry.write(operation, |transaction| {
-            let (told, first, tally) = (told.clone(), first.clone(), tally.clone());
-            let (goal, variant) = (goal.clone(), variant.to_owned());
-            Box::pin(async move {
-                if transaction.get(&told, ReadMode::Serializable).await?.is_some() {
-                    return Ok(());
-                }
-                let is_new = transaction.get(&first, ReadMode::Serializable).await?.is_none();
-                let row = transaction.get(&tally, ReadMode::Serializable).await?;
-                let mut sum: Tally =
-                    row.as_deref().map(records::decode).transpose()?.unwrap_or_default();
-                let arms = sum.goals.entry(goal.name.clone()).or_default();
-                let arm = arms.entry(variant.clone()).or_insert_with(|| Summary::empty(&goal));
-                arm.record(&goal, value).map_err(|error| StoreError::Usage(error.to_string()))?;
-                if is_new {
-                    *sum.units.entry(variant).or_default() += 1;
-                    transaction.set(&first, &[])?;
-                }
-                transaction.set(&told, &records::encode(&value)?)?;
-                transaction.set(&tally, &records::encode(&sum)?)
-            })
-        });
-        match written.await? {
-            Applied::Now(()) | Applied::Earlier => Ok(()),
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use headwater_storage::{KeyRange, Pair, RangeRead, ReadMode, StoreError, Transac
 use super::handle::PromptsHandle;
 use super::keys::{self, PromptKey};
 use super::nouns::Ready;
-use super::records::{self, Changed};
+use super::records::{self, Changed, Room};
 use super::table::{Slot, Table};
 
 /// Changes that one transaction reads.
@@ -33,7 +33,7 @@ struct Step {
 
 /// What changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Name {
+pub(super) enum Name {
     Prompt(PromptKey),
     Access(String),
 }
@@ -74,6 +74,11 @@ impl PromptsHandle {
     pub async fn catch_up(&self, watching: bool) -> Result<Option<Watch>, StoreError> {
         let _one_at_a_time = self.shared.reading.lock().await;
         let mut watch = None;
+        // What could not be read before is looked at again.
+        let stuck = std::mem::take(&mut *self.shared.stuck());
+        for name in stuck {
+            self.reload_or_note(name).await?;
+        }
         loop {
             // What is committed before this moment is in what the transaction reads.
             let began_ms = self.shared.runtime.now_ms();
@@ -83,7 +88,7 @@ impl PromptsHandle {
             let through = match step.changes {
                 Some((through, names)) => {
                     for name in names {
-                        self.reload(&name).await?;
+                        self.reload_or_note(name).await?;
                     }
                     through
                 }
@@ -98,6 +103,23 @@ impl PromptsHandle {
                 return Ok(watch);
             }
         }
+    }
+
+    /// One prompt that cannot be read holds none of the others up: what is held of it serves on.
+    async fn reload_or_note(&self, name: Name) -> Result<(), StoreError> {
+        match self.reload(&name).await {
+            Err(error) if !error.is_retryable() => {
+                self.note_stuck(name, &error);
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn note_stuck(&self, name: Name, error: &StoreError) {
+        self.shared.metrics.failed_read();
+        tracing::error!(?name, %error, "what is stored of a prompt cannot be used; what was read before serves on");
+        self.shared.stuck().insert(name);
     }
 
     /// Reads one prompt anew after a change of this node's own; what fails is seen later.
@@ -206,16 +228,27 @@ impl PromptsHandle {
                         None => Ok(None),
                     }
                 };
-                if let Some(slot) = self.timely(read).await? {
-                    table.put(&prompt, Arc::new(slot));
+                match self.timely(read).await {
+                    Ok(Some(slot)) => table.put(&prompt, Arc::new(slot)),
+                    Ok(None) => {}
+                    Err(error) if !error.is_retryable() => {
+                        self.note_stuck(Name::Prompt(prompt), &error);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }
-        for (key, row) in self.timely(self.page(RangeRead::all(keys::all_access()))).await? {
-            table.put_access(records::team_of(&key)?, records::decode(&row)?);
+        let mut range = keys::all_access();
+        loop {
+            let page = self.timely(self.page(RangeRead::all(range.clone()))).await?;
+            let Some((last, _)) = page.last() else { break };
+            range.begin = KeyRange::of_key(last).end;
+            for (key, row) in &page {
+                table.put_access(records::team_of(key)?, records::decode(row)?);
+            }
         }
         let revision = table.revision;
-        *self.shared.table_mut() = table;
+        self.shared.table_mut().take(table);
         Ok(revision)
     }
 
@@ -274,9 +307,9 @@ pub(super) async fn version(
         return Ok(None);
     };
     let what = || format!("{}/{} version {number}", prompt.team, prompt.name);
-    let bundle = records::bundle(transaction, &prompt.team, document.clone(), 0).await?;
-    let bundle = bundle
-        .map_err(|name| StoreError::Corrupt(format!("{}: its partial {name} is gone", what())))?;
+    let mut room = Room::default();
+    let bundle = records::bundle(transaction, &prompt.team, document.clone(), 0, &mut room).await?;
+    let bundle = bundle.map_err(|problem| StoreError::Corrupt(format!("{}: {problem}", what())))?;
     let compiled = Compiled::new(&bundle)
         .map_err(|problem| StoreError::Corrupt(format!("{}: {problem}", what())))?;
     Ok(Some(Ready { number, sha256: document.sha256(), document, compiled }))

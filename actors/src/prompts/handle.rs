@@ -1,7 +1,7 @@
 //! The prompt service of this node: what requests ask, from memory, and what people change, in
 //! the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -15,7 +15,7 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Semaphore};
 
-use super::follow;
+use super::follow::{self, Name};
 use super::keys::PromptKey;
 use super::metrics::PromptMetrics;
 use super::nouns::{Chosen, PromptError, Ready, Resolved, Source, Wish};
@@ -67,6 +67,8 @@ pub(super) struct Shared {
     /// When the table was last known to hold all there is, in ms of the monotonic clock, and one
     /// more; 0 when it never was.
     confirmed_ms: AtomicU64,
+    /// What could not be read.
+    stuck: std::sync::Mutex<BTreeSet<Name>>,
     /// One read of the store at a time.
     pub(super) reading: Mutex<()>,
     pub(super) observations: Observations,
@@ -85,6 +87,10 @@ impl Shared {
 
     pub(super) fn table_mut(&self) -> RwLockWriteGuard<'_, Table> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn stuck(&self) -> std::sync::MutexGuard<'_, BTreeSet<Name>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The table holds everything that was committed before this moment of the monotonic clock.
@@ -146,6 +152,7 @@ impl PromptsHandle {
             fallbacks,
             old: Cache::new(settings.old_versions),
             confirmed_ms: AtomicU64::new(0),
+            stuck: std::sync::Mutex::default(),
             reading: Mutex::new(()),
             observations: Observations::default(),
             secrets: OnceLock::new(),
@@ -168,10 +175,12 @@ impl PromptsHandle {
     pub async fn resolve(&self, prompt: &PromptKey, wish: &Wish) -> Result<Resolved, PromptError> {
         let source = self.shared.source();
         let Some(slot) = self.slot(prompt) else {
-            return self.fall_back(prompt, || PromptError::UnknownPrompt {
-                team: prompt.team.clone(),
-                name: prompt.name.clone(),
-            });
+            let PromptKey { team, name } = prompt.clone();
+            let unknown = PromptError::UnknownPrompt { team, name };
+            return match wish.version {
+                Some(_) => Err(unknown),
+                None => self.fall_back(prompt, || unknown),
+            };
         };
         let moves = slot.head.moves;
         if let Some(number) = wish.version {

@@ -9,7 +9,7 @@ use super::handle::PromptsHandle;
 use super::keys::PromptKey;
 use super::usage::{EVAL_ROUTE, apply_settings, messages_of};
 use crate::embedding::{Embedder, Pool, Purpose};
-use crate::gateway::{ChatRequest, GatewayHandle, PromptUse};
+use crate::gateway::{Caller, ChatRequest, GatewayHandle, PromptUse};
 
 /// Wait for a vector, in ms.
 const EMBED_MS: u64 = 10_000;
@@ -27,7 +27,7 @@ impl PromptsHandle {
     /// In words, when the judge could not be asked.
     pub(super) async fn judge(
         &self,
-        team: &str,
+        caller: &Caller,
         judge: &Judge,
         question: &str,
         answer: &str,
@@ -43,7 +43,7 @@ impl PromptsHandle {
                 Ok(Score::of_similarity(cosine, *at_least))
             }
             Judge::Llm { model, prompt, version } => {
-                let key = PromptKey::new(team, prompt);
+                let key = PromptKey::new(&caller.tenant, prompt);
                 let ready =
                     self.old_version(&key, *version).await.map_err(|error| error.to_string())?;
                 let words = [
@@ -63,8 +63,11 @@ impl PromptsHandle {
                 request.model.clone_from(model);
                 let gateway = self.shared.gateway.get().ok_or("there is no gateway here")?;
                 let label = format!("{prompt}@{version}");
-                let used = PromptUse { label, ..PromptUse::default() };
-                let asked = self.ask_model(gateway, team, EVAL_ROUTE, used, request).await;
+                let mut used = PromptUse { label, ..PromptUse::default() };
+                let put = self.put_secrets(&key, &ready, &mut used).await;
+                put.map_err(|error| error.to_string())?;
+                let asked =
+                    self.ask_model(gateway, caller.clone(), EVAL_ROUTE, used, request).await;
                 let said = asked.map_err(|error| error.to_string())?;
                 Score::read(&said.said).map_err(|problem| problem.to_string())
             }

@@ -178,6 +178,15 @@ impl PromptKey {
         key("eval", &self.path(&[number(id)]))
     }
 
+    /// Pieces of a run's results, in their order.
+    pub(super) fn eval_pieces(&self, id: u64) -> KeyRange {
+        below("eval_results", &self.path(&[number(id)]))
+    }
+
+    pub(super) fn eval_piece(&self, id: u64, place: u64) -> Vec<u8> {
+        key("eval_results", &self.path(&[number(id), number(place)]))
+    }
+
     pub(super) fn evals(&self) -> KeyRange {
         below("eval", &self.path(&[]))
     }

@@ -1,24 +1,23 @@
 //! What people do with prompts: commit, look, set, move and go back.
 
 use headwater_prompts::{
-    Access, Action, Bundle, Compiled, Fork, Gates, Head, Move, Pointer, Problem, Promotion,
-    PromptDocument, Rendered, Standing, is_prompt_name,
+    Because, Bundle, Compiled, Fork, Gates, Head, Move, Pointer, Problem, Promotion,
+    PromptDocument, Rendered, is_prompt_name,
 };
 use headwater_storage::RangeRead;
-use headwater_storage::retry::OperationId;
 
 use super::change::Draft;
 use super::handle::PromptsHandle;
 use super::keys::{self, PromptKey};
 use super::nouns::{Actor, Checked, Commit, Found, Preview, PromptError, PromptInfo, VersionInfo};
-use super::records::{self, Changed};
+use super::records::{self, Room};
 
 /// Entries of a list.
 const LISTED: usize = 200;
 /// Bytes of a message, a reason or a tag.
 const WORDS_BYTES: usize = 1_000;
 const TAGS: usize = 20;
-const HOUR_MS: u64 = 60 * 60 * 1000;
+const OVERRIDES: usize = 40;
 
 /// What an admin sets of a prompt; what is none stays.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -29,35 +28,6 @@ pub struct Options {
 }
 
 impl PromptsHandle {
-    /// What the actor is to a team's prompts.
-    pub fn standing(&self, actor: &Actor, team: &str) -> Option<Standing> {
-        if actor.is_operator {
-            return Some(Standing::Admin);
-        }
-        let access = self.shared.table().access(team).cloned();
-        (actor.team == team).then(|| access.unwrap_or_default().of(actor.user.as_deref()))
-    }
-
-    /// Refuses what the actor may not do.
-    ///
-    /// # Errors
-    /// [`PromptError::Forbidden`]; another team's prompts are unknown to the actor.
-    pub fn allow(
-        &self,
-        actor: &Actor,
-        prompt: &PromptKey,
-        action: Action,
-    ) -> Result<(), PromptError> {
-        let PromptKey { team, name } = prompt.clone();
-        match self.standing(actor, &team) {
-            None => Err(PromptError::UnknownPrompt { team, name }),
-            Some(standing) if standing < action.needs() => {
-                Err(PromptError::Forbidden { team, action, standing })
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
     /// Whether the document could be committed, and what is odd about it.
     ///
     /// # Errors
@@ -91,15 +61,12 @@ impl PromptsHandle {
         document.check()?;
         let read = self.shared.retry.read(|transaction| {
             let (team, document) = (team.to_owned(), document.clone());
-            Box::pin(async move { records::bundle(transaction, &team, document, 0).await })
+            Box::pin(async move {
+                let mut room = Room::default();
+                records::bundle(transaction, &team, document, 0, &mut room).await
+            })
         });
-        let missing = |name: String| {
-            let partial = document.partials.get(&name);
-            let what = partial
-                .map_or(name.clone(), |one| format!("{} version {}", one.prompt, one.version));
-            Problem::new(format!("partials.{name}"), format!("names {what}, which is not there"))
-        };
-        Ok(read.await?.map_err(missing)?)
+        Ok(read.await??)
     }
 
     /// Keeps a document as the prompt's next version; the first one makes the prompt.
@@ -120,6 +87,7 @@ impl PromptsHandle {
         }
         check_words(&commit)?;
         let mut checked = self.check(&prompt.team, &commit.document).await?;
+        checked.findings.extend(self.scan_words(&commit));
         let is_passed =
             |found: &Found| commit.overrides.iter().any(|one| one.fingerprint == found.fingerprint);
         checked.findings.retain(|found| !is_passed(found));
@@ -316,9 +284,15 @@ impl PromptsHandle {
 
     /// # Errors
     /// [`PromptError::Invalid`], [`PromptError::UnknownPrompt`] and the store's.
-    pub async fn set(&self, prompt: &PromptKey, options: Options) -> Result<Head, PromptError> {
+    pub async fn set(
+        &self,
+        actor: &Actor,
+        prompt: &PromptKey,
+        options: Options,
+    ) -> Result<Head, PromptError> {
         options.gates.as_ref().map_or(Ok(()), Gates::check)?;
-        let unknown = unknown(prompt);
+        let (unknown, by) = (unknown(prompt), actor.name.clone());
+        let at_ms = self.shared.runtime.wall_ms();
         self.change(prompt, move |draft| {
             must_exist(draft, &unknown)?;
             let Options { gates, is_protected, is_shared } = options.clone();
@@ -326,38 +300,14 @@ impl PromptsHandle {
             head.gates = gates.unwrap_or_else(|| head.gates.clone());
             head.is_protected = is_protected.unwrap_or(head.is_protected);
             head.is_shared = is_shared.unwrap_or(head.is_shared);
-            Ok(head.clone())
+            let reason = "settings changed".to_owned();
+            let because = Because { by: by.clone(), reason, promotion: None, at_ms };
+            let noted = head.note(Pointer::Settings, because);
+            let told = head.clone();
+            draft.moves.push(noted);
+            Ok(told)
         })
         .await
-    }
-
-    /// A team's roles.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn access(&self, team: &str) -> Result<Access, PromptError> {
-        let read = self.shared.retry.read(|transaction| {
-            let team = team.to_owned();
-            Box::pin(async move { records::access(transaction, &team).await })
-        });
-        Ok(read.await?.unwrap_or_default())
-    }
-
-    /// # Errors
-    /// The store's.
-    pub async fn set_access(&self, team: &str, access: Access) -> Result<(), PromptError> {
-        let hour = u32::try_from(self.shared.runtime.wall_ms() / HOUR_MS).unwrap_or(u32::MAX);
-        let id = OperationId::draw(hour, self.shared.runtime.environment());
-        let written = self.shared.retry.write(id, |transaction| {
-            let (team, access) = (team.to_owned(), access.clone());
-            Box::pin(async move {
-                transaction.set(&keys::access(&team), &records::encode(&access)?)?;
-                records::tell(transaction, &Changed::Access { team }).await
-            })
-        });
-        written.await?;
-        self.see_access(team).await;
-        Ok(())
     }
 }
 
@@ -386,7 +336,13 @@ fn check_words(commit: &Commit) -> Result<(), Problem> {
         ));
     }
     commit.tags.iter().try_for_each(|tag| check_length("tags", tag))?;
+    if commit.overrides.len() > OVERRIDES {
+        let problem =
+            format!("has {} entries; at most {OVERRIDES} are allowed", commit.overrides.len());
+        return Err(Problem::new("overrides", problem));
+    }
     for (place, one) in commit.overrides.iter().enumerate() {
+        check_length(&format!("overrides[{place}].fingerprint"), &one.fingerprint)?;
         let field = format!("overrides[{place}].reason");
         check_length(&field, &one.reason)?;
         if one.reason.trim().is_empty() {

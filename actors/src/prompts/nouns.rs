@@ -13,8 +13,10 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     pub team: String,
-    /// None for a token of the whole team.
+    /// None for a token that names none.
     pub user: Option<String>,
+    /// Neither a user's nor a project's.
+    pub is_whole_team: bool,
     pub is_operator: bool,
     /// As records have it.
     pub name: String,

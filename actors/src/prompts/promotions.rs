@@ -1,7 +1,7 @@
 //! The way of a version to production, and the way back, as people ask for them.
 
 use headwater_prompts::{
-    Because, Head, Input, Outcomes, Pointer, Problem, Promotion, Stage, Wanted,
+    Action, Because, Event, Head, Input, Outcomes, Pointer, Problem, Promotion, Stage, Wanted,
 };
 
 use super::change::Draft;
@@ -81,6 +81,12 @@ impl PromptsHandle {
     ) -> Result<Promotion, PromptError> {
         // One that has ended is told what it ended as.
         let current = self.promotion(prompt, id).await?;
+        // To end the watch of what users get is as much as to promote it.
+        if matches!(ask, Ask::Withdraw { .. })
+            && matches!(current.stage, Stage::Canary | Stage::Guard)
+        {
+            self.allow(actor, prompt, Action::Promote)?;
+        }
         let by = actor.name.clone();
         let input = match ask {
             Ask::Promote => Input::Promote { by },
@@ -148,23 +154,29 @@ impl PromptsHandle {
         self.change(prompt, move |draft| {
             must_exist(draft, &unknown)?;
             let to = draft.head.step_back(to)?;
-            // What is watched after its promotion is what goes.
-            if let Some(mut watched) =
-                draft.promotion.take().filter(|one| one.stage == Stage::Guard)
-            {
-                let input = Input::StepBack { to, by: by.clone(), reason: reason.clone() };
-                let outcomes = watched.take(&mut draft.head, input, now_ms).map_err(conflict)?;
+            let (by, reason) = (by.clone(), reason.clone());
+            let left = draft.head.production;
+            // What is watched after its promotion is what goes; what is on its way comes no further.
+            let input = match draft.promotion.as_ref().map(|one| one.stage) {
+                Some(Stage::Guard) => {
+                    Some(Input::StepBack { to, by: by.clone(), reason: reason.clone() })
+                }
+                Some(_) => Some(Input::Withdraw { by: by.clone(), reason: reason.clone() }),
+                None => None,
+            };
+            if let (Some(mut promotion), Some(input)) = (draft.promotion.take(), input) {
+                let outcomes = promotion.take(&mut draft.head, input, now_ms).map_err(conflict)?;
                 draft.take(outcomes);
-                draft.promotion = Some(watched);
-            } else {
-                let because = Because {
-                    by: by.clone(),
-                    reason: reason.clone(),
-                    promotion: None,
-                    at_ms: now_ms,
-                };
-                draft.moves.extend(draft.head.point(Pointer::Production, Some(to), because));
+                draft.promotion = Some(promotion);
             }
+            let told = format!("by {by}: {reason}");
+            let because = Because { by, reason, promotion: None, at_ms: now_ms };
+            let moved = draft.head.point(Pointer::Production, Some(to), because);
+            if moved.is_some() {
+                draft.events.push((Event::RolledBack, told));
+            }
+            draft.moves.extend(moved);
+            left.into_iter().for_each(|left| draft.head.give_up(left));
             Ok(draft.head.clone())
         })
         .await

@@ -1,6 +1,6 @@
 //! Rows of the prompt service: a version byte, and JSON, which old rows may have less of.
 
-use headwater_prompts::{Access, Bundle, Head, Move, Promotion, PromptDocument};
+use headwater_prompts::{Access, Bundle, Head, Move, Problem, Promotion, PromptDocument};
 use headwater_storage::tuple::{self, Element};
 use headwater_storage::{RangeRead, ReadMode, StoreError, Transaction, codec};
 use serde::de::DeserializeOwned;
@@ -91,13 +91,27 @@ pub(super) async fn document(
     })
 }
 
-/// A document with those of its partials; none where one of them is missing.
+/// What the partials of one version may come to, each as often as it is included.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    texts: usize,
+    bytes: usize,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room { texts: 200, bytes: 4_000_000 }
+    }
+}
+
+/// A document with those of its partials.
 pub(super) async fn bundle(
     transaction: &mut dyn Transaction,
     team: &str,
     document: PromptDocument,
     depth: usize,
-) -> Result<Result<Bundle, String>, StoreError> {
+    room: &mut Room,
+) -> Result<Result<Bundle, Problem>, StoreError> {
     let mut partials = std::collections::BTreeMap::new();
     for (name, partial) in &document.partials {
         if depth >= headwater_prompts::DEPTH {
@@ -105,9 +119,17 @@ pub(super) async fn bundle(
         }
         let key = PromptKey::new(team, &partial.prompt);
         let Some(inner) = self::document(transaction, &key, partial.version).await? else {
-            return Ok(Err(name.clone()));
+            let what =
+                format!("names {} version {}, which is not there", partial.prompt, partial.version);
+            return Ok(Err(Problem::new(format!("partials.{name}"), what)));
         };
-        match Box::pin(bundle(transaction, team, inner, depth + 1)).await? {
+        let bytes = inner.canonical().len();
+        if room.texts == 0 || bytes > room.bytes {
+            let what = "come to more than 200 texts or 4 MB, each as often as it is included; put some of them into one";
+            return Ok(Err(Problem::new("partials", what)));
+        }
+        (room.texts, room.bytes) = (room.texts - 1, room.bytes - bytes);
+        match Box::pin(bundle(transaction, team, inner, depth + 1, room)).await? {
             Ok(bundle) => {
                 partials.insert(name.clone(), bundle);
             }

@@ -2,8 +2,8 @@
 //! it finds out is taken only by the stage that it belongs to, so a runner that was slow, or two of
 //! them, double nothing. What it holds in memory may be lost at any time.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater_prompts::sequential::{Evidence, Guard, Health, Limits, Metric, Watched};
 use headwater_prompts::{Input, Promotion, Stage};
@@ -13,10 +13,19 @@ use super::handle::PromptsHandle;
 use super::keys::{Mark, Of, PromptKey};
 use super::nouns::PromptError;
 use super::table::Slot;
+use super::usage::service;
 use crate::cluster::{Claim, Leases};
 
-/// Whoever has this lease runs promotions.
+/// Whoever has this lease looks at shadows, canaries and guards, and ends experiments.
 const LEASE: &[u8] = b"prompts";
+/// Whoever has this one runs evals; a node without a gateway never does.
+const EVAL_LEASE: &[u8] = b"prompt-evals";
+/// Runs of an eval that may be stopped before its gate is not passed.
+const EVAL_RUNS: u32 = 6;
+/// Requests without which a version before is no measure.
+const LEAST_SEEN: u64 = 10;
+/// Without a measure, a version that fails more often than this is taken back.
+const FAILS_MOSTLY: f64 = 0.5;
 /// How often it looks, in ms.
 const LOOK_MS: u64 = 500;
 /// Chance that the guard takes a version back that is no worse.
@@ -30,13 +39,22 @@ enum Look {
     Open,
 }
 
+/// By prompt, promotion and stage.
+type Runs = BTreeMap<(PromptKey, u64, Stage), Run>;
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Run {
+    is_running: bool,
+    stopped: u32,
+}
+
 /// See the module; cheap to clone.
 #[derive(Clone)]
 pub struct PromotionRunner {
     prompts: PromptsHandle,
     leases: Leases,
-    /// Evals that this process has under way.
-    running: Arc<Mutex<BTreeSet<(PromptKey, u64)>>>,
+    /// Evals that this process has under way, or that were stopped, with how often.
+    running: Arc<Mutex<Runs>>,
 }
 
 impl PromotionRunner {
@@ -52,14 +70,31 @@ impl PromotionRunner {
             if let Err(error) = self.prompts.write_observations().await {
                 tracing::debug!(%error, "what was observed of prompts is written later");
             }
-            let is_mine = match self.leases.epoch(LEASE) {
-                Some(_) => true,
-                None => matches!(self.leases.claim(LEASE).await, Claim::Mine { .. }),
-            };
-            if is_mine {
+            let evaluates = self.prompts.shared.gateway.get().is_some();
+            if evaluates && self.has(EVAL_LEASE).await {
+                self.begin_evals();
+            }
+            if self.has(LEASE).await {
                 self.look().await;
             }
             runtime.pause(LOOK_MS).await;
+        }
+    }
+
+    async fn has(&self, lease: &[u8]) -> bool {
+        match self.leases.epoch(lease) {
+            Some(_) => true,
+            None => matches!(self.leases.claim(lease).await, Claim::Mine { .. }),
+        }
+    }
+
+    fn begin_evals(&self) {
+        for (prompt, slot) in self.prompts.in_progress() {
+            let waiting =
+                |one: &&Promotion| matches!(one.stage, Stage::FastEval | Stage::Regression);
+            if let Some(promotion) = slot.promotion.as_ref().filter(waiting) {
+                self.begin_eval(&prompt, promotion);
+            }
         }
     }
 
@@ -71,11 +106,7 @@ impl PromotionRunner {
         for (prompt, slot) in self.prompts.in_progress() {
             let Some(promotion) = &slot.promotion else { continue };
             let looked = match promotion.stage {
-                Stage::FastEval | Stage::Regression => {
-                    self.begin_eval(&prompt, promotion);
-                    Ok(())
-                }
-                Stage::Shadow => self.shadow(&prompt, promotion).await,
+                Stage::Shadow => self.shadow(&prompt, &slot, promotion).await,
                 Stage::Canary | Stage::Guard => self.guard(&prompt, &slot, promotion).await,
                 _ => Ok(()),
             };
@@ -87,27 +118,44 @@ impl PromotionRunner {
     }
 
     fn begin_eval(&self, prompt: &PromptKey, promotion: &Promotion) {
-        let key = (prompt.clone(), promotion.id);
-        let begins = self.lock().insert(key.clone());
-        if !begins {
-            return;
-        }
-        let (this, prompt, promotion) = (self.clone(), prompt.clone(), promotion.clone());
-        self.prompts.shared.runtime.spawn(async move {
-            if let Err(error) = this.eval(&prompt, &promotion).await {
-                let PromptKey { team, name } = &prompt;
-                tracing::warn!(team, name, %error, "an eval of a promotion is tried again");
-                this.prompts.shared.runtime.pause(10 * LOOK_MS).await;
+        let key = (prompt.clone(), promotion.id, promotion.stage);
+        let run = {
+            let mut running = self.lock();
+            let run = running.entry(key.clone()).or_default();
+            if run.is_running {
+                return;
             }
-            this.lock().remove(&key);
+            run.is_running = true;
+            *run
+        };
+        let (this, prompt, promotion) = (self.clone(), prompt.clone(), promotion.clone());
+        let runtime = self.prompts.shared.runtime.clone();
+        self.prompts.shared.runtime.spawn(async move {
+            match this.eval(&prompt, &promotion, run.stopped + 1 >= EVAL_RUNS).await {
+                Ok(()) => {
+                    this.lock().remove(&key);
+                }
+                Err(why) => {
+                    let PromptKey { team, name } = &prompt;
+                    tracing::warn!(team, name, why, "an eval of a promotion is tried again");
+                    runtime.pause(LOOK_MS << (run.stopped + 2).min(7)).await;
+                    let stopped = run.stopped + 1;
+                    this.lock().insert(key, Run { is_running: false, stopped });
+                }
+            }
         });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<(PromptKey, u64)>> {
+    fn lock(&self) -> MutexGuard<'_, Runs> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn eval(&self, prompt: &PromptKey, promotion: &Promotion) -> Result<(), PromptError> {
+    async fn eval(
+        &self,
+        prompt: &PromptKey,
+        promotion: &Promotion,
+        is_last: bool,
+    ) -> Result<(), String> {
         let gates = &promotion.gates;
         let Some(set) = &gates.golden_set else { return Ok(()) };
         let is_fast = promotion.stage == Stage::FastEval;
@@ -117,13 +165,14 @@ impl PromotionRunner {
             limit: is_fast.then_some(gates.fast_cases as usize),
             budget_micro_usd: None,
             by: promotion.by.clone(),
+            caller: service(&prompt.team),
+            keeps_stopped: false,
         };
         let outcome = self.prompts.run_eval(prompt, ask).await;
         let (is_passed, detail) = match outcome {
-            Ok(Eval { stopped: Some(_), .. }) => {
-                // Cases that were asked are kept; the rest is asked at the next look.
-                return Err(PromptError::NoModels);
-            }
+            // Cases that were asked are kept; the rest is asked at the next run.
+            Ok(Eval { stopped: Some(why), .. }) if is_last => (false, why),
+            Ok(Eval { stopped: Some(why), .. }) => return Err(why),
             Ok(eval) => {
                 let score = eval.score.unwrap_or(0.0);
                 let detail = format!(
@@ -133,9 +182,13 @@ impl PromotionRunner {
                 (score >= gates.min_score, detail)
             }
             Err(PromptError::Unknown { what }) => (false, format!("{what} is not there")),
-            Err(error) => return Err(error),
+            Err(error) if is_last && !matches!(error, PromptError::Store(_)) => {
+                (false, error.to_string())
+            }
+            Err(error) => return Err(error.to_string()),
         };
-        self.give(prompt, promotion, is_passed, detail).await
+        let given = self.give(prompt, promotion, is_passed, detail).await;
+        given.map_err(|error| error.to_string())
     }
 
     /// Tells the promotion what was found out; one that has gone on since is left alone.
@@ -153,21 +206,27 @@ impl PromotionRunner {
         }
     }
 
-    async fn shadow(&self, prompt: &PromptKey, promotion: &Promotion) -> Result<(), PromptError> {
+    async fn shadow(
+        &self,
+        prompt: &PromptKey,
+        slot: &Slot,
+        promotion: &Promotion,
+    ) -> Result<(), PromptError> {
         let Some(gate) = &promotion.gates.shadow else { return Ok(()) };
         let of = Of::Shadow(promotion.id);
-        let Some(production) = promotion.from else { return Ok(()) };
-        let old = self.prompts.watched(&mark(prompt, production, of)).await?;
+        // It may be another one than when the promotion began.
+        let Some(production) = slot.head.production else { return Ok(()) };
+        let old = self.prompts.watched(&mark(prompt, production, of)).await?.watched;
         let new = self.prompts.watched(&mark(prompt, promotion.version, of)).await?;
-        let asked = new.errors.count;
-        // Amounts are summed as ln(1 + amount); their mean is of that kind, too.
-        let spent = new.cost.mean.exp_m1() * new.cost.count as f64;
-        let look = match (Guard { alpha: ALPHA, ..Guard::default() }).look(&old, &new) {
+        let (seen, asked) = (old.errors.count, new.watched.errors.count);
+        let is_enough = asked >= u64::from(gate.samples) && seen >= LEAST_SEEN;
+        let guard = Guard { alpha: ALPHA, ..Guard::default() };
+        let look = match guard.look(&old, &new.watched) {
             Health::Worse { metric, evidence } => Look::Failed(worse(metric, &evidence)),
-            _ if asked >= u64::from(gate.samples) => {
+            _ if is_enough => {
                 Look::Passed(format!("no worse than version {production} over {asked} requests"))
             }
-            _ if spent > gate.budget_micro_usd as f64 => Look::Failed(format!(
+            _ if new.micro_usd > gate.budget_micro_usd => Look::Failed(format!(
                 "its budget of {} micro-USD is used up after {asked} of {} requests; raise it",
                 gate.budget_micro_usd, gate.samples
             )),
@@ -184,23 +243,31 @@ impl PromotionRunner {
         promotion: &Promotion,
     ) -> Result<(), PromptError> {
         let new = mark(prompt, promotion.version, Of::Served(promotion.epoch));
-        let new = self.prompts.watched(&new).await?;
-        let old = match (promotion.stage, promotion.from) {
-            (Stage::Canary, Some(production)) => {
-                let since = slot.head.production_since;
-                self.prompts.watched(&mark(prompt, production, Of::Served(since))).await?
+        let new = self.prompts.watched(&new).await?.watched;
+        let before = match promotion.stage {
+            Stage::Canary => slot.head.production.map(|one| (one, slot.head.production_since)),
+            _ => promotion.from.map(|one| (one, promotion.from_since)),
+        };
+        let old = match before {
+            Some((version, since)) => {
+                self.prompts.watched(&mark(prompt, version, Of::Served(since))).await?.watched
             }
-            (_, Some(before)) => {
-                let since = promotion.from_since;
-                self.prompts.watched(&mark(prompt, before, Of::Served(since))).await?
-            }
-            (_, None) => Watched::default(),
+            None => Watched::default(),
         };
         let now_ms = self.prompts.shared.runtime.wall_ms();
         let is_over = now_ms >= promotion.entered_ms.saturating_add(promotion.gates.guard_ms);
+        let (seen, asked) = (old.errors.count, new.errors.count);
+        let fails_mostly = asked >= LEAST_SEEN && new.errors.rate() > FAILS_MOSTLY;
         let look = match guard_after().look(&old, &new) {
             Health::Worse { metric, evidence } => Look::Failed(worse(metric, &evidence)),
-            _ if is_over => Look::Passed(format!("no worse over {} requests", new.errors.count)),
+            _ if seen < LEAST_SEEN && fails_mostly => Look::Failed(format!(
+                "error rate {:.1} %, with nothing to compare with",
+                new.errors.rate() * 100.0
+            )),
+            _ if is_over && seen < LEAST_SEEN => {
+                Look::Passed(format!("{asked} requests, with nothing to compare with"))
+            }
+            _ if is_over => Look::Passed(format!("no worse over {asked} requests")),
             _ => Look::Open,
         };
         self.tell(prompt, promotion, look).await

@@ -4,7 +4,7 @@ use headwater_prompts::PromptDocument;
 use headwater_prompts::scan::{Finding, masked};
 
 use super::handle::PromptsHandle;
-use super::nouns::Found;
+use super::nouns::{Commit, Found};
 
 impl PromptsHandle {
     /// What looks like a secret in it.
@@ -19,14 +19,23 @@ impl PromptsHandle {
         });
         let settings = serde_json::to_string(&document.model).unwrap_or_default();
         let all = templates.chain(variables).chain(tools).chain([("model".to_owned(), settings)]);
+        self.scan_all(all)
+    }
+
+    /// What looks like a secret in what stands beside the document.
+    pub(super) fn scan_words(&self, commit: &Commit) -> Vec<Found> {
+        let message = [("message".to_owned(), commit.message.clone())];
+        let tags = commit.tags.iter().map(|tag| ("tags".to_owned(), tag.clone()));
+        self.scan_all(message.into_iter().chain(tags))
+    }
+
+    fn scan_all(&self, texts: impl Iterator<Item = (String, String)>) -> Vec<Found> {
         let found = |(field, text): (String, String)| {
             let findings = self.shared.scanner.scan(&text);
-            findings
-                .into_iter()
-                .map(move |finding| told(&field, &text, finding))
-                .collect::<Vec<_>>()
+            let told = findings.into_iter().map(|finding| told(&field, &text, finding));
+            told.collect::<Vec<_>>()
         };
-        all.flat_map(found).collect()
+        texts.flat_map(found).collect()
     }
 }
 

@@ -43,6 +43,20 @@ impl Table {
         }
     }
 
+    /// Takes over what was read of the whole store; what is newer here stays, unless the store
+    /// went back.
+    pub(super) fn take(&mut self, read: Table) {
+        if read.revision < self.revision {
+            *self = read;
+            return;
+        }
+        for (prompt, slot) in read.all() {
+            self.put(&prompt, Arc::clone(slot));
+        }
+        self.access.extend(read.access);
+        self.revision = read.revision;
+    }
+
     pub(super) fn access(&self, team: &str) -> Option<&Arc<Access>> {
         self.access.get(team)
     }

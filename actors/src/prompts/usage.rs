@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_core::Stream;
-use headwater_prompts::{Rendered, RenderedMessage, Role, Stage};
+use headwater_prompts::{Rendered, RenderedMessage, Role, Stage, ToolSchema};
 use headwater_secrets::{SecretError, SecretName, SecretSource, SecretValue};
 use serde_json::{Map, Value};
 
@@ -14,8 +14,8 @@ use super::handle::PromptsHandle;
 use super::keys::{Mark, Of, PromptKey};
 use super::nouns::{Chosen, PromptError, Ready, Resolved};
 use crate::gateway::{
-    Ask, CacheWish, Caller, ChatRequest, GatewayError, GatewayHandle, Message, Observed, Part,
-    PromptUse, Role as Speaker, Watcher,
+    Ask, CacheWish, Caller, ChatRequest, GatewayError, GatewayHandle, Message, Observed,
+    OutputFormat, Part, PromptUse, Role as Speaker, Tool, Watcher,
 };
 
 /// Shadows of one node that are under way at a time; more are not begun.
@@ -43,7 +43,6 @@ struct Shadow {
     production: u64,
     candidate: Arc<Ready>,
     ask: ShadowAsk,
-    secrets: PromptUse,
 }
 
 impl PromptsHandle {
@@ -65,15 +64,10 @@ impl PromptsHandle {
         let ready = &resolved.ready;
         let label = format!("{}@{}", prompt.name, ready.number);
         let mut used = PromptUse { label, ..PromptUse::default() };
-        self.put_secrets(prompt, ready, &mut used).await?;
-        let shadow = self.shadow_of(prompt, resolved, ask, &used);
-        let since = match &resolved.chosen {
-            Chosen::Production | Chosen::Canary => Some(resolved.since),
-            _ => None,
-        };
-        if let Some(since) = since {
-            let mark =
-                Mark { prompt: prompt.clone(), version: ready.number, of: Of::Served(since) };
+        let put = self.put_secrets(prompt, ready, &mut used).await;
+        put.inspect_err(|_| self.note_failure(prompt, resolved))?;
+        let shadow = self.shadow_of(prompt, resolved, ask);
+        if let Some(mark) = mark_of(prompt, resolved) {
             let (this, wants_text) = (self.clone(), shadow.is_some());
             let shadow = Mutex::new(shadow);
             let hear = move |observed: Observed| {
@@ -87,6 +81,13 @@ impl PromptsHandle {
             used.watcher = Some(Watcher { wants_text, hear: Arc::new(hear) });
         }
         Ok(used)
+    }
+
+    /// A request for the version that came to nothing before any model was asked.
+    pub fn note_failure(&self, prompt: &PromptKey, resolved: &Resolved) {
+        if let Some(mark) = mark_of(prompt, resolved) {
+            self.observe(&mark, &Observed::failed(), None);
+        }
     }
 
     /// Reads the secrets that a version names, as its team may.
@@ -113,13 +114,7 @@ impl PromptsHandle {
     }
 
     /// The shadow of this request, when one is drawn.
-    fn shadow_of(
-        &self,
-        prompt: &PromptKey,
-        resolved: &Resolved,
-        ask: ShadowAsk,
-        used: &PromptUse,
-    ) -> Option<Shadow> {
+    fn shadow_of(&self, prompt: &PromptKey, resolved: &Resolved, ask: ShadowAsk) -> Option<Shadow> {
         let slot = self.slot(prompt)?;
         let promotion = slot.promotion.as_ref().filter(|one| one.stage == Stage::Shadow)?;
         let gate = promotion.gates.shadow.as_ref()?;
@@ -132,13 +127,12 @@ impl PromptsHandle {
             production: resolved.ready.number,
             candidate: Arc::clone(candidate),
             ask,
-            secrets: used.clone(),
         })
     }
 
     /// Asks the candidate what production was asked, and judges both. Its answer goes nowhere.
     async fn cast(&self, shadow: Shadow, production: Observed) {
-        let Shadow { prompt, promotion, candidate, ask, secrets, .. } = shadow;
+        let Shadow { prompt, promotion, candidate, ask, .. } = shadow;
         let Some(gateway) = self.shared.gateway.get().cloned() else { return };
         let Ok(_permit) = self.shared.shadows.try_acquire() else { return };
         let gate = self.slot(&prompt).and_then(|slot| {
@@ -148,32 +142,32 @@ impl PromptsHandle {
         let Some(gate) = gate else { return };
         let mark = |version, of| Mark { prompt: prompt.clone(), version, of };
         let own = mark(candidate.number, Of::Shadow(promotion));
+        let beside = mark(shadow.production, Of::Shadow(promotion));
         let Some(request) = request_of(&candidate, &ask) else {
             // What production renders and the candidate does not is a failure of the candidate.
-            let nothing =
-                Observed { failed: true, latency_ms: 0, micro_usd: 0, said: String::new() };
-            return self.observe(&own, &nothing, None);
+            self.observe(&beside, &production, None);
+            return self.observe(&own, &Observed::failed(), None);
         };
         let label = format!("{}@{}", prompt.name, candidate.number);
-        let mut used = PromptUse { label, ..secrets };
+        let mut used = PromptUse { label, ..PromptUse::default() };
         if self.put_secrets(&prompt, &candidate, &mut used).await.is_err() {
             return;
         }
         let asked =
-            self.ask_model(&gateway, &prompt.team, SHADOW_ROUTE, used, request.clone()).await;
+            self.ask_model(&gateway, ask.caller.clone(), SHADOW_ROUTE, used, request.clone()).await;
         let observed = match asked {
             Ok(observed) => observed,
             // Who has no quota left for shadows casts none; it says nothing about the candidate.
             Err(GatewayError::OverQuota { .. } | GatewayError::Limited { .. }) => return,
-            Err(_) => Observed { failed: true, latency_ms: 0, micro_usd: 0, said: String::new() },
+            Err(_) => Observed::failed(),
         };
         let (mut own_score, mut production_score) = (None, None);
         if let Some(judge) = &gate.judge {
             let question = question_of(&request);
             let judged = |said: String| {
                 let (expected, question) = (production.said.clone(), question.clone());
-                let (judge, team) = (judge.clone(), prompt.team.clone());
-                async move { self.judge(&team, &judge, &question, &said, &expected, "").await }
+                let (judge, caller) = (judge.clone(), ask.caller.clone());
+                async move { self.judge(&caller, &judge, &question, &said, &expected, "").await }
             };
             if !observed.failed {
                 own_score = judged(observed.said.clone()).await.ok().map(|score| score.value);
@@ -183,7 +177,6 @@ impl PromptsHandle {
                     judged(production.said.clone()).await.ok().map(|score| score.value);
             }
         }
-        let beside = mark(shadow.production, Of::Shadow(promotion));
         self.observe(&beside, &production, production_score);
         self.observe(&own, &observed, own_score);
     }
@@ -207,7 +200,7 @@ impl PromptsHandle {
     pub(super) async fn ask_model(
         &self,
         gateway: &GatewayHandle,
-        team: &str,
+        caller: Caller,
         route: &'static str,
         used: PromptUse,
         request: ChatRequest,
@@ -220,13 +213,25 @@ impl PromptsHandle {
         let prompt = Some(PromptUse { watcher, ..used });
         let id = format!("{:032x}", self.shared.runtime.draw());
         let cache = CacheWish { no_store: true, ..CacheWish::default() };
-        let (caller, key) = (service(team), team.to_owned());
+        let key = caller.tenant.clone();
         let ask = Ask { id, caller, route, key, cache, trace_parent: None, prompt, request };
         let mut chunks = gateway.chat(ask).await?.chunks;
         let mut next = async || poll_fn(|context| Pin::new(&mut chunks).poll_next(context)).await;
         while let Some(Ok(_)) = next().await {}
         let unheard = || GatewayError::Cut { reason: "nobody heard its end".to_owned() };
         hearing.try_recv().map_err(|_| unheard())
+    }
+}
+
+/// Whom a request's outcome counts for; nobody where it was not chosen by a pointer of users.
+fn mark_of(prompt: &PromptKey, resolved: &Resolved) -> Option<Mark> {
+    match &resolved.chosen {
+        Chosen::Production | Chosen::Canary => Some(Mark {
+            prompt: prompt.clone(),
+            version: resolved.ready.number,
+            of: Of::Served(resolved.since),
+        }),
+        _ => None,
     }
 }
 
@@ -256,6 +261,35 @@ pub(super) fn apply_settings(ready: &Ready, request: &mut ChatRequest) {
     sampling.seed = settings.seed.or(sampling.seed);
     if !settings.stop.is_empty() {
         sampling.stop.clone_from(&settings.stop);
+    }
+    if !ready.document.tools.is_empty() {
+        request.tools = ready.document.tools.iter().map(tool).collect();
+    }
+    if let Some(format) = &settings.response_format {
+        request.format = format_of(format);
+    }
+}
+
+fn tool(schema: &ToolSchema) -> Tool {
+    Tool {
+        name: schema.name.clone(),
+        description: schema.description.clone(),
+        parameters: Value::Object(schema.parameters.clone()),
+        strict: None,
+    }
+}
+
+/// OpenAI's field of this name.
+fn format_of(format: &Map<String, Value>) -> OutputFormat {
+    let told = format.get("json_schema");
+    match (format.get("type").and_then(Value::as_str), told) {
+        (Some("json_object"), _) => OutputFormat::JsonObject,
+        (Some("json_schema"), Some(told)) => OutputFormat::JsonSchema {
+            name: told["name"].as_str().unwrap_or("answer").to_owned(),
+            schema: told["schema"].clone(),
+            strict: told["strict"].as_bool(),
+        },
+        _ => OutputFormat::Text,
     }
 }
 

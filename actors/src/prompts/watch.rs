@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use headwater_prompts::sequential::{Outcome, Watched};
 use headwater_storage::{RangeRead, StoreError};
+use serde::{Deserialize, Serialize};
 
 use super::handle::PromptsHandle;
 use super::keys::Mark;
@@ -29,9 +30,17 @@ struct Seen {
     order: u64,
 }
 
+/// What requests came to, as rows have it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) watched: Watched,
+    /// All of them together.
+    pub(super) micro_usd: u64,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Sum {
-    watched: Watched,
+    record: Record,
     /// Another one for each time that the mark is begun, so that no row is overwritten by less.
     life: u64,
     order: u64,
@@ -59,12 +68,13 @@ impl PromptsHandle {
         seen.order += 1;
         let order = seen.order;
         let sum = seen.marks.entry(mark.clone()).or_insert_with(|| Sum {
-            watched: Watched::default(),
+            record: Record::default(),
             life: draw(),
             order,
             is_written: false,
         });
-        sum.watched.record(&outcome);
+        sum.record.watched.record(&outcome);
+        sum.record.micro_usd = sum.record.micro_usd.saturating_add(observed.micro_usd);
         sum.is_written = false;
         if seen.marks.len() > MARKS {
             let oldest = seen.marks.iter().filter(|(_, sum)| sum.is_written);
@@ -88,7 +98,7 @@ impl PromptsHandle {
                 let rows = rows.to_vec();
                 Box::pin(async move {
                     for (mark, sum) in rows {
-                        transaction.set(&mark.row(sum.life), &records::encode(&sum.watched)?)?;
+                        transaction.set(&mark.row(sum.life), &records::encode(&sum.record)?)?;
                     }
                     Ok(())
                 })
@@ -97,7 +107,7 @@ impl PromptsHandle {
             let mut seen = self.shared.observations.lock();
             for (mark, written) in rows {
                 if let Some(sum) = seen.marks.get_mut(mark) {
-                    sum.is_written |= sum.watched == written.watched;
+                    sum.is_written |= sum.record == written.record;
                 }
             }
         }
@@ -108,14 +118,16 @@ impl PromptsHandle {
     ///
     /// # Errors
     /// The store's.
-    pub(super) async fn watched(&self, mark: &Mark) -> Result<Watched, StoreError> {
+    pub(super) async fn watched(&self, mark: &Mark) -> Result<Record, StoreError> {
         let read = self.shared.retry.read(|transaction| {
             let range = mark.rows();
             Box::pin(async move { transaction.range(RangeRead::all(range)).await })
         });
-        let mut sum = Watched::default();
+        let mut sum = Record::default();
         for (_, row) in read.await? {
-            sum = sum.merge(records::decode(&row)?);
+            let row: Record = records::decode(&row)?;
+            sum.watched = sum.watched.merge(row.watched);
+            sum.micro_usd = sum.micro_usd.saturating_add(row.micro_usd);
         }
         Ok(sum)
     }

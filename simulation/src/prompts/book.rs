@@ -1,15 +1,21 @@
 //! What was seen of every prompt, held against its history when the world has healed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater_actors::prompts::{
     Chosen, ExperimentState, Move, Outcome, Pointer, Promotion, PromptKey, PromptsHandle, Stage,
     Wish,
 };
+use headwater_actors::tenancy::{About, PendingNotice, pending_id};
 
+use super::HEAL_MS;
 use super::node::{BASE_MS, Node, Place};
+use crate::shared_store::Commit;
 use crate::world::World;
+
+/// Requests by which a guard can tell a version whose answers all fail.
+const SEEN_WELL: usize = 60;
 
 /// What one request got.
 #[derive(Debug, Clone)]
@@ -36,6 +42,9 @@ struct State {
     seen: BTreeMap<PromptKey, Vec<Seen>>,
     /// Moves that somebody was told of.
     acknowledged: BTreeMap<PromptKey, u64>,
+    notices: BTreeSet<String>,
+    /// What owners were told of ends.
+    expired: BTreeSet<String>,
     /// Which variant a user got, by prompt, experiment and user.
     variants: BTreeMap<(PromptKey, String, String), String>,
 }
@@ -47,6 +56,25 @@ impl Book {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Webhooks will be told of this: of each experiment's end once, of each event by an id of its
+    /// own.
+    pub(super) fn written(&self, commit: &Commit<'_>) {
+        for (key, value) in commit.writes {
+            let (Some(id), Some(value)) = (pending_id(key), value) else { continue };
+            let Ok(notice) = PendingNotice::decode(value) else { continue };
+            let About::Event(event) = notice.about else { continue };
+            let mut state = self.lock();
+            if !state.notices.insert(id) {
+                self.world.violated("a_notice_has_an_id_of_its_own", format_args!("{event:?}"));
+            }
+            if event.kind == "prompt.experiment_expired"
+                && !state.expired.insert(event.text.clone())
+            {
+                self.world.violated("an_expiry_is_told_once", format_args!("{}", event.text));
+            }
+        }
     }
 
     /// Somebody was told that the pointers have made so many moves.
@@ -91,6 +119,7 @@ impl Book {
         let Ok(mut moves) = handle.history(prompt).await else { return };
         moves.reverse();
         self.check_history(prompt, &moves, head.moves);
+        // The list holds so many.
         if head.moves <= 200 {
             self.check_seen(prompt, &moves);
         }
@@ -109,6 +138,11 @@ impl Book {
                 ),
                 ExperimentState::Ended { at_ms, .. } if at_ms >= experiment.ends_ms => {
                     self.world.count("experiment expired");
+                    let named = format!("{:?}", experiment.name);
+                    if !self.lock().expired.iter().any(|text| text.contains(&named)) {
+                        let told = format_args!("{prompt:?}: {named}");
+                        self.world.violated("an_expiry_is_told_once", told);
+                    }
                 }
                 ExperimentState::Running if now_ms > experiment.ends_ms + 10_000 => {
                     self.world.violated(
@@ -216,6 +250,12 @@ impl Book {
                     "good_version_is_not_taken_back",
                     format_args!("{prompt:?} version {}", promotion.version),
                 ),
+                (Some(Outcome::Passed), true, Stage::Guard) if self.was_seen(prompt, promotion) => {
+                    self.world.violated(
+                        "bad_version_is_taken_back",
+                        format_args!("{prompt:?} version {}", promotion.version),
+                    );
+                }
                 (Some(Outcome::Passed), false, Stage::Guard) => {
                     self.world.count("good version kept");
                 }
@@ -223,6 +263,21 @@ impl Book {
                 _ => {}
             }
         }
+    }
+
+    /// Whether the guard had something to judge by: its watch began after the world had healed, and
+    /// enough users got the version in it.
+    fn was_seen(&self, prompt: &PromptKey, promotion: &Promotion) -> bool {
+        let promoted = promotion.steps.iter().find(|step| step.what.starts_with("promoted by"));
+        let is_late = promoted.is_some_and(|step| step.at_ms > BASE_MS + HEAL_MS + 2_000);
+        let state = self.lock();
+        let seen = state
+            .seen
+            .get(prompt)
+            .into_iter()
+            .flatten()
+            .filter(|one| one.version == promotion.version && one.chosen == Chosen::Production);
+        is_late && seen.count() >= SEEN_WELL
     }
 
     /// Every node serves what the store says.

@@ -113,6 +113,7 @@ fn begin(world: &World, options: &Options, store: &SharedStore, number: u64, cou
     let settings = PromptSettings {
         refresh_ms: options.refresh_ms,
         stale_ms: 2_000,
+        tells: true,
         ..PromptSettings::default()
     };
     let metrics = PromptMetrics::register(&mut Registry::default());

@@ -27,7 +27,8 @@ fn some_node<'a>(world: &World, nodes: &'a [Node]) -> Option<&'a Node> {
 
 fn actor(name: &str) -> Actor {
     let (team, user) = ("acme".to_owned(), Some(name.to_owned()));
-    Actor { team, user, is_operator: true, name: name.to_owned() }
+    let is_whole_team = false;
+    Actor { team, user, is_whole_team, is_operator: true, name: name.to_owned() }
 }
 
 fn told<T>(world: &World, outcome: Option<Result<T, PromptError>>) -> Option<T> {
@@ -66,9 +67,10 @@ pub(super) async fn write(world: World, nodes: Arc<Vec<Node>>, book: Book, optio
             6 => withdraw(&world, &handle, &prompt).await,
             7 | 8 => experiment(&world, &handle, &prompt).await,
             _ => {
+                let bo = actor("bo");
                 let gates = Gates { guard_ms: options.guard_ms, ..Gates::default() };
                 let set = Set { gates: Some(gates), ..Set::default() };
-                told(&world, world.within(PATIENCE_MS, handle.set(&prompt, set)).await);
+                told(&world, world.within(PATIENCE_MS, handle.set(&bo, &prompt, set)).await);
             }
         }
     }
@@ -94,10 +96,11 @@ async fn commit_and_promote(
     let committed = world.within(PATIENCE_MS, handle.commit(&actor("ann"), prompt, commit)).await;
     let Some((info, _)) = told(world, committed) else { return };
     world.count("committed");
+    let ann = actor("ann");
     if info.number == 1 {
         let gates = Gates { guard_ms: options.guard_ms, ..Gates::default() };
         let set = Set { gates: Some(gates), ..Set::default() };
-        told(world, world.within(PATIENCE_MS, handle.set(prompt, set)).await);
+        told(world, world.within(PATIENCE_MS, handle.set(&ann, prompt, set)).await);
     }
     let canary_per_mille = world.percent(30).then(|| world.between(50, 500) as u32);
     let begin = Begin {
@@ -151,15 +154,12 @@ async fn experiment(
     prompt: &PromptKey,
 ) {
     let Some(Ok(head)) = world.within(PATIENCE_MS, handle.head(prompt)).await else { return };
-    let newest = head.newest as u32;
-    if newest < 2 {
-        return;
-    }
+    let (newest, Some(production)) = (head.newest as u32, head.production) else { return };
     let variant = |name: &str, version| Variant { name: name.to_owned(), version, weight: 1 };
     let ask = ExperimentAsk {
         name: format!("e{}", world.draw() % 1_000_000),
         owner: "ann".to_owned(),
-        variants: vec![variant("control", newest - 1), variant("other", newest)],
+        variants: vec![variant("control", production as u32), variant("other", newest)],
         control: "control".to_owned(),
         unit: Unit::User,
         segments: vec![Segment {
@@ -176,7 +176,8 @@ async fn experiment(
             better: Better::Higher,
         }],
     };
-    let begun = world.within(PATIENCE_MS, handle.begin_experiment(prompt, ask)).await;
+    let eve = actor("eve");
+    let begun = world.within(PATIENCE_MS, handle.begin_experiment(&eve, prompt, ask)).await;
     let Some(begun) = told(world, begun) else { return };
     world.count("experiment began");
     if world.percent(60) {
@@ -184,7 +185,7 @@ async fn experiment(
     }
     world.sleep(world.between(200, 3_000)).await;
     let ann = actor("ann");
-    let stopped = handle.stop_experiment(&ann, prompt, &begun.name);
+    let stopped = handle.stop_experiment(&ann, prompt, &begun.name, "enough");
     told(world, world.within(PATIENCE_MS, stopped).await);
 }
 

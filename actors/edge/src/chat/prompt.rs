@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use axum::http::{HeaderName, HeaderValue, Response};
 use headwater_actors::gateway::{ChatRequest, PromptUse, Protocol};
 use headwater_actors::prompts::{
-    Action, PromptDocument, PromptKey, Rendered, RenderedMessage, Resolved, Role, ShadowAsk, Wish,
-    text_holds_marker,
+    Action, Chosen, PromptDocument, PromptKey, Rendered, RenderedMessage, Resolved, Role,
+    ShadowAsk, Wish, holds_marker,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -16,10 +16,12 @@ use uuid::Uuid;
 use super::caller;
 use crate::error::ApiError;
 use crate::identity::Grant;
-use crate::prompts::actor;
+use crate::prompts::{actor, check_name};
 use crate::router::Edge;
 
 const PROMPT: HeaderName = HeaderName::from_static("x-headwater-prompt");
+/// The unit of feedback where the experiment's is the request.
+const REQUEST: HeaderName = HeaderName::from_static("x-headwater-request");
 const VARIANT: HeaderName = HeaderName::from_static("x-headwater-variant");
 
 #[derive(Deserialize)]
@@ -44,6 +46,8 @@ pub(crate) struct Made {
     variables: Map<String, Value>,
     /// Of the request's messages, the first ones.
     own_messages: usize,
+    /// What a request is called in an experiment.
+    request: String,
 }
 
 /// Writes the prompt that the body names into it; none when it names none.
@@ -60,6 +64,7 @@ pub(crate) async fn write_out(
     let Some(Value::Object(_)) = body.get("prompt") else { return Ok(None) };
     let field = body.remove("prompt").unwrap_or_default();
     let field: PromptField = crate::body::read_value("prompt", field)?;
+    check_name("prompt.name", &field.name)?;
     let prompt = PromptKey::new(&grant.tenant, &field.name);
     edge.prompts.allow(&actor(grant), &prompt, Action::View).map_err(ApiError::from_prompt)?;
     let is_staging = match field.label.as_deref() {
@@ -79,21 +84,33 @@ pub(crate) async fn write_out(
         attributes: field.attributes,
     };
     let resolved = edge.prompts.resolve(&prompt, &wish).await.map_err(ApiError::from_prompt)?;
+    let has_secrets = !resolved.ready.compiled.secrets().is_empty();
+    if has_secrets && matches!(resolved.chosen, Chosen::Version | Chosen::Staging) {
+        // Nobody has let it into production yet, and a model may say what it is told.
+        let editor = edge.prompts.allow(&actor(grant), &prompt, Action::Edit);
+        editor.map_err(ApiError::from_prompt)?;
+    }
+    // A shadow beside it may have secrets, too.
+    check_markers(body)?;
     let rendered = resolved.ready.compiled.render(&field.variables).map_err(|problem| {
+        edge.prompts.note_failure(&prompt, &resolved);
         let at = format!("prompt.{}", problem.field);
         ApiError::invalid(&at, "invalid_prompt", format!("{at}: {}", problem.problem))
     })?;
-    if !resolved.ready.compiled.secrets().is_empty() {
-        check_markers(body)?;
-    }
     let own_messages = put_messages(protocol, body, rendered)?;
     put_settings(protocol, body, &resolved.ready.document);
-    Ok(Some(Made { prompt, resolved, variables: field.variables, own_messages }))
+    Ok(Some(Made {
+        prompt,
+        resolved,
+        variables: field.variables,
+        own_messages,
+        request: wish.request,
+    }))
 }
 
 /// What a client writes itself must not look like a secret's place.
 fn check_markers(body: &Map<String, Value>) -> Result<(), ApiError> {
-    let wrong = body.iter().find(|(_, value)| text_holds_marker(&value.to_string()));
+    let wrong = body.iter().find(|(_, value)| holds_marker(value));
     wrong.map_or(Ok(()), |(field, _)| {
         let message = format!(
             "{field}: holds a character of the private use area that stands for secrets here \
@@ -215,11 +232,13 @@ impl Made {
         if let Ok(value) = HeaderValue::from_str(&label) {
             response.headers_mut().insert(PROMPT, value);
         }
-        if let headwater_actors::prompts::Chosen::Variant { experiment, variant } =
-            &self.resolved.chosen
+        if let Chosen::Variant { experiment, variant } = &self.resolved.chosen
             && let Ok(value) = HeaderValue::from_str(&format!("{experiment}/{variant}"))
         {
             response.headers_mut().insert(VARIANT, value);
+            if let Ok(value) = HeaderValue::from_str(&self.request) {
+                response.headers_mut().insert(REQUEST, value);
+            }
         }
     }
 }

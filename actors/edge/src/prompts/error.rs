@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use headwater_actors::prompts::{Found, PromptError, SecretError};
+use headwater_actors::prompts::{Found, PromptError, SecretError, StoreError};
 use serde_json::{Value, json};
 
 use crate::error::{ApiError, INVALID, Shape, UNAVAILABLE};
@@ -52,6 +52,17 @@ impl ApiError {
                 if error.is_retryable() { refused.retry(1_000) } else { refused }
             }
             PromptError::Store(error) if error.is_retryable() => ApiError::store_down(),
+            PromptError::Store(StoreError::CommitUnknown) => {
+                let message = "the store did not say whether it was done; look, then try again";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                ApiError::new(status, UNAVAILABLE, "outcome_unknown", message.to_owned())
+            }
+            PromptError::Store(StoreError::Limit { what, given, allowed }) => {
+                let message = format!(
+                    "a {what} of it has {given} bytes; the store takes {allowed}; make it smaller"
+                );
+                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, "too_large", message)
+            }
             PromptError::Store(error) => {
                 tracing::error!(%error, "what is stored of a prompt cannot be used");
                 let message =

@@ -7,14 +7,16 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use headwater_actors::prompts::{Action, Case, Eval, EvalAsk, PromptKey};
+use headwater_actors::prompts::{Action, Case, Eval, EvalAsk, Judge, PromptKey};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Name, Pair, asked, number, pair};
+use super::{Asked, Name, Pair, actor, asked, check_name, number, pair};
 use crate::body::read_json;
+use crate::chat::caller;
 use crate::error::{ApiError, respond};
 use crate::identity::Grant;
+use crate::query::Query;
 use crate::router::Edge;
 
 #[derive(Deserialize)]
@@ -42,9 +44,12 @@ pub(crate) async fn sets(
     uri: Uri,
 ) -> Response {
     let answer = async {
-        let asked =
-            asked(&edge, &grant, &uri, Ok(axum::extract::Path(String::new())), Action::View)?;
-        let sets = asked.prompts.golden_sets(&asked.prompt.team).await;
+        let query = Query::of(&uri)?;
+        query.only(&["team"])?;
+        let team = query.text("team").unwrap_or(&grant.tenant);
+        let all = PromptKey::new(team, "");
+        edge.prompts.allow(&actor(&grant), &all, Action::View).map_err(ApiError::from_prompt)?;
+        let sets = edge.prompts.golden_sets(team).await;
         let data = sets.map_err(ApiError::from_prompt)?;
         Ok(axum::Json(json!({"object": "list", "data": data})).into_response())
     };
@@ -103,7 +108,7 @@ fn head(eval: &Eval) -> Value {
         "stopped_reason": eval.stopped,
         "score": eval.score,
         "cases": eval.cases,
-        "finished": eval.results.len(),
+        "finished": eval.finished,
         "cost_micro_usd": eval.micro_usd,
         "by": eval.by,
         "created_ms": eval.created_ms,
@@ -129,6 +134,28 @@ fn whole(eval: &Eval) -> Value {
     told
 }
 
+/// What is asked for a caller the caller may ask itself.
+async fn check_models(
+    asked: &Asked<'_>,
+    grant: &Grant,
+    version: u64,
+    set: &str,
+) -> Result<(), ApiError> {
+    let (_, ready) =
+        asked.prompts.version(&asked.prompt, version).await.map_err(ApiError::from_prompt)?;
+    let set = asked.prompts.golden_set(&asked.prompt.team, set).await;
+    let set = set.map_err(ApiError::from_prompt)?;
+    let judges = set.cases.iter().filter_map(|case| match &case.judge {
+        Judge::Llm { model, .. } => Some(model),
+        _ => None,
+    });
+    let mut models = ready.document.model.model.iter().chain(judges);
+    match models.find(|model| !grant.allows(model)) {
+        Some(model) => Err(ApiError::model_not_allowed(model)),
+        None => Ok(()),
+    }
+}
+
 /// `POST /v1/prompts/{name}/evals`: asks a version the cases of a set, or says what it would ask.
 pub(crate) async fn run(
     State(edge): State<Edge>,
@@ -141,8 +168,12 @@ pub(crate) async fn run(
         let asked = asked(&edge, &grant, &uri, name, Action::Edit)?;
         let request: EvalRequest = read_json(body, &edge.settings).await?;
         let EvalRequest { version, golden_set, limit, dry_run, budget_micro_usd } = request;
-        let by = asked.actor.name.clone();
-        let ask = EvalAsk { version, golden_set, limit, budget_micro_usd, by };
+        check_name("golden_set", &golden_set)?;
+        check_models(&asked, &grant, version, &golden_set).await?;
+        let (by, caller) = (asked.actor.name.clone(), caller(&grant));
+        let keeps_stopped = true;
+        let ask =
+            EvalAsk { version, golden_set, limit, budget_micro_usd, by, caller, keeps_stopped };
         if dry_run {
             let estimate = asked.prompts.estimate_eval(&asked.prompt, &ask).await;
             let estimate = estimate.map_err(ApiError::from_prompt)?;

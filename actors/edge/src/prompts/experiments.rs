@@ -1,6 +1,6 @@
 //! Experiments on a prompt, and what is said of its answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -16,7 +16,7 @@ use headwater_actors::prompts::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Name, Pair, actor, asked, pair};
+use super::{Name, Pair, actor, asked, check_name, pair};
 use crate::body::read_json;
 use crate::error::{ApiError, respond};
 use crate::identity::Grant;
@@ -104,7 +104,6 @@ fn higher() -> Better {
 #[serde(deny_unknown_fields)]
 struct StopRequest {
     #[serde(default)]
-    #[expect(dead_code, reason = "said for the access log's reader; the record has who and when")]
     reason: String,
 }
 
@@ -114,6 +113,8 @@ struct FeedbackRequest {
     prompt: String,
     experiment: Option<String>,
     unit: String,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
     goal: String,
     value: f64,
 }
@@ -218,7 +219,6 @@ fn told_analysis(analysed: &Analysed) -> Value {
             Some(false) => "worse",
             None => "undecided",
         };
-        // A bound that nothing is known of yet has no number in JSON.
         json!({
             "goal": one.goal,
             "variant": one.variant,
@@ -234,7 +234,6 @@ fn told_analysis(analysed: &Analysed) -> Value {
     };
     body["analysis"] = analysed.analysis.findings.iter().map(finding).collect();
     body["units"] = json!(analysed.units);
-    body["sample_ratio_mismatch"] = analysed.analysis.mismatch.found.into();
     body["verdict"] = analysed.analysis.verdict.as_str().into();
     body
 }
@@ -267,7 +266,8 @@ pub(crate) async fn begin(
     let answer = async {
         let asked = asked(&edge, &grant, &uri, name, Action::Promote)?;
         let request: BeginRequest = read_json(body, &edge.settings).await?;
-        let begun = asked.prompts.begin_experiment(&asked.prompt, request.ask(&grant)?).await;
+        let begun =
+            asked.prompts.begin_experiment(&asked.actor, &asked.prompt, request.ask(&grant)?).await;
         let begun = begun.map_err(ApiError::from_prompt)?;
         Ok((StatusCode::CREATED, axum::Json(told(&begun))).into_response())
     };
@@ -302,8 +302,9 @@ pub(crate) async fn stop(
     let answer = async {
         let (name, experiment) = pair(path);
         let asked = asked(&edge, &grant, &uri, name, Action::Promote)?;
-        let _: StopRequest = read_json(body, &edge.settings).await?;
-        let ended = asked.prompts.stop_experiment(&asked.actor, &asked.prompt, &experiment).await;
+        let StopRequest { reason } = read_json(body, &edge.settings).await?;
+        let ended =
+            asked.prompts.stop_experiment(&asked.actor, &asked.prompt, &experiment, &reason).await;
         Ok(axum::Json(told(&ended.map_err(ApiError::from_prompt)?)).into_response())
     };
     respond(answer.await)
@@ -317,11 +318,12 @@ pub(crate) async fn feedback(
 ) -> Response {
     let answer = async {
         let request: FeedbackRequest = read_json(body, &edge.settings).await?;
-        let FeedbackRequest { prompt, experiment, unit, goal, value } = request;
+        let FeedbackRequest { prompt, experiment, unit, attributes, goal, value } = request;
+        check_name("prompt", &prompt)?;
         let prompt = PromptKey::new(&grant.tenant, &prompt);
         let allowed = edge.prompts.allow(&actor(&grant), &prompt, Action::View);
         allowed.map_err(ApiError::from_prompt)?;
-        let feedback = Feedback { experiment, unit, goal, value };
+        let feedback = Feedback { experiment, unit, attributes, goal, value };
         let counted = edge.prompts.take_feedback(&prompt, feedback).await;
         let counted = counted.map_err(ApiError::from_prompt)?;
         Ok(axum::Json(json!({"object": "feedback", "experiments": counted})).into_response())

@@ -94,7 +94,11 @@ pub(crate) async fn set(
         let asked = asked(&edge, &grant, &uri, name, Action::Administer)?;
         let SettingsRequest { gates, protected, shared } = read_json(body, &edge.settings).await?;
         let options = Options { gates, is_protected: protected, is_shared: shared };
-        asked.prompts.set(&asked.prompt, options).await.map_err(ApiError::from_prompt)?;
+        asked
+            .prompts
+            .set(&asked.actor, &asked.prompt, options)
+            .await
+            .map_err(ApiError::from_prompt)?;
         asked.told().await
     };
     respond(answer.await)
@@ -176,7 +180,10 @@ pub(crate) async fn set_access(
         let query = Query::of(&uri)?;
         let team = team(&edge, &grant, &query, Action::Administer)?;
         let access: Access = read_json(body, &edge.settings).await?;
-        edge.prompts.set_access(&team, access.clone()).await.map_err(ApiError::from_prompt)?;
+        edge.prompts
+            .set_access(&actor(&grant), &team, access.clone())
+            .await
+            .map_err(ApiError::from_prompt)?;
         Ok(axum::Json(access).into_response())
     };
     respond(answer.await)

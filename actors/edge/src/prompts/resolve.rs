@@ -42,7 +42,7 @@ struct ResolveRequest {
 }
 
 impl Asked<'_> {
-    async fn resolve(&self, request: ResolveRequest) -> Result<Resolved, ApiError> {
+    async fn resolve(&self, request: ResolveRequest) -> Result<(Resolved, String), ApiError> {
         let ResolveRequest { version, label, user, request, attributes, fresh, .. } = request;
         if fresh {
             self.prompts.refresh().await.map_err(|error| ApiError::from_prompt(error.into()))?;
@@ -50,10 +50,11 @@ impl Asked<'_> {
         let is_staging = matches!(label, Label::Staging);
         let request = request.unwrap_or_else(|| Uuid::now_v7().to_string());
         let wish = Wish { version, is_staging, user, request, attributes };
-        self.prompts.resolve(&self.prompt, &wish).await.map_err(ApiError::from_prompt)
+        let resolved = self.prompts.resolve(&self.prompt, &wish).await;
+        Ok((resolved.map_err(ApiError::from_prompt)?, wish.request))
     }
 
-    fn told_choice(&self, resolved: &Resolved) -> Value {
+    fn told_choice(&self, resolved: &Resolved, request: &str) -> Value {
         let label = match &resolved.chosen {
             Chosen::Version => None,
             Chosen::Staging => Some("staging"),
@@ -72,6 +73,8 @@ impl Asked<'_> {
         if let Chosen::Variant { experiment, variant } = &resolved.chosen {
             told["experiment"] = experiment.as_str().into();
             told["variant"] = variant.as_str().into();
+            // The unit of feedback where the experiment's is the request.
+            told["request"] = request.into();
         }
         told
     }
@@ -88,8 +91,8 @@ pub(crate) async fn resolve(
     let answer = async {
         let asked = asked(&edge, &grant, &uri, name, Action::View)?;
         let request: Option<ResolveRequest> = read_optional_json(body, &edge.settings).await?;
-        let resolved = asked.resolve(request.unwrap_or_default()).await?;
-        let mut told = asked.told_choice(&resolved);
+        let (resolved, request) = asked.resolve(request.unwrap_or_default()).await?;
+        let mut told = asked.told_choice(&resolved, &request);
         told["document"] = serde_json::to_value(&resolved.ready.document).unwrap_or_default();
         Ok(axum::Json(told).into_response())
     };
@@ -110,10 +113,10 @@ pub(crate) async fn render(
         let request: Option<ResolveRequest> = read_optional_json(body, &edge.settings).await?;
         let mut request = request.unwrap_or_default();
         let variables = std::mem::take(&mut request.variables);
-        let resolved = asked.resolve(request).await?;
+        let (resolved, request) = asked.resolve(request).await?;
         let rendered = resolved.ready.compiled.render(&variables);
         let rendered = rendered.map_err(|problem| ApiError::from_prompt(problem.into()))?;
-        let mut told = asked.told_choice(&resolved);
+        let mut told = asked.told_choice(&resolved, &request);
         if let (Value::Object(told), Value::Object(rendered)) =
             (&mut told, told::rendered(&rendered))
         {

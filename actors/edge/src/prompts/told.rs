@@ -20,6 +20,7 @@ pub(super) fn head(info: &PromptInfo, actor: &Actor, standing: Option<Standing>)
         "shared": head.is_shared,
         "forked_from": head.forked_from,
         "gates": gates(&head.gates),
+        "previous": head.step_back(None).ok(),
         "promotion": head.promotion,
         "role": standing.map(Standing::name),
         "you": actor.name,

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::error::{finding, refused};
-use super::{Asked, Name, Pair, asked, number, pair, told};
+use super::{Asked, Name, Pair, asked, check_name, number, pair, told};
 use crate::body::read_json;
 use crate::error::{ApiError, respond};
 use crate::identity::Grant;
@@ -217,6 +217,7 @@ pub(crate) async fn fork(
     let answer = async {
         let asked = asked(&edge, &grant, &uri, name, Action::Edit)?;
         let ForkRequest { from } = read_json(body, &edge.settings).await?;
+        check_name("from.prompt", &from.prompt)?;
         let team = from.team.as_deref().unwrap_or(&asked.prompt.team);
         let source = PromptKey::new(team, &from.prompt);
         let forked = asked.prompts.fork(&asked.actor, &asked.prompt, &source, from.version).await;

@@ -25,11 +25,9 @@ pub fn expire(experiment: &Experiment, now_ms: u64) -> Option<Expiry> {
     let version = experiment.control_variant().map(|variant| variant.version);
     let mut ended = experiment.clone();
     ended.state = State::Ended { reason: Ending::Expired, at_ms: now_ms };
-    let serves = version
-        .map_or_else(|| "the control".to_owned(), |version| format!("control version {version}"));
     let message = format!(
-        "Experiment {:?} on prompt {:?} reached its end without a decision; everyone gets {serves} \
-         again. Promote a variant or start a new experiment.",
+        "Experiment {:?} on prompt {:?} reached its end without a decision; everyone gets what is \
+         in production again. Promote a variant or start a new experiment.",
         experiment.name, experiment.prompt
     );
     Some(Expiry { experiment: ended, version, owner: experiment.owner.clone(), message })

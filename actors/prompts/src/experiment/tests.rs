@@ -145,7 +145,7 @@ fn expires_once_and_goes_back_to_the_control() {
         let ended = State::Ended { reason: Ending::Expired, at_ms: now_ms };
         assert_eq!(expiry.experiment, Experiment { state: ended, ..start });
         assert_eq!((expiry.version, expiry.owner.as_str()), (Some(3), "ada@example.com"));
-        assert!(expiry.message.contains("gets control version 3 again"), "{}", expiry.message);
+        assert!(expiry.message.contains("in production again"), "{}", expiry.message);
         assert_eq!(expire(&expiry.experiment, now_ms), None, "a second time");
     };
     let ends_ms = experiment().ends_ms;

@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::super::records::LimitRecord;
 
-/// 1 knew limits alone; rows of it are as short-lived as their notices.
+/// 1 knew limits alone.
 const RECORD: u8 = 2;
+const LIMITS_ALONE: u8 = 1;
 const NOTICES: &str = "notices";
 /// Bytes of an id.
 const ID_BYTES: usize = 16;
@@ -85,6 +86,19 @@ struct Row {
     taken_by: Vec<String>,
 }
 
+/// As rows were before there were events.
+#[derive(Deserialize)]
+struct LimitRow {
+    id: String,
+    subject: String,
+    limit: LimitRecord,
+    percent: u8,
+    taken: u64,
+    at_ms: u64,
+    resets_ms: u64,
+    taken_by: Vec<String>,
+}
+
 #[derive(Serialize, Deserialize)]
 enum AboutRow {
     Limit { limit: LimitRecord, percent: u8, taken: u64, resets_ms: u64 },
@@ -132,6 +146,9 @@ impl PendingNotice {
     /// # Errors
     /// [`StoreError::Corrupt`] for bytes that are no such row.
     pub fn decode(bytes: &[u8]) -> Result<PendingNotice, StoreError> {
+        if codec::version(bytes)? == LIMITS_ALONE {
+            return PendingNotice::decode_limit(bytes);
+        }
         let Row { id, subject, about, at_ms, taken_by } = codec::decode(RECORD, bytes)?;
         let about = match about {
             AboutRow::Limit { limit, percent, taken, resets_ms } => {
@@ -140,6 +157,14 @@ impl PendingNotice {
             }
             AboutRow::Event(event) => About::Event(event),
         };
+        Ok(PendingNotice { id, subject, about, at_ms, taken_by })
+    }
+
+    fn decode_limit(bytes: &[u8]) -> Result<PendingNotice, StoreError> {
+        let LimitRow { id, subject, limit, percent, taken, at_ms, resets_ms, taken_by } =
+            codec::decode(LIMITS_ALONE, bytes)?;
+        let limit = Limit::try_from(limit)?;
+        let about = About::Limit(LimitTold { limit, percent, taken, resets_ms });
         Ok(PendingNotice { id, subject, about, at_ms, taken_by })
     }
 

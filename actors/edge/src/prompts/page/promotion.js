@@ -126,7 +126,7 @@ function back({ name, head, reload }, moves) {
   const before = [...new Set(moves.filter((one) => one.pointer === "production").flatMap((one) => [one.to, one.from]))].filter((one) => one && one !== head.production);
   const reason = !head.production ? "Nothing is in production." : before.length === 0 ? "No other version was in production yet; there is nothing to go back to." : "";
   const roll = button("Roll back", () => {
-    const which = choice(before.map((one) => [one, `version ${one}`]), before[0], { name: "version" });
+    const which = choice(before.map((one) => [one, `version ${one}`]), head.previous ?? before[0], { name: "version" });
     question({ title: `Take version ${head.production} back`, confirm: "Roll back", text: "Users get the older version at once. A promotion in progress ends.",
       fields: [field("Back to", which), reasonField()],
       work: async (values) => {
