@@ -41,7 +41,7 @@ pub use usage::ShadowAsk;
 
 /// The pure service's nouns of experiments.
 pub use headwater_prompts::experiment::{
-    Analysis, Better, Experiment, Finding, Goal, GoalKind, Holdout, Segment, Share,
+    Analysis, Better, Ending, Experiment, Finding, Goal, GoalKind, Holdout, Segment, Share,
     State as ExperimentState, Unit, Variant,
 };
 /// Rules of the secret scan, as the service works with them.

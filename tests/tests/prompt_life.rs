@@ -149,7 +149,7 @@ fn a_bad_version_is_stopped_at_each_gate_and_a_good_one_serves() {
     };
 
     // Nothing is promoted without a version, and nothing of a secret is kept.
-    let aws = ["AKIA", "QWERTYUIOP234567"].concat();
+    let aws = ["AKIA", "Z7VRSQ5TJN2XMKLQ"].concat();
     let leaking = json!({"document": document(&format!("Use {aws} for {{{{ who }}}}"))});
     let (status, refused) = api.try_send("POST", "/v1/prompts/greeting/versions", &leaking);
     assert_eq!(

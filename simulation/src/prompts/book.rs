@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater_actors::prompts::{
-    Chosen, ExperimentState, Move, Outcome, Pointer, Promotion, PromptKey, PromptsHandle, Stage,
-    Wish,
+    Chosen, Ending, ExperimentState, Move, Outcome, Pointer, Promotion, PromptKey, PromptsHandle,
+    Stage, Wish,
 };
 use headwater_actors::tenancy::{About, PendingNotice, pending_id};
 
@@ -15,7 +15,7 @@ use crate::shared_store::Commit;
 use crate::world::World;
 
 /// Requests by which a guard can tell a version whose answers all fail.
-const SEEN_WELL: usize = 60;
+const SEEN_WELL: usize = 25;
 
 /// What one request got.
 #[derive(Debug, Clone)]
@@ -25,6 +25,7 @@ pub(super) struct Seen {
     /// Moves of the pointers as its node knew them.
     pub(super) moves: u64,
     pub(super) user: String,
+    pub(super) at_ms: u64,
 }
 
 /// See the module; cheap to clone.
@@ -136,7 +137,7 @@ impl Book {
                     "ended_experiment_serves_nobody",
                     format_args!("{prompt:?}: {}", experiment.name),
                 ),
-                ExperimentState::Ended { at_ms, .. } if at_ms >= experiment.ends_ms => {
+                ExperimentState::Ended { reason: Ending::Expired, .. } => {
                     self.world.count("experiment expired");
                     let named = format!("{:?}", experiment.name);
                     if !self.lock().expired.iter().any(|text| text.contains(&named)) {
@@ -269,15 +270,16 @@ impl Book {
     /// enough users got the version in it.
     fn was_seen(&self, prompt: &PromptKey, promotion: &Promotion) -> bool {
         let promoted = promotion.steps.iter().find(|step| step.what.starts_with("promoted by"));
-        let is_late = promoted.is_some_and(|step| step.at_ms > BASE_MS + HEAL_MS + 2_000);
+        let Some(promoted) = promoted.map(|step| step.at_ms - BASE_MS) else { return false };
+        // What comes later than this is written down too late to be looked at.
+        let judged = promoted..promoted + promotion.gates.guard_ms.saturating_sub(2_500);
         let state = self.lock();
-        let seen = state
-            .seen
-            .get(prompt)
-            .into_iter()
-            .flatten()
-            .filter(|one| one.version == promotion.version && one.chosen == Chosen::Production);
-        is_late && seen.count() >= SEEN_WELL
+        let seen = state.seen.get(prompt).into_iter().flatten().filter(|one| {
+            one.version == promotion.version
+                && one.chosen == Chosen::Production
+                && judged.contains(&one.at_ms)
+        });
+        promoted > HEAL_MS + 2_000 && seen.count() >= SEEN_WELL
     }
 
     /// Every node serves what the store says.

@@ -228,6 +228,7 @@ pub(super) async fn read(world: World, nodes: Arc<Vec<Node>>, book: Book, option
             chosen: resolved.chosen.clone(),
             moves: resolved.moves,
             user,
+            at_ms: world.now_ms(),
         };
         book.seen(place, &prompt, seen, least);
         let said = resolved.ready.document.text.clone().unwrap_or_default();

@@ -56,6 +56,21 @@ pub(crate) async fn sets(
     respond(answer.await)
 }
 
+impl Asked<'_> {
+    /// The set that the address names, in its newest version.
+    async fn told_set(&self) -> Result<Value, ApiError> {
+        let PromptKey { team, name } = &self.prompt;
+        let set = self.prompts.golden_set(team, name).await.map_err(ApiError::from_prompt)?;
+        Ok(json!({
+            "name": name,
+            "version": set.version,
+            "cases": set.cases,
+            "by": set.by,
+            "updated_ms": set.updated_ms,
+        }))
+    }
+}
+
 /// `GET /v1/golden/{name}`
 pub(crate) async fn set(
     State(edge): State<Edge>,
@@ -65,15 +80,7 @@ pub(crate) async fn set(
 ) -> Response {
     let answer = async {
         let asked = asked(&edge, &grant, &uri, name, Action::View)?;
-        let PromptKey { team, name } = &asked.prompt;
-        let set = asked.prompts.golden_set(team, name).await.map_err(ApiError::from_prompt)?;
-        let body = json!({
-            "name": name,
-            "version": set.version,
-            "cases": set.cases,
-            "by": set.by,
-            "updated_ms": set.updated_ms,
-        });
+        let body = asked.told_set().await?;
         Ok(axum::Json(body).into_response())
     };
     respond(answer.await)
@@ -92,8 +99,9 @@ pub(crate) async fn put_set(
         let SetRequest { cases, expected_version } = read_json(body, &edge.settings).await?;
         let PromptKey { team, name } = &asked.prompt;
         let put = asked.prompts.put_golden_set(&asked.actor, team, name, cases, expected_version);
-        let info = put.await.map_err(ApiError::from_prompt)?;
-        Ok((StatusCode::CREATED, axum::Json(info)).into_response())
+        put.await.map_err(ApiError::from_prompt)?;
+        let told = asked.told_set().await?;
+        Ok((StatusCode::CREATED, axum::Json(told)).into_response())
     };
     respond(answer.await)
 }

@@ -37,7 +37,9 @@ struct BeginRequest {
     layer: Option<String>,
     /// The layer's buckets that take part, of 0 to 10000.
     share: Option<(u16, u16)>,
-    holdout: Option<HoldoutRequest>,
+    /// Of all users, the same ones for every experiment of the team that keeps some out.
+    #[serde(default)]
+    holdout_per_mille: u16,
     days: Option<u64>,
     goals: Vec<GoalRequest>,
     owner: Option<String>,
@@ -65,14 +67,6 @@ fn one() -> u32 {
 struct SegmentRequest {
     attribute: String,
     values: BTreeSet<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HoldoutRequest {
-    name: String,
-    /// Thousandths of the users.
-    per_mille: u16,
 }
 
 #[derive(Deserialize)]
@@ -145,10 +139,10 @@ impl BeginRequest {
         let goals = goals.map(|(place, goal)| goal.goal(place)).collect::<Result<_, _>>()?;
         let variant = |VariantRequest { name, version, weight }| Variant { name, version, weight };
         let segment = |SegmentRequest { attribute, values }| Segment { field: attribute, values };
-        let holdout = |HoldoutRequest { name, per_mille }| Holdout {
-            name,
-            buckets: per_mille.saturating_mul(10),
-        };
+        let holdout = (self.holdout_per_mille > 0).then(|| Holdout {
+            name: grant.tenant.clone(),
+            buckets: self.holdout_per_mille.saturating_mul(10),
+        });
         Ok(ExperimentAsk {
             name: self.name,
             owner: self.owner.unwrap_or_else(|| actor(grant).name),
@@ -158,7 +152,7 @@ impl BeginRequest {
             segments: self.segments.into_iter().map(segment).collect(),
             layer: self.layer,
             share: self.share.map(|(from, until)| Share { from, until }),
-            holdout: self.holdout.map(holdout),
+            holdout,
             duration_ms: self.days.map(|days| days.saturating_mul(DAY_MS)),
             goals,
         })
@@ -201,7 +195,7 @@ fn told(experiment: &Experiment) -> Value {
         "segments": experiment.segments.iter().map(segment).collect::<Vec<_>>(),
         "layer": experiment.layer,
         "share": [experiment.share.from, experiment.share.until],
-        "holdout": experiment.holdout.as_ref().map(|one| json!({"name": one.name, "per_mille": one.buckets / 10})),
+        "holdout_per_mille": experiment.holdout.as_ref().map_or(0, |one| one.buckets / 10),
         "goals": experiment.goals.iter().map(goal).collect::<Vec<_>>(),
         "state": state,
         "started_ms": experiment.start_ms,
