@@ -124,6 +124,27 @@ fn start(webhook: &Webhook) -> Cluster {
     cluster
 }
 
+/// What happens to a prompt is told, too.
+fn prompt_events(cluster: &Cluster, webhook: &Webhook, team: &str) {
+    let ask = |path: &str, body: &Value| {
+        let answer = cluster.ask("n2", "POST", path, team, body).unwrap();
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    };
+    ask("/v1/prompts/greeting/versions", &json!({"document": {"text": "Hello"}}));
+    let promotion = json!({"version": 1, "reason": "the first", "auto": true});
+    ask("/v1/prompts/greeting/promotions", &promotion);
+    let told = || {
+        let posts = webhook.posts();
+        posts.into_iter().find(|post| notice(post)["kind"] == "prompt.promoted")
+    };
+    until("the promotion is told", || Ok(told().is_some())).unwrap();
+    let post = told().unwrap();
+    assert_eq!(post.headers["x-headwater-signature"], signature(&post.body));
+    let notice = notice(&post);
+    assert_eq!((&notice["team"], &notice["event"]["version"]), (&json!("acme"), &json!(1)));
+    assert_eq!(notice["event"]["prompt"], "greeting");
+}
+
 #[test]
 fn a_project_stops_at_its_cap_and_its_webhook_hears_of_it() {
     let webhook = Webhook::start();
@@ -174,6 +195,8 @@ fn a_project_stops_at_its_cap_and_its_webhook_hears_of_it() {
         assert_eq!(bodies.entry(id).or_insert_with(|| notice.clone()), &notice);
     }
     assert_eq!(bodies.len(), 3, "one id for each threshold, a repetition has the same: {posts:?}");
+
+    prompt_events(&cluster, &webhook, &whole);
 
     cluster.until_written().unwrap();
     let usage = operate(&cluster, &["tenant", "usage", "acme/search"]);

@@ -121,7 +121,13 @@ fn set_up(api: &Api) {
         json!({"id": id, "variables": {"who": id}, "expected": format!("Hello {id}"),
             "judge": {"type": "contains"}})
     };
-    let cases: Vec<Value> = ["ann", "bo", "cy"].into_iter().map(case).collect();
+    let mut cases: Vec<Value> = ["ann", "bo"].into_iter().map(case).collect();
+    // The model says back what it is asked, so this judge says what it is worth.
+    let verdict = "{\"score\": {% if expected in answer %}1.0{% else %}0.0{% endif %}, \"reason\": \"judged\"}";
+    let judge = json!({"text": verdict, "variables": {"answer": {}, "expected": {}}});
+    api.send("POST", "/v1/prompts/judge/versions", &json!({"document": judge}));
+    cases.push(json!({"id": "cy", "variables": {"who": "cy"}, "expected": "Hello cy",
+        "judge": {"type": "llm", "model": "chat", "prompt": "judge", "version": 1}}));
     api.send("PUT", "/v1/golden/greetings", &json!({"cases": cases}));
     let shadow = json!({"samples": 12, "per_mille": 1000, "budget_micro_usd": 1_000_000,
         "judge": {"type": "regex", "pattern": "^Hello"}});

@@ -238,8 +238,12 @@ impl Book {
         prompt: &PromptKey,
         promotion: &Promotion,
     ) {
-        let Ok((_, ready)) = handle.version(prompt, promotion.version).await else { return };
-        let is_bad = ready.document.text.as_deref().is_some_and(|text| text.starts_with("bad"));
+        let is_bad = is_bad_version(handle, prompt, promotion.version).await;
+        // What replaces a bad version is no worse than it: somebody had ended that one's watch.
+        let was_bad = match promotion.from {
+            Some(before) => is_bad_version(handle, prompt, before).await,
+            None => false,
+        };
         for stage in [Stage::Guard, Stage::Canary] {
             let result = promotion.results.get(&stage).map(|(outcome, _)| *outcome);
             match (result, is_bad, stage) {
@@ -251,7 +255,9 @@ impl Book {
                     "good_version_is_not_taken_back",
                     format_args!("{prompt:?} version {}", promotion.version),
                 ),
-                (Some(Outcome::Passed), true, Stage::Guard) if self.was_seen(prompt, promotion) => {
+                (Some(Outcome::Passed), true, Stage::Guard)
+                    if !was_bad && self.was_seen(prompt, promotion) =>
+                {
                     self.world.violated(
                         "bad_version_is_taken_back",
                         format_args!("{prompt:?} version {}", promotion.version),
@@ -310,4 +316,9 @@ impl Book {
             }
         }
     }
+}
+
+async fn is_bad_version(handle: &PromptsHandle, prompt: &PromptKey, version: u64) -> bool {
+    let Ok((_, ready)) = handle.version(prompt, version).await else { return false };
+    ready.document.text.as_deref().is_some_and(|text| text.starts_with("bad"))
 }

@@ -251,8 +251,8 @@ fn failure(files: &[(&str, &str)]) -> String {
 fn what_is_wrong_is_named() {
     let chat = "kind = \"chat\"\n[[messages]]\nrole = \"system\"\n";
     let text = |more: &str| format!("kind = \"text\"\n{more}");
-    let unknown = failure(&[("prompt.toml", &text("[model]\ntemperatur = 1\n")), ("text.md", "a")]);
-    assert!(unknown.contains("temperatur") && unknown.contains("line 3"), "{unknown}");
+    let unknown = failure(&[("prompt.toml", &text("[model]\nheat = 1\n")), ("text.md", "a")]);
+    assert!(unknown.contains("heat") && unknown.contains("line 3"), "{unknown}");
     let missing = failure(&[("prompt.toml", chat)]);
     assert!(missing.contains("1-system.md: is missing; messages[0]"), "{missing}");
     let stray = failure(&[("prompt.toml", chat), ("1-system.md", "a"), ("2-user.md", "b")]);
@@ -264,9 +264,9 @@ fn what_is_wrong_is_named() {
     let tool = failure(&[
         ("prompt.toml", &text("tools = [\"tools/a.json\"]")),
         ("text.md", "a"),
-        ("tools/a.json", "{\"name\": \"a\", \"parametres\": {}}"),
+        ("tools/a.json", "{\"name\": \"a\", \"arguments\": {}}"),
     ]);
-    assert!(tool.contains("tools/a.json") && tool.contains("parametres"), "{tool}");
+    assert!(tool.contains("tools/a.json") && tool.contains("arguments"), "{tool}");
     let time =
         failure(&[("prompt.toml", &text("variables.day.default = 2026-12-01")), ("text.md", "")]);
     assert!(time.contains("variables.day.default holds the time 2026-12-01"), "{time}");

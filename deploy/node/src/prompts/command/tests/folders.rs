@@ -172,10 +172,10 @@ fn a_tool_of_another_file_name_survives_a_pull() {
 #[test]
 fn a_folder_that_cannot_be_read_is_not_overwritten() {
     let (server, folder) = pulled();
-    edit(&folder, "prompt.toml", "temperature", "temperatur");
+    edit(&folder, "prompt.toml", "temperature", "heat");
     let failure = bad(&server, &folder, &["pull", "@"]);
     assert!(failure.message.contains("lost: prompt.toml ("), "{failure}");
-    assert!(failure.message.contains("temperatur"), "{failure}");
+    assert!(failure.message.contains("heat"), "{failure}");
     fs::remove_file(file(&folder, "prompt.toml")).unwrap();
     fs::write(file(&folder, "3-user.md"), "mine").unwrap();
     let failure = bad(&server, &folder, &["pull", "@"]);
