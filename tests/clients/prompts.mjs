@@ -302,7 +302,7 @@ const rows = {
     await dialog().getByLabel("Reason").fill("it was a test");
     await press("Stop", dialog());
     await page.locator("#experiment[data-state=ended]").waitFor();
-    expect((await text("#experiment")).includes("it was a test"), await text("#experiment"));
+    expect((await text("#experiment")).includes("stopped"), await text("#experiment"));
     await page.getByRole("link", { name: "← All experiments" }).click();
     await page.locator("main table", { hasText: "goodbye" }).waitFor();
   },

@@ -99,9 +99,14 @@ fn a_promotion_reaches_every_node_and_outlives_the_store() {
         percentile(&took, 0.99),
         percentile(&took, 1.0)
     );
+    without_its_store(&mut cluster, &mut writer, &token, rounds);
+}
 
+/// The last good version serves, and nothing is promoted.
+fn without_its_store(cluster: &mut Cluster, writer: &mut Client, token: &str, rounds: u64) {
+    let address = cluster.addresses().unwrap()["n3"];
     cluster.node(STORE).unwrap().freeze().unwrap();
-    let mut reader = Client::at(addresses["n3"], &token);
+    let mut reader = Client::at(address, token);
     let began = Instant::now();
     loop {
         let (version, source) = reader.resolve();

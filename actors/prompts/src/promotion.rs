@@ -2,13 +2,18 @@
 //! pointers and notices go out. What it waits for is read off its stage, so a node that takes it
 //! over from one that died goes on where the record says.
 
+mod nouns;
+mod people;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::gate::Gates;
-use crate::head::{Because, CANARY_PER_MILLE, Canary, Head, Move, Pointer};
+use crate::head::{Because, CANARY_PER_MILLE, Canary, Head, Pointer};
 use crate::problem::Problem;
+
+pub use nouns::{Event, Input, Outcome, Outcomes, Override, Stage, Step, Wanted};
 
 /// Who acts when nobody does.
 pub const GUARD: &str = "headwater";
@@ -16,96 +21,6 @@ pub const GUARD: &str = "headwater";
 const STEPS: usize = 100;
 /// Bytes of one of them.
 const STEP_BYTES: usize = 300;
-
-/// Where a promotion stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Up to 20 golden cases.
-    FastEval,
-    /// All golden cases.
-    Regression,
-    /// Asked beside production, answers kept from users.
-    Shadow,
-    /// A share of the users' requests.
-    Canary,
-    /// All gates are passed; somebody promotes it.
-    Ready,
-    /// In production, and watched.
-    Guard,
-    Done,
-    RolledBack,
-    /// A gate was not passed.
-    Stopped,
-    Withdrawn,
-}
-
-impl Stage {
-    pub fn name(self) -> &'static str {
-        match self {
-            Stage::FastEval => "fast_eval",
-            Stage::Regression => "regression",
-            Stage::Shadow => "shadow",
-            Stage::Canary => "canary",
-            Stage::Ready => "ready",
-            Stage::Guard => "guard",
-            Stage::Done => "done",
-            Stage::RolledBack => "rolled_back",
-            Stage::Stopped => "stopped",
-            Stage::Withdrawn => "withdrawn",
-        }
-    }
-
-    pub fn is_end(self) -> bool {
-        matches!(self, Stage::Done | Stage::RolledBack | Stage::Stopped | Stage::Withdrawn)
-    }
-
-    /// Whether somebody has to find something out.
-    pub fn is_gate(self) -> bool {
-        matches!(
-            self,
-            Stage::FastEval | Stage::Regression | Stage::Shadow | Stage::Canary | Stage::Guard
-        )
-    }
-}
-
-/// How a gate came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    Passed,
-    Failed,
-    Skipped,
-}
-
-/// An emergency: gates are passed over, when a second person agrees.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Override {
-    pub by: String,
-    pub reason: String,
-    pub approved_by: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
-    /// Since 1970.
-    pub at_ms: u64,
-    pub what: String,
-}
-
-/// What somebody wants to promote.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    pub version: u64,
-    /// Who wrote the version.
-    pub author: String,
-    pub by: String,
-    pub reason: String,
-    /// Tries it out on so many thousandths of production's requests, instead of the whole way.
-    pub canary_per_mille: Option<u32>,
-    /// Promotes it as soon as it is ready.
-    pub is_auto: bool,
-}
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,72 +51,6 @@ pub struct Promotion {
     /// The move that had put `from` into production.
     pub from_since: u64,
     pub steps: Vec<Step>,
-}
-
-/// What was found out, or is wanted.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// The stage's gate came out so.
-    Gate {
-        is_passed: bool,
-        detail: String,
-    },
-    Promote {
-        by: String,
-    },
-    /// Somebody wants to pass the gates over.
-    Override {
-        by: String,
-        reason: String,
-    },
-    Approve {
-        by: String,
-    },
-    /// Ends it where it is; a version in production stays there.
-    Withdraw {
-        by: String,
-        reason: String,
-    },
-    /// Production goes back to another version by hand.
-    StepBack {
-        to: u64,
-        by: String,
-        reason: String,
-    },
-}
-
-/// What somebody should hear of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Event {
-    PromotionStopped,
-    PromotionReady,
-    Promoted,
-    RolledBack,
-    OverrideAsked,
-    PromotionDone,
-    ExperimentExpired,
-}
-
-impl Event {
-    pub fn name(self) -> &'static str {
-        match self {
-            Event::PromotionStopped => "prompt.promotion_stopped",
-            Event::PromotionReady => "prompt.promotion_ready",
-            Event::Promoted => "prompt.promoted",
-            Event::RolledBack => "prompt.rolled_back",
-            Event::OverrideAsked => "prompt.override_asked",
-            Event::PromotionDone => "prompt.promotion_done",
-            Event::ExperimentExpired => "prompt.experiment_expired",
-        }
-    }
-}
-
-/// What one input led to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Outcomes {
-    pub moves: Vec<Move>,
-    pub events: Vec<(Event, String)>,
 }
 
 impl Promotion {
@@ -483,76 +332,6 @@ impl Promotion {
         self.unstage(head, why, now_ms, outcomes);
         self.end(Stage::RolledBack, head, now_ms);
         outcomes.events.push((Event::RolledBack, why.to_owned()));
-    }
-
-    fn ask_override(
-        &mut self,
-        by: String,
-        reason: String,
-        now_ms: u64,
-        outcomes: &mut Outcomes,
-    ) -> Result<(), Problem> {
-        if self.stage == Stage::Guard {
-            return Err(Problem::new(
-                "promotion",
-                "is in production already; there is nothing to pass over",
-            ));
-        }
-        if reason.trim().is_empty() {
-            return Err(Problem::new("reason", "is missing; say why the gates are passed over"));
-        }
-        self.note(now_ms, format!("override asked for by {by}: {reason}"));
-        outcomes.events.push((Event::OverrideAsked, format!("by {by}: {reason}")));
-        self.overridden = Some(Override { by, reason, approved_by: None });
-        Ok(())
-    }
-
-    fn approve(
-        &mut self,
-        head: &mut Head,
-        by: String,
-        now_ms: u64,
-        outcomes: &mut Outcomes,
-    ) -> Result<(), Problem> {
-        let Some(asked) = &mut self.overridden else {
-            return Err(Problem::new("promotion", "has no override to approve; ask for one first"));
-        };
-        if asked.approved_by.is_some() {
-            return Err(Problem::new("promotion", "has its override approved already"));
-        }
-        if asked.by == by {
-            return Err(Problem::new(
-                "promotion",
-                "needs a second person to approve the override; who asked for it cannot",
-            ));
-        }
-        asked.approved_by = Some(by.clone());
-        let who = format!("{} with {by}", asked.by);
-        self.note(now_ms, format!("override approved by {by}"));
-        let stage = self.stage;
-        if stage.is_gate() {
-            self.results.insert(stage, (Outcome::Skipped, format!("passed over by {who}")));
-        }
-        self.serve(head, &who, now_ms, outcomes)
-    }
-
-    fn withdraw(
-        &mut self,
-        head: &mut Head,
-        by: String,
-        reason: String,
-        now_ms: u64,
-        outcomes: &mut Outcomes,
-    ) {
-        self.note(now_ms, format!("withdrawn by {by}: {reason}"));
-        let because = self.because(&by, &reason, now_ms);
-        if head.at(Pointer::Canary) == Some(self.version) {
-            outcomes.moves.extend(head.point(Pointer::Canary, None, because.clone()));
-        }
-        if self.stage != Stage::Guard && head.staging == Some(self.version) {
-            outcomes.moves.extend(head.point(Pointer::Staging, None, because));
-        }
-        self.end(Stage::Withdrawn, head, now_ms);
     }
 
     fn end(&mut self, stage: Stage, head: &mut Head, now_ms: u64) {

@@ -279,11 +279,6 @@ impl Build {
                     .push(format!("partials.{name}: is named, and no template includes it"));
             }
         }
-        for (field, text) in texts {
-            if text.contains("TODO") || text.contains("FIXME") {
-                self.warnings.push(format!("{field}: holds a note to the author (TODO or FIXME)"));
-            }
-        }
     }
 }
 

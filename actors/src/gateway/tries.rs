@@ -32,10 +32,7 @@ impl GatewayHandle {
         trail: &mut Option<Trail>,
     ) -> Result<Answer, GatewayError> {
         let Shared { runtime, settings, metrics, .. } = &*self.shared;
-        let mut request = match begin.prompt {
-            Some(prompt) => prompt.fill(request),
-            None => request,
-        };
+        let mut request = begin.filled(request);
         let mut attempts = Attempts::new(settings.retry, targets.len(), begin.began_ms);
         let (mut step, mut last) = (attempts.first(), None);
         let standing = share.standing();
@@ -71,10 +68,7 @@ impl GatewayHandle {
                         chunks: AnswerStream::new(first, rest, charge, lead),
                     });
                 }
-                Err(error) => match begin.prompt {
-                    Some(prompt) => prompt.hide_in(error),
-                    None => error,
-                },
+                Err(error) => begin.hidden(error),
             };
             metrics.failed(&target.backend, &target.model, kind_of(&error));
             if !matches!(error, ChatError::Refused { .. }) {
@@ -88,13 +82,7 @@ impl GatewayHandle {
                 trail.tell(|record| record.retries = attempts.tries());
             }
         }
-        // Where nobody could be asked nothing is known of the prompt.
-        let is_known = !matches!(last, None | Some(ChatError::Limited { .. }));
-        if let Some(prompt) = begin.prompt.filter(|_| is_known) {
-            let latency_ms = runtime.now_ms().saturating_sub(begin.began_ms);
-            let said = String::new();
-            prompt.hear(Observed { failed: true, latency_ms, micro_usd: 0, said });
-        }
+        begin.note_failure(last.as_ref(), runtime.now_ms());
         Err(surface(last, || self.soonest_ms(targets)))
     }
 
@@ -169,6 +157,33 @@ pub(super) struct Begin<'a> {
     pub(super) input: u64,
     pub(super) began_ms: u64,
     pub(super) prompt: Option<&'a PromptUse>,
+}
+
+impl Begin<'_> {
+    /// The request as models get it.
+    fn filled(&self, request: ChatRequest) -> ChatRequest {
+        match self.prompt {
+            Some(prompt) => prompt.fill(request),
+            None => request,
+        }
+    }
+
+    /// What a provider says without what only models get.
+    fn hidden(&self, error: ChatError) -> ChatError {
+        match self.prompt {
+            Some(prompt) => prompt.hide_in(error),
+            None => error,
+        }
+    }
+
+    /// No try began. Where nobody could be asked nothing is known of the prompt.
+    fn note_failure(&self, last: Option<&ChatError>, now_ms: u64) {
+        let is_known = !matches!(last, None | Some(ChatError::Limited { .. }));
+        if let Some(prompt) = self.prompt.filter(|_| is_known) {
+            let latency_ms = now_ms.saturating_sub(self.began_ms);
+            prompt.hear(Observed { latency_ms, ..Observed::failed() });
+        }
+    }
 }
 
 /// What one try knows.

@@ -89,27 +89,7 @@ impl PromptsHandle {
             state: State::Running,
             goals: ask.goals,
         };
-        let others = self.running_experiments(&prompt.team);
-        check_all(&experiment, &others)?;
-        let bytes = serde_json::to_vec(&experiment).map_or(0, |json| json.len());
-        if bytes > EXPERIMENT_BYTES {
-            let problem = format!(
-                "has {bytes} bytes as JSON; at most {EXPERIMENT_BYTES} are allowed; name fewer values"
-            );
-            return Err(Problem::new("segments", problem).into());
-        }
-        let mut authors = BTreeSet::new();
-        for variant in &experiment.variants {
-            let (info, _) = self.version(prompt, u64::from(variant.version)).await?;
-            authors.insert(info.author);
-        }
-        if self.find_experiment(prompt, &experiment.name).await?.is_some() {
-            let problem = format!(
-                "'{}' was used by an experiment of this prompt before; choose another name",
-                experiment.name
-            );
-            return Err(PromptError::Conflict(Problem::new("name", problem)));
-        }
+        let authors = self.check_experiment(prompt, &experiment).await?;
         let key = prompt.experiment(&experiment.name);
         let (by, control) =
             (actor.name.clone(), experiment.control_variant().map(|one| u64::from(one.version)));
@@ -139,6 +119,36 @@ impl PromptsHandle {
             Ok(experiment.clone())
         })
         .await
+    }
+
+    /// Checks it by itself and beside the others; the authors of its versions.
+    async fn check_experiment(
+        &self,
+        prompt: &PromptKey,
+        experiment: &Experiment,
+    ) -> Result<BTreeSet<String>, PromptError> {
+        let others = self.running_experiments(&prompt.team);
+        check_all(experiment, &others)?;
+        let bytes = serde_json::to_vec(experiment).map_or(0, |json| json.len());
+        if bytes > EXPERIMENT_BYTES {
+            let problem = format!(
+                "has {bytes} bytes as JSON; at most {EXPERIMENT_BYTES} are allowed; name fewer values"
+            );
+            return Err(Problem::new("segments", problem).into());
+        }
+        let mut authors = BTreeSet::new();
+        for variant in &experiment.variants {
+            let (info, _) = self.version(prompt, u64::from(variant.version)).await?;
+            authors.insert(info.author);
+        }
+        if self.find_experiment(prompt, &experiment.name).await?.is_some() {
+            let problem = format!(
+                "'{}' was used by an experiment of this prompt before; choose another name",
+                experiment.name
+            );
+            return Err(PromptError::Conflict(Problem::new("name", problem)));
+        }
+        Ok(authors)
     }
 
     fn running_experiments(&self, team: &str) -> Vec<Experiment> {

@@ -216,13 +216,19 @@ impl PromotionRunner {
         let of = Of::Shadow(promotion.id);
         // It may be another one than when the promotion began.
         let Some(production) = slot.head.production else { return Ok(()) };
-        let old = self.prompts.watched(&mark(prompt, production, of)).await?.watched;
+        let old = self.prompts.watched(&mark(prompt, production, of)).await?;
         let new = self.prompts.watched(&mark(prompt, promotion.version, of)).await?;
-        let (seen, asked) = (old.errors.count, new.watched.errors.count);
+        let (seen, asked) = (old.watched.errors.count, new.watched.errors.count);
         let is_enough = asked >= u64::from(gate.samples) && seen >= LEAST_SEEN;
         let guard = Guard { alpha: ALPHA, ..Guard::default() };
-        let look = match guard.look(&old, &new.watched) {
-            Health::Worse { metric, evidence } => Look::Failed(worse(metric, &evidence)),
+        let judged = guard.look(&old.judged(), &new.judged());
+        let look = match (guard.look(&old.watched, &new.watched), judged) {
+            (Health::Worse { metric, evidence }, _) => Look::Failed(worse(metric, &evidence)),
+            (_, Health::Worse { evidence, .. }) => Look::Failed(format!(
+                "bad answers {:.1} % against {:.1} %",
+                evidence.new * 100.0,
+                evidence.old * 100.0
+            )),
             _ if is_enough => {
                 Look::Passed(format!("no worse than version {production} over {asked} requests"))
             }

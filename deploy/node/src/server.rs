@@ -129,13 +129,12 @@ impl Node {
         let authority =
             identity::authority(&settings, key.as_ref(), issuers, &identity, runtime, address);
         let tenancy = &services.tenancy;
-        let gateway =
-            gateway::start(&settings, runtime, &store, tenancy, &fleet, &mut registry).await?;
-        let (gateway, gateway_versions) = gateway.unzip();
+        let gateway = gateway::start(&settings, runtime, &store, tenancy, &fleet, &mut registry);
+        let (gateway, gateway_versions) = gateway.await?.unzip();
         let prompts = prompts::start(&settings, runtime, &store, &mut registry).await?;
         prompts::run(&prompts, runtime, gateway.as_ref(), &fleet, &services.leases);
         let audit = audit::start(&settings, runtime, gateway.as_ref(), &mut registry)?;
-        let edge = EdgeParts {
+        let _ = serving.set(router(EdgeParts {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),
             identity,
@@ -151,8 +150,7 @@ impl Node {
             prompts,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
-        };
-        let _ = serving.set(router(edge));
+        }));
         embedding.loaded().await;
         offer_models(&place, &embedding);
         tracing::info!(%address, "ready");

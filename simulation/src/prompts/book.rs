@@ -66,6 +66,7 @@ impl Book {
             let (Some(id), Some(value)) = (pending_id(key), value) else { continue };
             let Ok(notice) = PendingNotice::decode(value) else { continue };
             let About::Event(event) = notice.about else { continue };
+            self.world.note(&event.text);
             let mut state = self.lock();
             if !state.notices.insert(id) {
                 self.world.violated("a_notice_has_an_id_of_its_own", format_args!("{event:?}"));
@@ -80,6 +81,7 @@ impl Book {
 
     /// Somebody was told that the pointers have made so many moves.
     pub(super) fn acknowledged(&self, prompt: &PromptKey, moves: u64) {
+        self.world.note(format_args!("{}: {moves} moves are acknowledged", prompt.name));
         let mut state = self.lock();
         let held = state.acknowledged.entry(prompt.clone()).or_default();
         *held = moves.max(*held);
@@ -91,6 +93,11 @@ impl Book {
 
     /// A request got this; it must know at least so many moves.
     pub(super) fn seen(&self, place: Place, prompt: &PromptKey, seen: Seen, least: u64) {
+        let Seen { version, chosen, moves, user, .. } = &seen;
+        let name = &prompt.name;
+        self.world.note(format_args!(
+            "{place:?} {name}: {user} gets {version}, {chosen:?} after {moves} moves"
+        ));
         let mut state = self.lock();
         let known = state.known.entry((place, prompt.clone())).or_default();
         if seen.moves < *known {

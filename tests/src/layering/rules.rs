@@ -20,7 +20,7 @@ const NODE: &str = "headwater-node";
 
 /// The rules of this repository.
 pub const RULES: Rules =
-    Rules { crates: CRATES, heavy: HEAVY, also_pure: ALSO_PURE, runtime: RUNTIME };
+    Rules { crates: CRATES, heavy: HEAVY, also_pure: ALSO_PURE, runtime: RUNTIME, seeded: SEEDED };
 
 const CRATES: &[CrateRule] = &[
     rule(CLUSTER, Layer::Port, &[]),
@@ -67,6 +67,9 @@ const CRATES: &[CrateRule] = &[
 
 /// Ports that are as free of a runtime as a pure service; storage alone awaits on tokio's locks.
 const ALSO_PURE: &[&str] = &[CLUSTER, MODELS, SECRETS, VECTORS];
+
+/// The judge by JSON schema stands on it; whether an answer fits hangs on no order.
+const SEEDED: &[&str] = &["ahash"];
 
 const RUNTIME: &[&str] = &[
     "axum",

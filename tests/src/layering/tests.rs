@@ -16,6 +16,7 @@ const RULES: Rules = Rules {
     heavy: &[HeavyRule { pattern: "engine*", manifests: &["adapter"], reason: "slow to build" }],
     also_pure: &["port"],
     runtime: &["tokio"],
+    seeded: &["tables"],
 };
 
 /// Edges of a graph that keeps every rule.

@@ -90,12 +90,8 @@ async fn a_prompt_is_written_promoted_and_taken_back() {
 #[tokio::test]
 async fn roles_say_who_may_do_what() {
     let world = World::new().await;
-    let (whole, ann, eve, other) = (
-        token_of("acme", None),
-        token_of("acme", Some("ann")),
-        token_of("acme", Some("eve")),
-        token_of("other", None),
-    );
+    let (whole, ann, eve) =
+        (token_of("acme", None), token_of("acme", Some("ann")), token_of("acme", Some("eve")));
     let commit = || text("Hello");
     let versions = "/v1/prompts/greeting/versions";
     check(&world, &ann, "POST", versions, commit(), (403, "you are a viewer")).await;
@@ -125,7 +121,17 @@ async fn roles_say_who_may_do_what() {
         (200, "done"),
     )
     .await;
-    // Another team sees nothing of it, until it is shared; and then it may copy it, no more.
+}
+
+#[tokio::test]
+async fn another_team_sees_what_is_shared_and_copies_it() {
+    let world = World::new().await;
+    let (whole, other) = (token_of("acme", None), token_of("other", None));
+    let promotion = json!({"version": 1, "auto": true});
+    let versions = "/v1/prompts/greeting/versions";
+    check(&world, &whole, "POST", versions, text("Hello"), (201, "draft")).await;
+    check(&world, &whole, "POST", "/v1/prompts/greeting/promotions", promotion, (201, "done"))
+        .await;
     check(
         &world,
         &other,

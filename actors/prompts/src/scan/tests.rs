@@ -62,16 +62,26 @@ fn keys_and_logins_are_known_by_their_shape() {
         &own(),
         &[
             (
-                &["-----BEGIN ", "PRIVATE KEY-----\n", half, "\n-----END ", "PRIVATE KEY-----"],
+                &[
+                    "-----BEGIN ",
+                    "PRIVATE ",
+                    "KEY-----\n",
+                    half,
+                    "\n-----END ",
+                    "PRIVATE ",
+                    "KEY-----",
+                ],
                 &["private-key"],
             ),
             (
                 &[
                     "\"-----BEGIN ",
-                    "PRIVATE KEY-----\\n",
+                    "PRIVATE ",
+                    "KEY-----\\n",
                     half,
                     "\\n-----END ",
-                    "PRIVATE KEY-----\"",
+                    "PRIVATE ",
+                    "KEY-----\"",
                 ],
                 &["private-key"],
             ),

@@ -28,10 +28,13 @@ fn render(bundle: &Bundle, variables: Value) -> String {
     }
 }
 
+fn greeting() -> Bundle {
+    bundle(json!({"text": "Hello {{ name }}", "variables": {"name": {"default": "you"}}}), &[])
+}
+
 #[test]
 fn templates_render_what_they_say() {
-    let greeting =
-        bundle(json!({"text": "Hello {{ name }}", "variables": {"name": {"default": "you"}}}), &[]);
+    let greeting = greeting();
     let outer = bundle(
         json!({"text": "<{% include 'greeting' %}>", "partials": {"greeting": {"prompt": "g", "version": 1}}}),
         &[("greeting", greeting.clone())],
@@ -74,6 +77,15 @@ fn templates_render_what_they_say() {
             json!({"tone": "kind", "list": ["a", "b"]}),
             "system: Be kind.\nuser: 1a 2b ",
         ),
+    ];
+    for (bundle, variables, expected) in cases {
+        assert_eq!(render(&bundle, variables), expected);
+    }
+}
+
+#[test]
+fn values_that_are_not_allowed_are_told() {
+    let cases: Vec<(Bundle, Value, &str)> = vec![
         (
             bundle(
                 json!({"text": "{{ n }}", "variables": {"n": {"type": "integer", "min": 1, "max": 5}}}),
