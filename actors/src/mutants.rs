@@ -77,8 +77,6 @@ pub enum Mutant {
     ChangeNotTold,
     /// Whoever asks for nothing older is not made to read.
     RefreshDoesNotRead,
-    /// What was found out is taken by whatever stage a promotion has reached.
-    GateOfAnotherStage,
     /// A user of an experiment is drawn anew for each request.
     VariantsDrawnAnew,
     /// A request gets some version that its slot holds.
@@ -86,7 +84,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 39] = [
+    pub const ALL: [Mutant; 38] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -123,7 +121,6 @@ impl Mutant {
         Mutant::OlderSlotReplaces,
         Mutant::ChangeNotTold,
         Mutant::RefreshDoesNotRead,
-        Mutant::GateOfAnotherStage,
         Mutant::VariantsDrawnAnew,
         Mutant::AnyVersionOfSlot,
     ];

@@ -102,7 +102,6 @@ impl Planted {
                 Mutant::OlderSlotReplaces
                 | Mutant::ChangeNotTold
                 | Mutant::RefreshDoesNotRead
-                | Mutant::GateOfAnotherStage
                 | Mutant::VariantsDrawnAnew
                 | Mutant::AnyVersionOfSlot,
             ) => &[Workload::Prompts],
