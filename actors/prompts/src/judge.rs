@@ -164,11 +164,7 @@ impl Score {
 
     pub fn none(reason: String) -> Score {
         let mut reason = reason;
-        let mut end = REASON_BYTES.min(reason.len());
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        reason.truncate(end);
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES));
         Score { value: 0.0, reason }
     }
 

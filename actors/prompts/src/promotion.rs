@@ -345,11 +345,7 @@ impl Promotion {
     }
 
     fn note(&mut self, at_ms: u64, mut what: String) {
-        let mut end = STEP_BYTES.min(what.len());
-        while !what.is_char_boundary(end) {
-            end -= 1;
-        }
-        what.truncate(end);
+        what.truncate(what.floor_char_boundary(STEP_BYTES));
         if self.steps.len() < STEPS {
             self.steps.push(Step { at_ms, what });
         }

@@ -1,14 +1,11 @@
 //! Who of a team may do what with its prompts.
 
 use headwater_prompts::{Access, Action, Standing};
-use headwater_storage::retry::OperationId;
 
 use super::handle::PromptsHandle;
 use super::keys::{self, PromptKey};
 use super::nouns::{Actor, PromptError};
 use super::records::{self, Changed};
-
-const HOUR_MS: u64 = 60 * 60 * 1000;
 
 impl PromptsHandle {
     /// What the actor is to a team's prompts.
@@ -67,8 +64,7 @@ impl PromptsHandle {
         access: Access,
     ) -> Result<(), PromptError> {
         access.check()?;
-        let hour = u32::try_from(self.shared.runtime.wall_ms() / HOUR_MS).unwrap_or(u32::MAX);
-        let id = OperationId::draw(hour, self.shared.runtime.environment());
+        let id = self.shared.operation();
         let written = self.shared.retry.write(id, |transaction| {
             let (team, access) = (team.to_owned(), access.clone());
             Box::pin(async move {

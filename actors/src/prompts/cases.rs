@@ -195,9 +195,5 @@ fn failed(case: &Case, reason: String) -> CaseResult {
 }
 
 fn cut(text: &mut String, bytes: usize) {
-    let mut end = bytes.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
+    text.truncate(text.floor_char_boundary(bytes));
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use headwater_prompts::{Event, Head, Move, Outcomes, Promotion};
 use headwater_storage::Transaction;
-use headwater_storage::retry::{Applied, OperationId};
+use headwater_storage::retry::Applied;
 use serde_json::json;
 
 use super::handle::PromptsHandle;
@@ -13,8 +13,6 @@ use super::nouns::{PromptError, VersionInfo};
 use super::records::{self, Changed};
 use crate::mutants::{Mutant, planted};
 use crate::tenancy::{EventTold, PendingNotice, pending_key};
-
-const HOUR_MS: u64 = 60 * 60 * 1000;
 
 /// A prompt as a change sees it, and what the change makes of it.
 #[derive(Debug, Clone)]
@@ -52,8 +50,7 @@ impl PromptsHandle {
     ) -> Result<T, PromptError> {
         let act: Arc<Act<T>> = Arc::new(act);
         let (now_ms, tells) = (self.shared.runtime.wall_ms(), self.shared.settings.tells);
-        let hour = u32::try_from(now_ms / HOUR_MS).unwrap_or(u32::MAX);
-        let id = OperationId::draw(hour, self.shared.runtime.environment());
+        let id = self.shared.operation();
         let written = self.shared.retry.write(id, |transaction| {
             let (prompt, act) = (prompt.clone(), Arc::clone(&act));
             Box::pin(async move { attempt(transaction, &prompt, &*act, (now_ms, tells)).await })

@@ -3,7 +3,7 @@
 //! paid for twice.
 
 use headwater_prompts::{Case, mean_score};
-use headwater_storage::retry::{Applied, OperationId};
+use headwater_storage::retry::Applied;
 use headwater_storage::{RangeRead, ReadMode, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,6 @@ use crate::gateway::Caller;
 const TOGETHER: usize = 4;
 /// Bytes of results in one row; the store takes 100,000.
 const PIECE_BYTES: usize = 80_000;
-const HOUR_MS: u64 = 60 * 60 * 1000;
 
 /// What one case came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -196,8 +195,7 @@ impl PromptsHandle {
     }
 
     async fn keep_eval(&self, prompt: &PromptKey, eval: Eval) -> Result<Eval, PromptError> {
-        let hour = u32::try_from(eval.created_ms / HOUR_MS).unwrap_or(u32::MAX);
-        let id = OperationId::draw(hour, self.shared.runtime.environment());
+        let id = self.shared.operation();
         let written = self.shared.retry.write(id, |transaction| {
             let (prompt, mut eval) = (prompt.clone(), eval.clone());
             Box::pin(async move {

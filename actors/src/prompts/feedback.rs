@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_prompts::Problem;
 use headwater_prompts::experiment::{Assignment, Experiment, Goal, Request, Summary};
-use headwater_storage::retry::{Applied, OperationId};
+use headwater_storage::retry::Applied;
 use headwater_storage::{ReadMode, StoreError};
 use sha2::{Digest, Sha256};
 
@@ -20,7 +20,6 @@ const SHARDS: u64 = 16;
 const UNIT_BYTES: usize = 256;
 /// Larger numbers are slips.
 const LARGEST_VALUE: f64 = 1e12;
-const HOUR_MS: u64 = 60 * 60 * 1000;
 
 /// What somebody says about an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,8 +112,7 @@ impl PromptsHandle {
         let digest = Sha256::digest(unit.as_bytes());
         let shard = u64::from(digest.first().copied().unwrap_or_default()) % SHARDS;
         let id: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let hour = u32::try_from(self.shared.runtime.wall_ms() / HOUR_MS).unwrap_or(u32::MAX);
-        let operation = OperationId::draw(hour, self.shared.runtime.environment());
+        let operation = self.shared.operation();
         let told = prompt.feedback(&experiment.name, &goal.name, &id);
         let first = prompt.feedback(&experiment.name, "", &id);
         let tally = prompt.tally(&experiment.name, shard);

@@ -178,14 +178,7 @@ impl PromptsHandle {
         match name {
             Name::Prompt(prompt) => {
                 let held = self.shared.table().slot(&prompt.team, &prompt.name).cloned();
-                let read = async {
-                    let mut transaction = self.shared.retry.store().begin().await?;
-                    let Some(head) = records::head(transaction.as_mut(), prompt).await? else {
-                        return Ok(None);
-                    };
-                    slot(transaction.as_mut(), prompt, head, held.as_deref()).await.map(Some)
-                };
-                if let Some(slot) = self.timely(read).await? {
+                if let Some(slot) = self.read_slot(prompt, held.as_deref()).await? {
                     self.shared.table_mut().put(prompt, Arc::new(slot));
                 }
             }
@@ -200,6 +193,22 @@ impl PromptsHandle {
             }
         }
         Ok(())
+    }
+
+    /// A prompt as it is now; none where there is none.
+    async fn read_slot(
+        &self,
+        prompt: &PromptKey,
+        held: Option<&Slot>,
+    ) -> Result<Option<Slot>, StoreError> {
+        let read = async {
+            let mut transaction = self.shared.retry.store().begin().await?;
+            match records::head(transaction.as_mut(), prompt).await? {
+                Some(head) => slot(transaction.as_mut(), prompt, head, held).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        self.timely(read).await
     }
 
     /// Everything, a page to a transaction. What changes meanwhile is behind the revision that it
@@ -218,17 +227,7 @@ impl PromptsHandle {
             range.begin = KeyRange::of_key(last).end;
             for (key, _) in &page {
                 let prompt = records::prompt_of(key)?;
-                let read = async {
-                    let mut transaction = self.shared.retry.store().begin().await?;
-                    let head = records::head(transaction.as_mut(), &prompt).await?;
-                    match head {
-                        Some(head) => {
-                            slot(transaction.as_mut(), &prompt, head, None).await.map(Some)
-                        }
-                        None => Ok(None),
-                    }
-                };
-                match self.timely(read).await {
+                match self.read_slot(&prompt, None).await {
                     Ok(Some(slot)) => table.put(&prompt, Arc::new(slot)),
                     Ok(None) => {}
                     Err(error) if !error.is_retryable() => {

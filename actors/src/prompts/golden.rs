@@ -1,7 +1,7 @@
 //! Golden sets of the teams, in versions.
 
 use headwater_prompts::{Case, GoldenSet, Problem};
-use headwater_storage::retry::{Applied, OperationId};
+use headwater_storage::retry::Applied;
 use headwater_storage::{RangeRead, ReadMode, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,6 @@ use super::records;
 
 /// Bytes of cases in one row; the store takes 100,000.
 const PIECE_BYTES: usize = 80_000;
-const HOUR_MS: u64 = 60 * 60 * 1000;
 
 /// A golden set without its cases.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,8 +83,7 @@ impl PromptsHandle {
         let json = serde_json::to_vec(&cases)
             .map_err(|error| StoreError::Usage(format!("a golden set: {error}")))?;
         let updated_ms = self.shared.runtime.wall_ms();
-        let hour = u32::try_from(updated_ms / HOUR_MS).unwrap_or(u32::MAX);
-        let id = OperationId::draw(hour, self.shared.runtime.environment());
+        let id = self.shared.operation();
         let (by, count) = (actor.name.clone(), cases.len());
         let written = self.shared.retry.write(id, |transaction| {
             let (team, set, json, by) = (team.to_owned(), set.to_owned(), json.clone(), by.clone());

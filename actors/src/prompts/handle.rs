@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use headwater_prompts::experiment::{Assignment, Request};
+use headwater_prompts::experiment::{Assignment, Request, bucket_of};
 use headwater_prompts::scan::Scanner;
 use headwater_prompts::{Bundle, Canary, Compiled, Problem, PromptDocument, is_prompt_name};
 use headwater_secrets::SecretSource;
 use headwater_storage::StoreError;
-use headwater_storage::retry::Retry;
+use headwater_storage::retry::{OperationId, Retry};
 use moka::sync::Cache;
-use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::follow::{self, Name};
@@ -26,6 +25,8 @@ use crate::embedding::Embedder;
 use crate::gateway::GatewayHandle;
 use crate::mutants::{Mutant, planted};
 use crate::runtime::Runtime;
+
+const HOUR_MS: u64 = 60 * 60 * 1000;
 
 /// How closely the store is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +97,12 @@ impl Shared {
     /// The table holds everything that was committed before this moment of the monotonic clock.
     pub(super) fn confirm(&self, at_ms: u64) {
         self.confirmed_ms.fetch_max(at_ms.saturating_add(1), Ordering::Release);
+    }
+
+    /// A new id for one write.
+    pub(super) fn operation(&self) -> OperationId {
+        let hour = u32::try_from(self.runtime.wall_ms() / HOUR_MS).unwrap_or(u32::MAX);
+        OperationId::draw(hour, self.runtime.environment())
     }
 
     fn source(&self) -> Source {
@@ -309,7 +316,6 @@ fn request_of(wish: &Wish) -> Request {
 fn gets_canary(prompt: &PromptKey, canary: &Canary, wish: &Wish) -> bool {
     let unit = wish.user.as_deref().unwrap_or(&wish.request);
     let salt = format!("canary:{}/{}:{}", prompt.team, prompt.name, canary.version);
-    let digest = Sha256::digest(format!("{salt}\0{unit}").as_bytes());
-    let drawn = digest.iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
-    (u128::from(drawn) * 1_000) >> 64 < u128::from(canary.per_mille)
+    // The bucket counts ten thousandths.
+    u32::from(bucket_of(&salt, unit)) < canary.per_mille * 10
 }

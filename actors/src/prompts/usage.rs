@@ -51,7 +51,7 @@ impl PromptsHandle {
         let _ = self.shared.secrets.set(source);
     }
 
-    /// What the gateway has to know of a resolved prompt.
+    /// What the gateway has to know of a resolved prompt; `ask` is called for a shadow alone.
     ///
     /// # Errors
     /// [`PromptError::Secret`] when a secret of it cannot be had.
@@ -59,7 +59,7 @@ impl PromptsHandle {
         &self,
         prompt: &PromptKey,
         resolved: &Resolved,
-        ask: ShadowAsk,
+        ask: impl FnOnce() -> ShadowAsk,
     ) -> Result<PromptUse, PromptError> {
         let ready = &resolved.ready;
         let label = format!("{}@{}", prompt.name, ready.number);
@@ -114,7 +114,12 @@ impl PromptsHandle {
     }
 
     /// The shadow of this request, when one is drawn.
-    fn shadow_of(&self, prompt: &PromptKey, resolved: &Resolved, ask: ShadowAsk) -> Option<Shadow> {
+    fn shadow_of(
+        &self,
+        prompt: &PromptKey,
+        resolved: &Resolved,
+        ask: impl FnOnce() -> ShadowAsk,
+    ) -> Option<Shadow> {
         let slot = self.slot(prompt)?;
         let promotion = slot.promotion.as_ref().filter(|one| one.stage == Stage::Shadow)?;
         let gate = promotion.gates.shadow.as_ref()?;
@@ -126,7 +131,7 @@ impl PromptsHandle {
             promotion: promotion.id,
             production: resolved.ready.number,
             candidate: Arc::clone(candidate),
-            ask,
+            ask: ask(),
         })
     }
 

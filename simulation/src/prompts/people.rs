@@ -232,7 +232,7 @@ pub(super) async fn read(world: World, nodes: Arc<Vec<Node>>, book: Book, option
         };
         book.seen(place, &prompt, seen, least);
         let said = resolved.ready.document.text.clone().unwrap_or_default();
-        let ask = ShadowAsk {
+        let ask = || ShadowAsk {
             request: ChatRequest::new("m", Vec::new()),
             own_messages: 0,
             variables: Default::default(),

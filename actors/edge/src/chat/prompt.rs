@@ -216,7 +216,7 @@ impl Made {
         grant: &Grant,
         request: &ChatRequest,
     ) -> Result<PromptUse, ApiError> {
-        let ask = ShadowAsk {
+        let ask = || ShadowAsk {
             request: request.clone(),
             own_messages: self.own_messages,
             variables: self.variables.clone(),
