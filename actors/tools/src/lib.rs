@@ -1,0 +1,1 @@
+//! Tools, purely: registry, schemas, grants, calls, session budgets.

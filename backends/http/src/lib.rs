@@ -1,0 +1,1 @@
+//! Tools over HTTP: one request a call, and OpenAPI documents read as tools.

@@ -1,0 +1,1 @@
+//! The Firecracker engine: micro-VMs restored from a snapshot.

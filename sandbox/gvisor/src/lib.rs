@@ -1,0 +1,1 @@
+//! The gVisor engine: runsc, with a warm interpreter inside the sandbox.

@@ -1,0 +1,1 @@
+//! Makes and checks images: folders with a whole root for guests.

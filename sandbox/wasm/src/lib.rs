@@ -1,0 +1,1 @@
+//! The WebAssembly engine: CPython on wasmtime.
