@@ -5,6 +5,7 @@
 //! the wall around it is says its [`Isolation`], and a caller that needs more is refused, never given
 //! less.
 
+pub mod double;
 mod engine;
 mod error;
 mod execution;
@@ -13,6 +14,9 @@ mod isolation;
 mod limits;
 mod outcome;
 mod path;
+
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Abilities, Engine, Probe, Slot, SlotSpec, Swept, Way, WayOut};
 pub use error::EngineError;
