@@ -16,6 +16,6 @@ mod trace;
 pub use columns::{COLUMNS, Column, ColumnKind, DAY_MS, Moment, cells, day_of};
 pub use lake::{AuditError, AuditLake, AuditQuery, Backlog, Pruned, QueryLimits, Scope};
 pub use memory::MemoryAudit;
-pub use record::{AuditRecord, Content, Outcome};
+pub use record::{AuditRecord, Content, Outcome, ToolUse};
 pub use table::{Cell, Table};
 pub use trace::{RecordSink, RequestTrace, TraceParent};

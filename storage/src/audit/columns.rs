@@ -1,6 +1,6 @@
 //! The view `audit`: its columns, and a record's cells in their order.
 
-use super::record::{AuditRecord, Content};
+use super::record::{AuditRecord, Content, ToolUse};
 use super::table::Cell;
 
 pub const DAY_MS: u64 = 86_400_000;
@@ -35,7 +35,7 @@ const fn content(name: &'static str) -> Column {
 }
 
 /// All columns. None is called `user`, which SQL takes for a function.
-pub const COLUMNS: [Column; 33] = [
+pub const COLUMNS: [Column; 43] = [
     column("id", ColumnKind::Text),
     column("time", ColumnKind::Time),
     column("day", ColumnKind::Date),
@@ -72,6 +72,17 @@ pub const COLUMNS: [Column; 33] = [
     content("response"),
     column("request_hash", ColumnKind::Text),
     column("response_hash", ColumnKind::Text),
+    // Of calls of tools.
+    column("call_id", ColumnKind::Text),
+    column("session_id", ColumnKind::Text),
+    column("agent", ColumnKind::Text),
+    column("input_sha256", ColumnKind::Text),
+    column("output_sha256", ColumnKind::Text),
+    column("ended", ColumnKind::Text),
+    column("memory_peak_bytes", ColumnKind::Int),
+    column("cpu_us", ColumnKind::Int),
+    column("egress_bytes", ColumnKind::Int),
+    column("refusal", ColumnKind::Text),
 ];
 
 /// The day that a time lies in, in days since 1970.
@@ -96,6 +107,9 @@ pub fn cells(record: &AuditRecord) -> [Cell; COLUMNS.len()] {
         [] => Cell::Null,
         words => Cell::Text(words.join(",")),
     };
+    let tool = one.tool.as_ref();
+    let tool_text = |of: fn(&ToolUse) -> Option<&String>| optional(tool.and_then(of));
+    let tool_int = |of: fn(&ToolUse) -> Option<u64>| tool.and_then(of).map_or(Cell::Null, int);
     let (mut full, mut hash) = ([Cell::Null, Cell::Null], [Cell::Null, Cell::Null]);
     match &one.content {
         None => {}
@@ -141,6 +155,16 @@ pub fn cells(record: &AuditRecord) -> [Cell; COLUMNS.len()] {
         response,
         request_hash,
         response_hash,
+        tool_text(|tool| Some(&tool.call_id)),
+        tool_text(|tool| tool.session.as_ref()),
+        tool_text(|tool| tool.agent.as_ref()),
+        tool_text(|tool| Some(&tool.input_sha256)),
+        tool_text(|tool| tool.output_sha256.as_ref()),
+        tool_text(|tool| tool.ended.as_ref()),
+        tool_int(|tool| tool.memory_peak_bytes),
+        tool_int(|tool| tool.cpu_us),
+        tool_int(|tool| tool.egress_bytes),
+        tool_text(|tool| tool.refusal.as_ref()),
     ]
 }
 

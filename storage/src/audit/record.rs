@@ -88,6 +88,27 @@ impl std::fmt::Debug for Content {
     }
 }
 
+/// What is kept of a tool's call beside the rest of its record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ToolUse {
+    /// The call's own id, by which repetitions of it are found.
+    pub call_id: String,
+    pub session: Option<String>,
+    pub agent: Option<String>,
+    /// SHA-256 of the arguments as canonical JSON, in hexadecimal.
+    pub input_sha256: String,
+    /// Of what the caller was answered; none without an answer.
+    pub output_sha256: Option<String>,
+    /// How code of the sandbox ended, such as `exit 0` or `memory`.
+    pub ended: Option<String>,
+    pub memory_peak_bytes: Option<u64>,
+    pub cpu_us: Option<u64>,
+    /// Bytes that left the platform and came back.
+    pub egress_bytes: Option<u64>,
+    /// The word for why the call was refused.
+    pub refusal: Option<String>,
+}
+
 /// One request, once it has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
@@ -137,6 +158,8 @@ pub struct AuditRecord {
     /// Words for what an auditor should look at; a flagged record is kept for good.
     pub flags: Vec<String>,
     pub content: Option<Content>,
+    /// Of calls of tools only.
+    pub tool: Option<ToolUse>,
 }
 
 impl AuditRecord {
@@ -171,6 +194,7 @@ impl AuditRecord {
             outcome,
             flags: Vec::new(),
             content: None,
+            tool: None,
         }
     }
 

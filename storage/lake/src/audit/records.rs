@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use headwater_storage::audit::{AuditError, AuditRecord, Content, Outcome, TraceParent};
+use headwater_storage::audit::{AuditError, AuditRecord, Content, Outcome, ToolUse, TraceParent};
 use headwater_storage::codec;
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 1;
+/// A record without a tool's call, as earlier nodes left it in their spill.
+const PLAIN: u8 = 1;
+const VERSION: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct RecordRow {
@@ -39,20 +41,47 @@ struct RecordRow {
 }
 
 #[derive(Serialize, Deserialize)]
+struct ToolRow {
+    call_id: String,
+    session: Option<String>,
+    agent: Option<String>,
+    input_sha256: String,
+    output_sha256: Option<String>,
+    ended: Option<String>,
+    memory_peak_bytes: Option<u64>,
+    cpu_us: Option<u64>,
+    egress_bytes: Option<u64>,
+    refusal: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
 enum ContentRow {
     Full { request: String, response: String },
     Hash { request: String, response: String },
 }
 
 pub(super) fn encode(records: Vec<AuditRecord>) -> Result<Vec<u8>, AuditError> {
-    let rows: Vec<RecordRow> = records.into_iter().map(row).collect();
+    let with_tool = |mut record: AuditRecord| {
+        let tool = record.tool.take().map(tool_row);
+        (row(record), tool)
+    };
+    let rows: Vec<(RecordRow, Option<ToolRow>)> = records.into_iter().map(with_tool).collect();
     codec::encode(VERSION, &rows).map_err(|error| AuditError::Refused(error.to_string()))
 }
 
 /// None when the bytes hold no records of a version that this build knows.
 pub(super) fn decode(bytes: &[u8]) -> Option<Vec<AuditRecord>> {
-    let rows: Vec<RecordRow> = codec::decode(VERSION, bytes).ok()?;
-    rows.into_iter().map(record).collect()
+    let rows: Vec<(RecordRow, Option<ToolRow>)> = match codec::decode(VERSION, bytes) {
+        Ok(rows) => rows,
+        Err(_) => {
+            let plain: Vec<RecordRow> = codec::decode(PLAIN, bytes).ok()?;
+            plain.into_iter().map(|row| (row, None)).collect()
+        }
+    };
+    let read = |(row, tool): (RecordRow, Option<ToolRow>)| {
+        Some(AuditRecord { tool: tool.map(tool_use), ..record(row)? })
+    };
+    rows.into_iter().map(read).collect()
 }
 
 fn row(one: AuditRecord) -> RecordRow {
@@ -124,5 +153,36 @@ fn record(row: RecordRow) -> Option<AuditRecord> {
         outcome: Outcome::named(&row.outcome)?,
         flags: row.flags,
         content,
+        tool: None,
     })
+}
+
+fn tool_row(one: ToolUse) -> ToolRow {
+    ToolRow {
+        call_id: one.call_id,
+        session: one.session,
+        agent: one.agent,
+        input_sha256: one.input_sha256,
+        output_sha256: one.output_sha256,
+        ended: one.ended,
+        memory_peak_bytes: one.memory_peak_bytes,
+        cpu_us: one.cpu_us,
+        egress_bytes: one.egress_bytes,
+        refusal: one.refusal,
+    }
+}
+
+fn tool_use(row: ToolRow) -> ToolUse {
+    ToolUse {
+        call_id: row.call_id,
+        session: row.session,
+        agent: row.agent,
+        input_sha256: row.input_sha256,
+        output_sha256: row.output_sha256,
+        ended: row.ended,
+        memory_peak_bytes: row.memory_peak_bytes,
+        cpu_us: row.cpu_us,
+        egress_bytes: row.egress_bytes,
+        refusal: row.refusal,
+    }
 }

@@ -2,7 +2,7 @@
 
 use headwater_storage::audit::{
     AuditError, AuditLake, AuditQuery, AuditRecord, COLUMNS, Cell, Content, DAY_MS, Outcome,
-    QueryLimits, Scope, Table,
+    QueryLimits, Scope, Table, ToolUse,
 };
 
 use super::world::{NOW_MS, TODAY, World, ask, record, rows};
@@ -85,6 +85,18 @@ async fn every_column_comes_back_from_spill_and_lake_alike() {
         config_version: Some(4),
         flags: vec!["redaction_skipped".into()],
         content: Some(Content::Full { request: "ask".into(), response: "say".into() }),
+        tool: Some(ToolUse {
+            call_id: "call-1".into(),
+            session: Some("s".into()),
+            agent: Some("a".into()),
+            input_sha256: "11".into(),
+            output_sha256: Some("22".into()),
+            ended: Some("exit 0".into()),
+            memory_peak_bytes: Some(5),
+            cpu_us: Some(6),
+            egress_bytes: Some(7),
+            refusal: Some("none".into()),
+        }),
         ..record("full", "acme", TODAY)
     };
     let hash = Content::Hash { request: "00".into(), response: "ff".into() };
@@ -105,6 +117,8 @@ async fn every_column_comes_back_from_spill_and_lake_alike() {
     assert_eq!((cell(0, "day"), cell(0, "request")), (text("2100-01-01"), text("ask")));
     assert_eq!((cell(0, "redactions"), cell(0, "ttft_ms")), (text("email=2"), Cell::Int(30)));
     assert_eq!((cell(1, "request"), cell(1, "response_hash")), (Cell::Null, text("ff")));
+    assert_eq!((cell(0, "call_id"), cell(0, "cpu_us")), (text("call-1"), Cell::Int(6)));
+    assert_eq!((cell(1, "call_id"), cell(1, "cpu_us")), (Cell::Null, Cell::Null));
     assert_eq!((cell(1, "flags"), cell(1, "project")), (Cell::Null, Cell::Null));
 }
 
