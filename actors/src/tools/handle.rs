@@ -1,0 +1,209 @@
+//! The tool service of this node: what calls ask, from memory, and the parts that a call passes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use headwater_backends::Backend;
+use headwater_gateway::{Breaker, BreakerSettings};
+use headwater_storage::StoreError;
+use headwater_storage::retry::{OperationId, Retry};
+use headwater_tools::call::CallResult;
+use headwater_tools::idempotency;
+use headwater_tools::steps::LoopSettings;
+use headwater_tools::{Definition, Grant, Registry, SearchIndex};
+use moka::sync::Cache;
+
+use super::metrics::ToolsMetrics;
+use super::sandbox::SandboxHandle;
+use crate::gateway::{AuditHandle, GatewayHandle};
+use crate::runtime::Runtime;
+use crate::tenancy::TenancyHandle;
+
+const HOUR_MS: u64 = 60 * 60 * 1000;
+/// Breakers of so many versions are remembered.
+const BREAKERS: usize = 10_000;
+
+/// How the tool service waits and keeps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolsSettings {
+    pub idempotency: idempotency::Settings,
+    pub loops: LoopSettings,
+    /// Most answers of read-only tools that are kept, in bytes.
+    pub cache_bytes: u64,
+    /// Calls that run at once on this node; more are told to wait.
+    pub calls_max: usize,
+    /// Of one team.
+    pub team_calls_max: usize,
+    /// Whether events are written down for webhooks.
+    pub tells: bool,
+}
+
+impl Default for ToolsSettings {
+    fn default() -> Self {
+        ToolsSettings {
+            idempotency: idempotency::Settings::default(),
+            loops: LoopSettings { polling_repeats: 10, ..LoopSettings::default() },
+            cache_bytes: 64 << 20,
+            calls_max: 1_000,
+            team_calls_max: 200,
+            tells: false,
+        }
+    }
+}
+
+/// Finds what answers calls of a tool; the text says why nothing does.
+pub type Backends =
+    Arc<dyn Fn(&Definition) -> Result<Arc<dyn Backend>, String> + Send + Sync>;
+
+/// An answer of a read-only tool.
+#[derive(Debug, Clone)]
+pub(super) struct KeptAnswer {
+    pub(super) result: CallResult,
+    pub(super) kept_ms: u64,
+    pub(super) bytes: u32,
+}
+
+/// What this node serves: all tools and grants of one moment.
+pub(super) struct Served {
+    pub(super) registry: Registry,
+    pub(super) grants: Vec<Grant>,
+    pub(super) index: SearchIndex,
+    pub(super) revision: u64,
+}
+
+/// See the module; cheap to clone.
+#[derive(Clone)]
+pub struct ToolsHandle {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) runtime: Runtime,
+    pub(super) retry: Retry,
+    pub(super) tenancy: TenancyHandle,
+    pub(super) settings: ToolsSettings,
+    pub(super) metrics: ToolsMetrics,
+    /// This process, as rows name it.
+    pub(super) holder: String,
+    served: RwLock<Arc<Served>>,
+    pub(super) backends: Backends,
+    pub(super) cache: Cache<(String, String), Arc<KeptAnswer>>,
+    breakers: Mutex<BTreeMap<String, Breaker>>,
+    pub(super) running: Mutex<BTreeMap<String, usize>>,
+    /// Unset, tools that run code are refused.
+    pub(super) sandbox: OnceLock<SandboxHandle>,
+    /// Unset, nothing is recorded.
+    pub(super) audit: OnceLock<AuditHandle>,
+    /// Unset, there are no agents.
+    pub(super) gateway: OnceLock<GatewayHandle>,
+}
+
+impl Shared {
+    pub(super) fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn serve(&self, served: Served) {
+        self.metrics.tools(served.registry.defaults(self.runtime.wall_ms()).count());
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+    }
+
+    /// A new id for one write.
+    pub(super) fn operation(&self) -> OperationId {
+        let hour = u32::try_from(self.runtime.wall_ms() / HOUR_MS).unwrap_or(u32::MAX);
+        OperationId::draw(hour, self.runtime.environment())
+    }
+
+    /// Drawn anew for each use.
+    pub(super) fn draw_id(&self, kind: &str) -> String {
+        format!("{kind}-{:032x}", self.runtime.draw())
+    }
+
+    /// Does this with a version's breaker.
+    pub(super) fn breaker<T>(
+        &self,
+        definition: &Definition,
+        version: &str,
+        act: impl FnOnce(&mut Breaker, u64) -> T,
+    ) -> T {
+        let now_ms = self.runtime.now_ms();
+        let mut all = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= BREAKERS && !all.contains_key(version) {
+            all.retain(|_, breaker| !breaker.is_closed());
+        }
+        let breaker = all.entry(version.to_owned()).or_insert_with(|| {
+            Breaker::new(BreakerSettings {
+                failures: definition.breaker.failures,
+                open_ms: definition.breaker.open_ms,
+                ..BreakerSettings::default()
+            })
+        });
+        act(breaker, now_ms)
+    }
+}
+
+impl ToolsHandle {
+    /// Knows no tool until [`ToolsHandle::refresh`] or [`ToolsHandle::follow`] has read them.
+    pub fn new(
+        runtime: Runtime,
+        retry: Retry,
+        tenancy: TenancyHandle,
+        settings: ToolsSettings,
+        backends: Backends,
+        metrics: ToolsMetrics,
+    ) -> ToolsHandle {
+        let weigh = |_: &(String, String), one: &Arc<KeptAnswer>| one.bytes;
+        let cache = Cache::builder().weigher(weigh).max_capacity(settings.cache_bytes).build();
+        let holder = format!("{:032x}", runtime.draw());
+        let served = Served {
+            registry: Registry::default(),
+            grants: Vec::new(),
+            index: SearchIndex::default(),
+            revision: 0,
+        };
+        let shared = Shared {
+            runtime,
+            retry,
+            tenancy,
+            settings,
+            metrics,
+            holder,
+            served: RwLock::new(Arc::new(served)),
+            backends,
+            cache,
+            breakers: Mutex::default(),
+            running: Mutex::default(),
+            sandbox: OnceLock::new(),
+            audit: OnceLock::new(),
+            gateway: OnceLock::new(),
+        };
+        ToolsHandle { shared: Arc::new(shared) }
+    }
+
+    /// From now on code runs in these sandboxes. Set once; another one is passed over.
+    pub fn run_code_in(&self, sandbox: SandboxHandle) {
+        let _ = self.shared.sandbox.set(sandbox);
+    }
+
+    /// From now on there is a record of every call. Set once.
+    pub fn record_to(&self, audit: AuditHandle) {
+        let _ = self.shared.audit.set(audit);
+    }
+
+    /// From now on agents ask their models through this gateway. Set once.
+    pub fn ask_through(&self, gateway: GatewayHandle) {
+        let _ = self.shared.gateway.set(gateway);
+    }
+
+    pub fn sandbox(&self) -> Option<&SandboxHandle> {
+        self.shared.sandbox.get()
+    }
+
+    /// Whether the store was read at least once.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        self.catch_up().await
+    }
+}
