@@ -1,6 +1,14 @@
 //! Tools, purely: registry, schemas, grants, calls, session budgets. Time and drawn numbers come in
 //! as arguments, effects go out.
 
+pub mod agent;
+pub mod call;
+pub mod confirmation;
+pub mod idempotency;
+pub mod pool;
+pub mod session;
+pub mod steps;
+
 mod date;
 mod definition;
 mod deprecation;
