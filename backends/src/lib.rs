@@ -5,11 +5,15 @@
 
 mod answer;
 mod backend;
+mod egress;
 mod error;
 mod invocation;
 pub mod memory;
+mod secret;
 
 pub use answer::{Answer, Content, Part, Reached};
 pub use backend::{Backend, Hints, Listed};
+pub use egress::{Egress, Refusal};
 pub use error::BackendError;
 pub use invocation::Invocation;
+pub use secret::{SecretHeader, SecretHeaders, blank, no_headers};
