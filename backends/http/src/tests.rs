@@ -1,0 +1,5 @@
+//! Tools over HTTP against real sockets.
+
+mod calls;
+mod fetches;
+mod server;
