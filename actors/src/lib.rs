@@ -12,4 +12,5 @@ pub mod mutants;
 pub mod prompts;
 pub mod runtime;
 pub mod tenancy;
+pub mod tools;
 mod watched;

@@ -81,10 +81,16 @@ pub enum Mutant {
     VariantsDrawnAnew,
     /// A request gets some version that its slot holds.
     AnyVersionOfSlot,
+    /// A call of a tool is made before its row stands.
+    CallWithoutRow,
+    /// A call's price is not held back in its session.
+    CallNotReserved,
+    /// A holder that was taken for dead ends the call of the one after it.
+    StaleHolderHeard,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 38] = [
+    pub const ALL: [Mutant; 41] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -123,6 +129,9 @@ impl Mutant {
         Mutant::RefreshDoesNotRead,
         Mutant::VariantsDrawnAnew,
         Mutant::AnyVersionOfSlot,
+        Mutant::CallWithoutRow,
+        Mutant::CallNotReserved,
+        Mutant::StaleHolderHeard,
     ];
 }
 

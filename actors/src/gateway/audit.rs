@@ -21,7 +21,7 @@ pub use open::OpenRecord;
 pub(super) use trail::Trail;
 
 use headwater_storage::audit::{
-    AuditError, AuditLake, AuditQuery, AuditRecord, QueryLimits, RecordSink, RequestTrace, Scope,
+    AuditError, AuditLake, AuditQuery, AuditRecord, Content, QueryLimits, RecordSink, RequestTrace, Scope,
     Table, TraceParent,
 };
 use tokio::sync::Notify;
@@ -124,6 +124,11 @@ impl AuditHandle {
             shared.traces = Some(sink);
         }
         self
+    }
+
+    /// What is kept of a call's texts, as the team's policy is.
+    pub(crate) fn texts(&self, team: &str, request: &str, response: &str) -> Option<Content> {
+        self.shared.policy.texts(team, request, response)
     }
 
     /// What an upstream is told of the trace that a request belongs to: this gateway's own span,

@@ -111,6 +111,22 @@ impl TenancyHandle {
         outcome
     }
 
+    /// Has other books pay for the share, too.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the share stays as it was.
+    pub async fn reserve_also(
+        &self,
+        share: &mut Share,
+        subject: &str,
+        model: &str,
+        estimate: Amounts,
+    ) -> Result<(), Refusal> {
+        let reservation = self.reserve_from(subject, model, estimate).await?;
+        share.add(reservation);
+        Ok(())
+    }
+
     async fn reserve_all(
         &self,
         payer: Payer<'_>,

@@ -3,8 +3,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use headwater_storage::audit::OpenRecord as _;
-use headwater_tenancy::{Amounts, Payer};
+use headwater_tenancy::{Amounts, Payer, Unit};
 use headwater_tools::call::{CallResult, Charge, Ending, Refusal, sha256_of_value};
 use headwater_tools::idempotency;
 
@@ -136,7 +135,9 @@ impl ToolsHandle {
 
     /// The breaker let a call pass that the tool has never seen.
     fn not_asked(&self, ready: &Ready) {
-        self.shared.breaker(&ready.definition, &ready.version, |breaker, _| breaker.give_back());
+        self.shared.breaker(&ready.definition, &ready.version, |breaker, now_ms| {
+            breaker.give_back(now_ms);
+        });
     }
 
     /// Quotas, then the rows of the store.
@@ -198,9 +199,8 @@ impl ToolsHandle {
             Err(refusal) => Err(refusal),
         };
         let is_ill = ending.as_ref().is_err_and(Refusal::is_illness);
-        self.shared.breaker(&ready.definition, &ready.version, |breaker, now_ms| match is_ill {
-            true => breaker.fail(now_ms),
-            false => breaker.succeed(now_ms),
+        self.shared.breaker(&ready.definition, &ready.version, |breaker, now_ms| {
+            breaker.report(now_ms, !is_ill);
         });
         if let Ok(result) = &ending {
             self.keep(ready, result);
@@ -321,7 +321,9 @@ fn cache_key(ready: &Ready) -> (String, String) {
 fn over_quota(ready: &Ready, refusal: OverQuota) -> Refusal {
     let tool = ready.version.clone();
     match refusal {
-        OverQuota::UsedUp { unit, retry_after_ms, .. } if unit.is_money() => {
+        OverQuota::UsedUp { exhausted, retry_after_ms, .. }
+            if exhausted.limit.unit == Unit::MicroUsd =>
+        {
             Refusal::MoneyPerDay { tool, retry_after_ms }
         }
         OverQuota::UsedUp { retry_after_ms, .. } => {

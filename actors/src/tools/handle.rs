@@ -7,6 +7,7 @@ use headwater_backends::Backend;
 use headwater_gateway::{Breaker, BreakerSettings};
 use headwater_storage::StoreError;
 use headwater_storage::retry::{OperationId, Retry};
+use headwater_tenancy::Limit;
 use headwater_tools::call::CallResult;
 use headwater_tools::idempotency;
 use headwater_tools::steps::LoopSettings;
@@ -90,6 +91,8 @@ pub(super) struct Shared {
     pub(super) cache: Cache<(String, String), Arc<KeptAnswer>>,
     breakers: Mutex<BTreeMap<String, Breaker>>,
     pub(super) running: Mutex<BTreeMap<String, usize>>,
+    /// Limits of tools' own quotas that stand in the books, by the books' name.
+    pub(super) quotas: Mutex<BTreeMap<String, Vec<Limit>>>,
     /// Unset, tools that run code are refused.
     pub(super) sandbox: OnceLock<SandboxHandle>,
     /// Unset, nothing is recorded.
@@ -173,6 +176,7 @@ impl ToolsHandle {
             cache,
             breakers: Mutex::default(),
             running: Mutex::default(),
+            quotas: Mutex::default(),
             sandbox: OnceLock::new(),
             audit: OnceLock::new(),
             gateway: OnceLock::new(),

@@ -152,7 +152,7 @@ fn check_arguments(definition: &Definition, version: &str, call: &Call) -> Resul
         return Err(Refusal::ArgumentsTooLarge { bytes, bytes_max });
     }
     definition.input.check(&call.arguments).map_err(|misfits| {
-        let told = misfits.list.iter().map(|one| (one.pointer.clone(), one.told()));
+        let told = misfits.list.iter().map(|one| (one.pointer.clone(), one.expected.clone()));
         Refusal::InvalidArguments { tool: version.to_owned(), problems: told.collect() }
     })
 }

@@ -75,6 +75,29 @@ pub struct ContentPolicy {
 }
 
 impl ContentPolicy {
+    /// What is kept of two texts that are whole already.
+    pub(super) fn texts(&self, team: &str, request: &str, response: &str) -> Option<Content> {
+        let hashed = |text: &str| {
+            let mut hash = Hmac::new(&self.key);
+            hash.add(text);
+            hash.end()
+        };
+        let cut = |text: &str| {
+            let (mut kept, mut is_cut) = (String::new(), false);
+            keep(&mut kept, text, &mut is_cut);
+            kept
+        };
+        match self.by_team.get(team).unwrap_or(&self.standard) {
+            ContentMode::None => None,
+            ContentMode::Hash => {
+                Some(Content::Hash { request: hashed(request), response: hashed(response) })
+            }
+            ContentMode::Full => {
+                Some(Content::Full { request: cut(request), response: cut(response) })
+            }
+        }
+    }
+
     /// Begins to keep a request's content as its team wants it.
     pub(super) fn begin(&self, team: &str, request: &ChatRequest) -> Kept {
         match self.by_team.get(team).unwrap_or(&self.standard) {

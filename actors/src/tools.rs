@@ -1,0 +1,41 @@
+//! Tools: a registry that every node follows, one path for every call, sessions of agents, approvals,
+//! calls that are made later, and sandboxes for code.
+
+mod approvals;
+mod audit;
+mod begin;
+mod dispatch;
+mod follow;
+mod handle;
+mod keys;
+mod metrics;
+mod nouns;
+mod quotas;
+mod ready;
+mod records;
+mod registry;
+mod run;
+pub mod sandbox;
+mod sessions;
+mod waiting;
+
+pub use approvals::Decided;
+pub use handle::{Backends, ToolsHandle, ToolsSettings};
+pub use metrics::ToolsMetrics;
+pub use nouns::{Called, ToolAsk, ToolCaller, ToolsError};
+pub use registry::Published;
+pub use sessions::{SessionStep, SessionTold};
+pub use waiting::{CallRunner, WaitingState, WaitingTold};
+
+/// The pure service's nouns that whoever asks for tools meets.
+pub use headwater_tools::{
+    Definition, Difference, Filter, Grant, Kind, Problem, Room, State, Tier, Tool, ToolName,
+    ToolReference, ToolVersion, anthropic_tool, mcp_tool, openai_chat_tool, openai_responses_tool,
+    tool_called,
+};
+pub use headwater_tools::call::{CallResult, Class, Ending, Mode, Refusal};
+pub use headwater_tools::confirmation::{Approval, ApprovalState};
+pub use headwater_tools::pool::PoolSettings;
+pub use headwater_tools::session::{Left, SessionBudget, Standing};
+/// The backends port's nouns, for whoever makes backends.
+pub use headwater_backends::Backend;
