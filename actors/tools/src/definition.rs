@@ -3,6 +3,7 @@
 mod backend;
 mod compare;
 mod egress;
+mod hidden;
 mod read;
 mod write;
 
@@ -77,8 +78,7 @@ pub enum Confirmation {
 }
 
 impl Confirmation {
-    /// Whether a call with these arguments, which fit the tool's input, is asked about. What cannot
-    /// be told is asked about.
+    /// Whether a call with these arguments, which fit the tool's input, is asked about.
     pub fn asks(&self, arguments: &Value) -> bool {
         match self {
             Confirmation::Never => false,

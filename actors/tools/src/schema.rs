@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::problem::{Problem, short};
+use crate::problem::{Problem, cut};
 use graph::Graph;
 
 pub use misfit::{MISFITS_MAX, Misfit, Misfits};
@@ -70,7 +70,7 @@ impl Schema {
             .build(source)
             .map_err(|error| {
                 let at = format!("{field}{}", error.instance_path());
-                Problem::new(at, format!("is no JSON schema: {}", short(&error.to_string())))
+                Problem::new(at, format!("is no JSON schema: {}", cut(&error.to_string(), 256)))
             })?;
         Ok(Schema { inner: Arc::new(Inner { source: source.clone(), validator, graph }) })
     }
