@@ -68,11 +68,11 @@ impl Misfits {
 
     pub(super) fn of<'e>(
         errors: impl Iterator<Item = ValidationError<'e>>,
-        graph: &Graph,
+        sight: Sight<'_>,
     ) -> Misfits {
         let mut list: Vec<Misfit> = Vec::new();
         for error in errors {
-            for misfit in describe(&error, graph) {
+            for misfit in describe(&error, sight) {
                 if list.contains(&misfit) {
                     continue;
                 }
@@ -86,11 +86,29 @@ impl Misfits {
     }
 }
 
+/// What may be repeated of a value.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'g> {
+    pub(super) graph: &'g Graph,
+    /// Another schema of the same value, whose secrets are secrets as well.
+    pub(super) beside: Option<&'g Graph>,
+    /// No value is repeated.
+    pub(super) is_blind: bool,
+}
+
+impl Sight<'_> {
+    fn hides(self, pointer: &str) -> bool {
+        let is_secret = |graph: &Graph| {
+            let (at, is_secret) = walk(graph, pointer);
+            is_secret || graph.leads_to_secret(&at)
+        };
+        self.is_blind || is_secret(self.graph) || self.beside.is_some_and(is_secret)
+    }
+}
+
 /// Mostly one; several where an object has several properties too many.
-fn describe(error: &ValidationError<'_>, graph: &Graph) -> Vec<Misfit> {
+fn describe(error: &ValidationError<'_>, sight: Sight<'_>) -> Vec<Misfit> {
     let pointer = error.instance_path().as_str();
-    let (at, is_secret) = walk(graph, pointer);
-    let hides = is_secret || graph.leads_to_secret(&at);
     let misfit = |name: &str, expected: String| {
         let pointer = cut(&format!("{pointer}/{}", escaped(name)), POINTER_CHARACTERS);
         Misfit { pointer, expected, given: None }
@@ -101,13 +119,15 @@ fn describe(error: &ValidationError<'_>, graph: &Graph) -> Vec<Misfit> {
         }
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let expected = unknown(sight.graph, &walk(sight.graph, pointer).0);
             let names = unexpected.iter().take(MISFITS_MAX + 1);
-            names.map(|name| misfit(name, unknown(graph, &at))).collect()
+            names.map(|name| misfit(name, expected.clone())).collect()
         }
         kind => {
+            let hides = sight.hides(pointer);
             let tells = !hides && !matches!(kind, ValidationErrorKind::FalseSchema);
             let given = if tells { plain(error.instance()) } else { None };
-            let expected = expected(kind, graph, hides);
+            let expected = expected(kind, sight, hides);
             vec![Misfit { pointer: cut(pointer, POINTER_CHARACTERS), expected, given }]
         }
     }
@@ -130,7 +150,7 @@ fn walk(graph: &Graph, pointer: &str) -> (Vec<usize>, bool) {
     (at, is_secret)
 }
 
-fn expected(kind: &ValidationErrorKind, graph: &Graph, hides: bool) -> String {
+fn expected(kind: &ValidationErrorKind, sight: Sight<'_>, hides: bool) -> String {
     use ValidationErrorKind as Kind;
     match kind {
         Kind::Type { kind } => format!("must be {}", types(kind)),
@@ -159,7 +179,7 @@ fn expected(kind: &ValidationErrorKind, graph: &Graph, hides: bool) -> String {
         Kind::PropertyNames { .. } => "has a property whose name is not allowed".to_owned(),
         Kind::FalseSchema => "is not allowed; leave it out".to_owned(),
         Kind::Not { .. } => "must not be of the form that the schema excludes".to_owned(),
-        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => forms(context, graph),
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => forms(context, sight),
         Kind::OneOfMultipleValid { .. } => {
             "fits more than one of the forms that exclude each other".to_owned()
         }
@@ -174,7 +194,7 @@ fn expected(kind: &ValidationErrorKind, graph: &Graph, hides: bool) -> String {
 }
 
 /// The form that is missed by the least says what to do.
-fn forms(context: &[Vec<ValidationError<'static>>], graph: &Graph) -> String {
+fn forms(context: &[Vec<ValidationError<'static>>], sight: Sight<'_>) -> String {
     let count = context.len();
     let depth = |errors: &Vec<ValidationError<'static>>| {
         let first = errors.first().map(|first| first.instance_path().as_str());
@@ -184,7 +204,7 @@ fn forms(context: &[Vec<ValidationError<'static>>], graph: &Graph) -> String {
     let nearest = nearest.min_by_key(|errors| (errors.len(), std::cmp::Reverse(depth(errors))));
     let first = nearest.and_then(|errors| errors.first());
     let first = first.filter(|first| !is_of_forms(first.kind()));
-    match first.and_then(|first| describe(first, graph).into_iter().next()) {
+    match first.and_then(|first| describe(first, sight).into_iter().next()) {
         Some(first) => format!("fits none of {count} forms; for the nearest, {first}"),
         None => format!("fits none of {count} forms"),
     }
