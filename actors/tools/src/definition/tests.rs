@@ -205,6 +205,19 @@ fn what_is_wrong_is_named_by_its_path() {
             json!({"fallback": {"cached_for_seconds": 1}, "kind": "stateful"}),
             "fallback: is for tools of the kind read_only; leave it out",
         ),
+    ];
+    for (fields, expected) in cases {
+        let told = Definition::read(&with(plain(), fields)).unwrap_err().to_string();
+        assert_eq!(told, expected);
+    }
+    assert!(
+        Definition::read(&json!("x")).unwrap_err().to_string().starts_with("document: must be")
+    );
+}
+
+#[test]
+fn what_is_wrong_together_is_named_by_its_path() {
+    let cases = [
         (
             json!({"confirmation": "sometimes"}),
             "confirmation: must be never, always, or {\"when\": a JSON schema that arguments fit}",
@@ -267,7 +280,7 @@ fn what_is_wrong_is_named_by_its_path() {
 }
 
 #[test]
-fn backends_and_ways_out_are_checked() {
+fn backends_are_checked() {
     let braces = "holds braces; they are for arguments in the path: choose path";
     let http = |url: &str| json!({"http": {"url": url}});
     let cases = [
@@ -307,6 +320,16 @@ fn backends_and_ways_out_are_checked() {
             json!({"http": {"url": "https://x.example/a}", "arguments": "path"}}),
             ".http.url: has a } without a { before it",
         ),
+    ];
+    for (backend, expected) in cases {
+        let told = Definition::read(&with(plain(), json!({"backend": backend}))).unwrap_err();
+        assert_eq!(told.to_string(), format!("backend{expected}"));
+    }
+}
+
+#[test]
+fn other_backends_are_checked() {
+    let cases = [
         (
             json!({"http": {"url": "https://x.example/", "method": "GET", "arguments": "json"}}),
             ".http.arguments: must be query or path, for a GET has no body",
@@ -346,6 +369,10 @@ fn backends_and_ways_out_are_checked() {
         let told = Definition::read(&with(plain(), json!({"backend": backend}))).unwrap_err();
         assert_eq!(told.to_string(), format!("backend{expected}"));
     }
+}
+
+#[test]
+fn ways_out_are_checked() {
     let host =
         "a host's name in lower case, as in api.example.com, or *.example.com for those below one";
     let header = |header: &str, more: Value| {

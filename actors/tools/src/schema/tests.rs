@@ -71,6 +71,16 @@ fn what_does_not_fit_is_told() {
             json!({"a": [1, 1]}),
             "/a must not have the same entry twice",
         ),
+    ];
+    for (source, value, expected) in rows {
+        assert_eq!(told(source.clone(), value), expected, "{source}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_deeper_is_told() {
+    let a = |rule: Value| object(json!({"a": rule}));
+    let rows = [
         (
             a(json!({"items": {"type": "integer"}})),
             json!({"a": [1, "x"]}),

@@ -42,7 +42,6 @@ fn decided(grants: &[Grant], team: &str, agent: &str, arguments: Option<Value>) 
 fn grants_decide() {
     let ask = "ask team office, which owns the tool, for a grant";
     let none = format!("team sales has no grant for tool send-mail; {ask}");
-    let to_us = json!({"properties": {"to": {"pattern": "@us\\.example$"}}, "required": ["to"]});
     let cases: Vec<(Vec<Grant>, &str, &str, String)> = vec![
         (vec![], "office", "bot", "by owner".to_owned()),
         (vec![], "sales", "bot", none.clone()),
@@ -83,6 +82,18 @@ fn grants_decide() {
             "bot",
             format!("grant a for send-mail expired on 2027-03-14; {ask}"),
         ),
+    ];
+    for (grants, team, agent, expected) in cases {
+        let arguments = Some(json!({"to": "x@them.example"}));
+        assert_eq!(decided(&grants, team, agent, arguments), expected, "{grants:?}");
+    }
+}
+
+#[test]
+fn what_nearly_fits_is_named() {
+    let ask = "ask team office, which owns the tool, for a grant";
+    let to_us = json!({"properties": {"to": {"pattern": "@us\\.example$"}}, "required": ["to"]});
+    let cases: Vec<(Vec<Grant>, &str, &str, String)> = vec![
         (
             vec![own("a", json!({"arguments": to_us}))],
             "sales",
@@ -165,7 +176,7 @@ fn before_there_are_arguments_what_could_be_allowed_is() {
     let to_us = json!({"properties": {"to": {"pattern": "@us"}}, "required": ["to"]});
     let some = own("a", json!({"arguments": to_us}));
     let denied = own("d", json!({"effect": "deny", "arguments": to_us}));
-    assert_eq!(decided(&[some.clone()], "sales", "bot", None), "by a");
+    assert_eq!(decided(std::slice::from_ref(&some), "sales", "bot", None), "by a");
     assert_eq!(decided(&[some.clone(), denied], "sales", "bot", None), "by a");
     let all = own("d", json!({"effect": "deny"}));
     assert!(decided(&[some, all], "sales", "bot", None).starts_with("grant d denies"));
