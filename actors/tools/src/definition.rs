@@ -3,6 +3,7 @@
 mod backend;
 mod compare;
 mod egress;
+mod hidden;
 mod read;
 mod write;
 
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::deprecation::Deprecation;
 use crate::name::{DefinitionHash, ToolName, ToolVersion, wire_name};
-use crate::schema::Schema;
+use crate::schema::{Misfits, Schema};
 
 pub use backend::{ArgumentsIn, Backend, Builtin};
 pub use compare::{Difference, Severity, amend, compare, is_compatible};
@@ -77,8 +78,7 @@ pub enum Confirmation {
 }
 
 impl Confirmation {
-    /// Whether a call with these arguments, which fit the tool's input, is asked about. What cannot
-    /// be told is asked about.
+    /// Whether a call with these arguments, which fit the tool's input, is asked about.
     pub fn asks(&self, arguments: &Value) -> bool {
         match self {
             Confirmation::Never => false,
@@ -205,6 +205,22 @@ impl Definition {
             map.remove("deprecation");
         }
         DefinitionHash::of(&Sha256::digest(json.to_string().as_bytes()))
+    }
+
+    /// # Errors
+    /// What of the arguments does not fit the input, without secrets.
+    pub fn check_arguments(&self, arguments: &Value) -> Result<(), Misfits> {
+        self.input.check(arguments)
+    }
+
+    /// # Errors
+    /// What of an output does not fit; where outputs are redacted, none of its values is repeated.
+    pub fn check_output(&self, output: &Value) -> Result<(), Misfits> {
+        match &self.output {
+            None => Ok(()),
+            Some(schema) if self.redact => schema.check_blindly(output),
+            Some(schema) => schema.check(output),
+        }
     }
 
     /// The name of the function that models and MCP clients call for this version.

@@ -193,13 +193,13 @@ impl Grant {
         if let Some(expires) = self.expires.filter(|expires| expires < today) {
             return Some((Denial::Expired, format!("expired on {expires}")));
         }
-        self.misfits(call.arguments)
+        self.misfits(call)
             .map(|misfits| (Denial::Arguments, format!("does not allow the arguments: {misfits}")))
     }
 
-    fn misfits(&self, arguments: Option<&Value>) -> Option<Misfits> {
-        let (schema, arguments) = (self.arguments.as_ref()?, arguments?);
-        schema.check(arguments).err()
+    fn misfits(&self, call: &Call<'_>) -> Option<Misfits> {
+        let (schema, arguments) = (self.arguments.as_ref()?, call.arguments?);
+        schema.check_beside(call.input, arguments).err()
     }
 }
 
@@ -218,6 +218,8 @@ impl std::fmt::Display for Versions {
 struct Call<'c> {
     who: Caller<'c>,
     version: ToolVersion,
+    /// Of the tool: its secrets are not repeated.
+    input: &'c Schema,
     arguments: Option<&'c Value>,
     today: Date,
 }
@@ -233,7 +235,8 @@ pub fn decide(
     arguments: Option<&Value>,
     now_ms: u64,
 ) -> Decision {
-    let call = Call { who, version, arguments, today: Date::of_ms(now_ms) };
+    let call =
+        Call { who, version, input: &definition.input, arguments, today: Date::of_ms(now_ms) };
     let tool = definition.name.as_str();
     let for_both = |grant: &&Grant| grant.is_of(who.team) && glob::fits(&grant.tool, tool);
     let mine: Vec<&Grant> = grants.iter().filter(for_both).collect();

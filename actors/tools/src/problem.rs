@@ -16,8 +16,12 @@ impl Problem {
 
 /// A text of somebody else, short enough for an error.
 pub(crate) fn short(text: &str) -> String {
-    const CHARACTERS: usize = 64;
-    match text.char_indices().nth(CHARACTERS) {
+    cut(text, 64)
+}
+
+/// The first characters of a text, with a mark where it was longer.
+pub(crate) fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }

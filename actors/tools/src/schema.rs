@@ -11,10 +11,13 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+use jsonschema::ValidationError;
+use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
-use crate::problem::{Problem, short};
+use crate::problem::{Problem, cut};
 use graph::Graph;
+use misfit::Sight;
 
 pub use misfit::{MISFITS_MAX, Misfit, Misfits};
 
@@ -68,10 +71,7 @@ impl Schema {
             .with_pattern_options(patterns)
             .should_validate_formats(true)
             .build(source)
-            .map_err(|error| {
-                let at = format!("{field}{}", error.instance_path());
-                Problem::new(at, format!("is no JSON schema: {}", short(&error.to_string())))
-            })?;
+            .map_err(|error| no_schema(field, &error))?;
         Ok(Schema { inner: Arc::new(Inner { source: source.clone(), validator, graph }) })
     }
 
@@ -106,13 +106,34 @@ impl Schema {
     /// # Errors
     /// What does not fit, the first eight; no secret is repeated, and no long value.
     pub fn check(&self, value: &Value) -> Result<(), Misfits> {
+        self.check_with(value, Sight { graph: &self.inner.graph, beside: None, is_blind: false })
+    }
+
+    /// As [`Schema::check`], where what is secret by the other schema is not repeated either.
+    ///
+    /// # Errors
+    /// As [`Schema::check`].
+    pub fn check_beside(&self, other: &Schema, value: &Value) -> Result<(), Misfits> {
+        let beside = Some(&other.inner.graph);
+        self.check_with(value, Sight { graph: &self.inner.graph, beside, is_blind: false })
+    }
+
+    /// As [`Schema::check`], where no value at all is repeated.
+    ///
+    /// # Errors
+    /// As [`Schema::check`].
+    pub fn check_blindly(&self, value: &Value) -> Result<(), Misfits> {
+        self.check_with(value, Sight { graph: &self.inner.graph, beside: None, is_blind: true })
+    }
+
+    fn check_with(&self, value: &Value, sight: Sight<'_>) -> Result<(), Misfits> {
         if depth_exceeds(value, VALUE_DEPTH) {
             return Err(Misfits::too_deep(VALUE_DEPTH));
         }
         if self.inner.validator.is_valid(value) {
             return Ok(());
         }
-        Err(Misfits::of(self.inner.validator.iter_errors(value), &self.inner.graph))
+        Err(Misfits::of(self.inner.validator.iter_errors(value), sight))
     }
 
     /// The value with each part that the schema marks `writeOnly` or `x-secret` put out of sight:
@@ -138,6 +159,19 @@ impl fmt::Debug for Schema {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Schema({})", self.inner.source)
     }
+}
+
+fn no_schema(field: &str, error: &ValidationError<'_>) -> Problem {
+    let at = format!("{field}{}", error.instance_path());
+    let problem = match error.kind() {
+        ValidationErrorKind::Format { format } if format == "regex" => {
+            "is no pattern of a linear engine, or a too large one: write it without look-around, \
+             back references and great repetitions"
+                .to_owned()
+        }
+        _ => format!("is no JSON schema: {}", cut(&error.to_string(), 256)),
+    };
+    Problem::new(at, problem)
 }
 
 fn depth_exceeds(value: &Value, most: usize) -> bool {

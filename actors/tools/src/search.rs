@@ -212,10 +212,10 @@ fn is_unit(vector: &[f32]) -> bool {
 }
 
 /// The visible ones with their ranks, from 1, the best first, of equal ones the first by name.
-fn ranked<'n>(
-    mut scores: Vec<(&'n ToolName, f64)>,
+fn ranked(
+    mut scores: Vec<(&ToolName, f64)>,
     is_visible: impl Fn(&ToolName) -> bool,
-) -> impl Iterator<Item = (usize, (&'n ToolName, f64))> {
+) -> impl Iterator<Item = (usize, (&ToolName, f64))> {
     scores.retain(|(name, _)| is_visible(name));
     scores.sort_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(other.0)));
     scores.into_iter().enumerate().map(|(place, scored)| (place + 1, scored))

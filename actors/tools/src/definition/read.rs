@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::backend::{Backend, check_url};
 use super::egress::Egress;
+use super::hidden;
 use super::{
     ArgumentsIn, Breaker, CACHE_SECONDS_MAX, Cache, Confirmation, DEFINITION_BYTES_MAX, Definition,
     Fallback, Kind, OUTPUT_BYTES_MAX, Quotas, Room, Sla, Tier,
@@ -107,6 +108,9 @@ impl Definition {
             backend: Backend::read("backend", backend)?,
         };
         definition.check()?;
+        hidden::check("description", value.get("description"))?;
+        hidden::check("input", value.get("input"))?;
+        hidden::check("output", value.get("output"))?;
         Ok(definition)
     }
 

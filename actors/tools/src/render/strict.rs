@@ -60,7 +60,13 @@ fn allows_any(schema: &Value, depth: usize, count: &mut Count) -> bool {
 
 fn allows_object(schema: &Map<String, Value>, depth: usize, count: &mut Count) -> bool {
     let known = |word: &str| KEYWORDS.contains(&word) || word == "properties" || word == "required";
-    if depth == 0 || !schema.keys().all(|word| known(word)) || !is_closed(schema) {
+    let is_of_something = ["type", "anyOf", "$ref", "enum", "const"];
+    let is_of_something = is_of_something.iter().any(|word| schema.contains_key(*word));
+    if depth == 0
+        || !is_of_something
+        || !schema.keys().all(|word| known(word))
+        || !is_closed(schema)
+    {
         return false;
     }
     let format = schema.get("format").map(|format| format.as_str().unwrap_or_default());
@@ -77,13 +83,8 @@ fn allows_object(schema: &Map<String, Value>, depth: usize, count: &mut Count) -
     let forms = schema.get("anyOf").and_then(Value::as_array);
     below.extend(forms.into_iter().flatten().map(|form| (form, depth)));
     below.extend(schema.get("items").map(|items| (items, depth - 1)));
-    below.into_iter().all(|(schema, depth)| allows_any(schema, depth, count))
-        && add_properties(schema, count)
-}
-
-fn add_properties(schema: &Map<String, Value>, count: &mut Count) -> bool {
     count.properties += schema.get("properties").and_then(Value::as_object).map_or(0, Map::len);
-    true
+    below.into_iter().all(|(schema, depth)| allows_any(schema, depth, count))
 }
 
 /// Whether it is of no object, or of one that takes nothing else and leaves nothing out.

@@ -7,7 +7,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value;
 
 use super::graph::{Graph, escaped};
-use crate::problem::short;
+use crate::problem::{cut, short};
 
 /// The most misfits that are told.
 pub const MISFITS_MAX: usize = 8;
@@ -68,41 +68,69 @@ impl Misfits {
 
     pub(super) fn of<'e>(
         errors: impl Iterator<Item = ValidationError<'e>>,
-        graph: &Graph,
+        sight: Sight<'_>,
     ) -> Misfits {
         let mut list: Vec<Misfit> = Vec::new();
         for error in errors {
-            let misfit = describe(&error, graph);
-            if list.contains(&misfit) {
-                continue;
+            for misfit in describe(&error, sight) {
+                if list.contains(&misfit) {
+                    continue;
+                }
+                if list.len() == MISFITS_MAX {
+                    return Misfits { list, are_all: false };
+                }
+                list.push(misfit);
             }
-            if list.len() == MISFITS_MAX {
-                return Misfits { list, are_all: false };
-            }
-            list.push(misfit);
         }
         Misfits { list, are_all: true }
     }
 }
 
-fn describe(error: &ValidationError<'_>, graph: &Graph) -> Misfit {
-    let pointer = error.instance_path().as_str();
-    let (at, is_secret) = walk(graph, pointer);
-    let hides = is_secret || graph.leads_to_secret(&at);
-    let (expected, below) = expected(error, graph, &at, hides);
-    let instance = error.instance();
-    // Where a name is what is wrong, the value beside it is not.
-    let tells = !hides && below.is_none() && !tells_itself(error.kind());
-    let given = tells.then(|| plain(instance)).flatten();
-    let pointer = match below {
-        Some(name) => format!("{pointer}/{}", escaped(&name)),
-        None => pointer.to_owned(),
-    };
-    Misfit { pointer: cut(&pointer), expected, given }
+/// What may be repeated of a value.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'g> {
+    pub(super) graph: &'g Graph,
+    /// Another schema of the same value, whose secrets are secrets as well.
+    pub(super) beside: Option<&'g Graph>,
+    /// No value is repeated.
+    pub(super) is_blind: bool,
 }
 
-fn tells_itself(kind: &ValidationErrorKind) -> bool {
-    matches!(kind, ValidationErrorKind::Required { .. } | ValidationErrorKind::FalseSchema)
+impl Sight<'_> {
+    fn hides(self, pointer: &str) -> bool {
+        let is_secret = |graph: &Graph| {
+            let (at, is_secret) = walk(graph, pointer);
+            is_secret || graph.leads_to_secret(&at)
+        };
+        self.is_blind || is_secret(self.graph) || self.beside.is_some_and(is_secret)
+    }
+}
+
+/// Mostly one; several where an object has several properties too many.
+fn describe(error: &ValidationError<'_>, sight: Sight<'_>) -> Vec<Misfit> {
+    let pointer = error.instance_path().as_str();
+    let misfit = |name: &str, expected: String| {
+        let pointer = cut(&format!("{pointer}/{}", escaped(name)), POINTER_CHARACTERS);
+        Misfit { pointer, expected, given: None }
+    };
+    match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            vec![misfit(property.as_str().unwrap_or_default(), "is missing".to_owned())]
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let expected = unknown(sight.graph, &walk(sight.graph, pointer).0);
+            let names = unexpected.iter().take(MISFITS_MAX + 1);
+            names.map(|name| misfit(name, expected.clone())).collect()
+        }
+        kind => {
+            let hides = sight.hides(pointer);
+            let tells = !hides && !matches!(kind, ValidationErrorKind::FalseSchema);
+            let given = if tells { plain(error.instance()) } else { None };
+            let expected = expected(kind, sight, hides);
+            vec![Misfit { pointer: cut(pointer, POINTER_CHARACTERS), expected, given }]
+        }
+    }
 }
 
 /// The nodes that apply to a part, and whether any on the way to it is secret.
@@ -122,23 +150,10 @@ fn walk(graph: &Graph, pointer: &str) -> (Vec<usize>, bool) {
     (at, is_secret)
 }
 
-/// What was expected, and the property that is meant instead of its object.
-fn expected(
-    error: &ValidationError<'_>,
-    graph: &Graph,
-    at: &[usize],
-    hides: bool,
-) -> (String, Option<String>) {
+fn expected(kind: &ValidationErrorKind, sight: Sight<'_>, hides: bool) -> String {
     use ValidationErrorKind as Kind;
-    let text = match error.kind() {
+    match kind {
         Kind::Type { kind } => format!("must be {}", types(kind)),
-        Kind::Required { property } => {
-            let name = property.as_str().unwrap_or_default();
-            return ("is missing".to_owned(), Some(name.to_owned()));
-        }
-        Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
-            return (unknown(graph, at), unexpected.first().cloned());
-        }
         Kind::Enum { .. } | Kind::Constant { .. } if hides => {
             "must be one of the values that the schema names".to_owned()
         }
@@ -164,7 +179,7 @@ fn expected(
         Kind::PropertyNames { .. } => "has a property whose name is not allowed".to_owned(),
         Kind::FalseSchema => "is not allowed; leave it out".to_owned(),
         Kind::Not { .. } => "must not be of the form that the schema excludes".to_owned(),
-        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => forms(context, graph),
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => forms(context, sight),
         Kind::OneOfMultipleValid { .. } => {
             "fits more than one of the forms that exclude each other".to_owned()
         }
@@ -175,12 +190,11 @@ fn expected(
             format!("must be of the media type {}", short(content_media_type))
         }
         other => format!("does not fit '{}' of the schema", short(other.keyword())),
-    };
-    (text, None)
+    }
 }
 
 /// The form that is missed by the least says what to do.
-fn forms(context: &[Vec<ValidationError<'static>>], graph: &Graph) -> String {
+fn forms(context: &[Vec<ValidationError<'static>>], sight: Sight<'_>) -> String {
     let count = context.len();
     let depth = |errors: &Vec<ValidationError<'static>>| {
         let first = errors.first().map(|first| first.instance_path().as_str());
@@ -188,11 +202,11 @@ fn forms(context: &[Vec<ValidationError<'static>>], graph: &Graph) -> String {
     };
     let nearest = context.iter().filter(|errors| !errors.is_empty());
     let nearest = nearest.min_by_key(|errors| (errors.len(), std::cmp::Reverse(depth(errors))));
-    match nearest.and_then(|errors| errors.first()) {
-        Some(first) if !is_of_forms(first.kind()) => {
-            format!("fits none of {count} forms; for the nearest, {}", describe(first, graph))
-        }
-        _ => format!("fits none of {count} forms"),
+    let first = nearest.and_then(|errors| errors.first());
+    let first = first.filter(|first| !is_of_forms(first.kind()));
+    match first.and_then(|first| describe(first, sight).into_iter().next()) {
+        Some(first) => format!("fits none of {count} forms; for the nearest, {first}"),
+        None => format!("fits none of {count} forms"),
     }
 }
 
@@ -251,11 +265,4 @@ fn plain(value: &Value) -> Option<String> {
     }
     let text = value.to_string();
     (text.chars().count() <= VALUE_CHARACTERS).then_some(text)
-}
-
-fn cut(pointer: &str) -> String {
-    match pointer.char_indices().nth(POINTER_CHARACTERS) {
-        None => pointer.to_owned(),
-        Some((end, _)) => format!("{}…", &pointer[..end]),
-    }
 }
