@@ -278,7 +278,7 @@ fn long_results_are_cut_and_old_ones_make_room() {
         }
         let first = &messages[2];
         let is_note = matches!(first, Message::Tool { text, .. } if text.starts_with("[left out"));
-        assert_eq!(is_note, step >= 7, "step {step}: {first:?}");
+        assert_eq!(is_note, step >= 6, "step {step}: {first:?}");
     }
     assert_eq!(trim(&user("a"), 0), user("a"));
 }

@@ -285,6 +285,7 @@ struct World {
     slots: BTreeMap<SlotId, Doing>,
     now_ms: u64,
     given: u64,
+    asked: u64,
 }
 
 impl World {
@@ -311,6 +312,7 @@ impl World {
             slots: BTreeMap::new(),
             now_ms: 0,
             given: 0,
+            asked: 0,
         }
     }
 
@@ -365,6 +367,7 @@ impl World {
                 let is_session = draws.percent(20);
                 let deadline_ms = self.now_ms + draws.below(150);
                 let ticket = Ticket(ticket);
+                self.asked += 1;
                 self.take(Event::Wanted { tenant, ticket, is_session, deadline_ms });
             }
             35..75 => self.work(draws, 25),
@@ -396,7 +399,7 @@ impl World {
 #[test]
 fn whatever_happens_the_invariants_hold_and_every_ticket_is_answered() {
     let (mut given, mut asked) = (0, 0);
-    for seed in 0..4_000 {
+    for seed in 0..2_000 {
         let mut draws = Draws::new(seed);
         let mut world = World::new(&mut draws);
         world.take(Event::GotLease);
@@ -405,7 +408,7 @@ fn whatever_happens_the_invariants_hold_and_every_ticket_is_answered() {
         }
         // The faults stop: whoever still waits gets an answer, and the pool is warm again.
         world.take(Event::GotLease);
-        for _ in 0..400 {
+        for _ in 0..200 {
             world.now_ms += 5;
             world.work(&mut draws, 0);
             world.take(Event::Tick);
@@ -414,8 +417,8 @@ fn whatever_happens_the_invariants_hold_and_every_ticket_is_answered() {
         let (counts, settings) = (world.pool.counts(), world.pool.settings());
         assert!(counts.idle >= settings.warm_min, "seed {seed}: {counts:?} of {settings:?}");
         given += world.given;
-        asked += 80;
+        asked += world.asked;
     }
     // The way through to a slot is no rare one.
-    assert!(given * 10 > asked, "{given} of {asked}");
+    assert!(given * 7 > asked, "{given} of {asked}");
 }

@@ -56,7 +56,8 @@ struct World {
 impl World {
     fn new(seed: u64) -> World {
         let settings = AgentSettings {
-            wall_ms_max: 1 << 40,
+            wall_ms_max: 7 * 86_400_000,
+            bad_calls_max: 1_000,
             loops: LoopSettings { repeats: 99, cycles: 99, ..LoopSettings::default() },
             ..AgentSettings::default()
         };
@@ -296,7 +297,7 @@ fn without_crash(seed: u64) -> World {
 #[test]
 fn a_node_may_die_behind_every_effect() {
     let mut unknown = 0;
-    for seed in 0..60 {
+    for seed in 0..15 {
         let whole = without_crash(seed);
         let (agent, _) = Agent::recover(&whole.journal, 0).unwrap();
         for at in 0..=whole.carried_out {
@@ -314,12 +315,12 @@ fn a_node_may_die_behind_every_effect() {
             }
         }
     }
-    assert!(unknown > 100, "an unknown outcome was seen {unknown} times");
+    assert!(unknown > 30, "an unknown outcome was seen {unknown} times");
 }
 
 #[test]
 fn every_prefix_of_a_journal_is_one() {
-    for seed in 0..200 {
+    for seed in 0..60 {
         let whole = without_crash(seed);
         for length in 1..whole.journal.len() {
             let (prefix, others) = whole.journal.split_at(length);
@@ -349,7 +350,7 @@ fn every_prefix_of_a_journal_is_one() {
 
 #[test]
 fn nodes_may_die_again_and_again() {
-    for seed in 0..3_000 {
+    for seed in 0..1_500 {
         let mut draws = Draws::new(!seed);
         let crashes = (0..draws.below(8)).map(|_| draws.below(120)).collect();
         let mut world = World::new(seed);
