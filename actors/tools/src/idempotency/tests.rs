@@ -177,6 +177,100 @@ struct Holder {
     has_run: bool,
 }
 
+/// One id, and all that is done under it.
+struct Life {
+    seed: u64,
+    repeat: Repeat,
+    /// The row and its version: whoever writes must have read that one.
+    row: (Option<Record>, u64),
+    /// What somebody slow has read.
+    older: (Option<Record>, u64),
+    holders: Vec<Holder>,
+    now_ms: u64,
+    kept: u64,
+    effects: u64,
+    unknown: u64,
+    answer: Option<CallResult>,
+}
+
+impl Life {
+    fn write(&mut self, read: u64, next: Record) -> bool {
+        let is_taken = self.row.1 == read;
+        if is_taken {
+            self.row = (Some(next), read + 1);
+        }
+        is_taken
+    }
+
+    fn begin(&mut self, (row, version): (Option<Record>, u64)) {
+        let pay = tool("pay", "1");
+        match begin(row.as_ref(), request(&pay, self.repeat), "node", &SETTINGS, self.now_ms) {
+            Begin::Run(next) | Begin::Again(next) => {
+                let epoch = next.epoch;
+                if self.write(version, next) {
+                    self.holders.push(Holder { epoch, has_run: false });
+                }
+            }
+            Begin::OutcomeUnknown(next, _) => self.unknown += u64::from(self.write(version, next)),
+            Begin::Answer(seen) => {
+                let first = self.answer.get_or_insert_with(|| seen.clone());
+                assert_eq!(*first, seen, "seed {}", self.seed);
+                assert_eq!(self.kept, 1, "seed {}", self.seed);
+            }
+            Begin::Waiting { .. } | Begin::Refuse(_) => {}
+        }
+    }
+
+    /// A holder runs the tool, and when it has, tells what came of it.
+    fn work(&mut self, place: usize, read: (Option<Record>, u64), number: u64) {
+        if !self.holders[place].has_run {
+            self.holders[place].has_run = true;
+            self.effects += 1;
+            return;
+        }
+        let (Some(row), version) = read else { return };
+        match finish(&row, self.holders[place].epoch, Ok(result(number)), self.now_ms) {
+            Finish::Kept(next) => {
+                if self.write(version, next) {
+                    self.kept += 1;
+                    self.holders.remove(place);
+                }
+            }
+            // What was read may be old: read it again.
+            Finish::Stale { .. } if version != self.row.1 => {}
+            Finish::Stale { .. } => drop(self.holders.remove(place)),
+            Finish::Freed => panic!("seed {}", self.seed),
+        }
+    }
+
+    fn step(&mut self, draws: &mut Draws, number: u64) {
+        self.now_ms += draws.below(60);
+        let read = if draws.percent(20) { self.older.clone() } else { self.row.clone() };
+        if draws.percent(30) {
+            self.older = self.row.clone();
+        }
+        let place = draws.below(self.holders.len() as u64) as usize;
+        match draws.below(10) {
+            0..4 => self.begin(read),
+            _ if self.holders.is_empty() => {}
+            4..7 => self.work(place, read, number),
+            7 => {
+                let (epoch, now_ms) = (self.holders[place].epoch, self.now_ms);
+                let extended = read.0.map(|row| extend(&row, epoch, &SETTINGS, now_ms));
+                if let Some(Finish::Kept(next)) = extended {
+                    self.write(read.1, next);
+                }
+            }
+            8 => drop(self.holders.remove(place)),
+            _ => {}
+        }
+        assert!(self.kept <= 1, "seed {}: kept {} results", self.seed, self.kept);
+        if self.repeat == Repeat::Unsafe {
+            assert!(self.effects <= 1, "seed {}: done {} times", self.seed, self.effects);
+        }
+    }
+}
+
 #[test]
 fn whatever_stalls_or_dies_an_unsafe_tool_runs_once() {
     let (mut runs, mut repeated, mut unknown) = (0, 0, 0);
@@ -184,87 +278,29 @@ fn whatever_stalls_or_dies_an_unsafe_tool_runs_once() {
         let mut draws = Draws::new(seed);
         let repeat =
             [Repeat::ReadOnly, Repeat::SafeWithId, Repeat::Unsafe][draws.below(3) as usize];
-        let pay = tool("pay", "1");
-        // The row and its version; whoever writes must have read that one.
-        let (mut row, mut version) = (None::<Record>, 0);
-        let mut holders: Vec<Holder> = Vec::new();
-        let (mut now_ms, mut done, mut effects) = (0, 0, 0);
-        let mut answer = None;
+        let mut life = Life {
+            seed,
+            repeat,
+            row: (None, 0),
+            older: (None, 0),
+            holders: Vec::new(),
+            now_ms: 0,
+            kept: 0,
+            effects: 0,
+            unknown: 0,
+            answer: None,
+        };
         for number in 0..60 {
-            now_ms += draws.below(60);
-            let read = (row.clone(), version);
-            // Somebody else may write between the reading and the writing.
-            let loses_race = draws.percent(10);
-            let mut write = |next: Option<Record>| {
-                let is_taken = !loses_race && read.1 == version;
-                if is_taken {
-                    (row, version) = (next, version + 1);
-                }
-                is_taken
-            };
-            let place = draws.below(holders.len() as u64) as usize;
-            match draws.below(10) {
-                0..4 => {
-                    let asked = request(&pay, repeat);
-                    match begin(read.0.as_ref(), asked, "node", &SETTINGS, now_ms) {
-                        Begin::Run(next) | Begin::Again(next) => {
-                            let epoch = next.epoch;
-                            if write(Some(next)) {
-                                holders.push(Holder { epoch, has_run: false });
-                            }
-                        }
-                        Begin::OutcomeUnknown(next, _) => {
-                            unknown += 1;
-                            write(Some(next));
-                        }
-                        Begin::Answer(seen) => {
-                            let first = answer.get_or_insert_with(|| seen.clone());
-                            assert_eq!(*first, seen, "seed {seed}");
-                            assert!(done > 0, "seed {seed}");
-                        }
-                        Begin::Waiting { .. } | Begin::Refuse(_) => {}
-                    }
-                }
-                4..7 if place < holders.len() && !holders[place].has_run => {
-                    holders[place].has_run = true;
-                    effects += 1;
-                }
-                4..7 if place < holders.len() => {
-                    let Some(record) = &read.0 else { continue };
-                    let epoch = holders[place].epoch;
-                    match finish(record, epoch, Ok(result(number)), now_ms) {
-                        Finish::Kept(next) => {
-                            if write(Some(next)) {
-                                done += 1;
-                                holders.remove(place);
-                            }
-                        }
-                        Finish::Stale { .. } => drop(holders.remove(place)),
-                        Finish::Freed => panic!("seed {seed}"),
-                    }
-                }
-                7 if place < holders.len() => {
-                    if let Some(record) = &read.0
-                        && let Finish::Kept(next) =
-                            extend(record, holders[place].epoch, &SETTINGS, now_ms)
-                    {
-                        write(Some(next));
-                    }
-                }
-                8 if place < holders.len() => drop(holders.remove(place)),
-                _ => {}
-            }
-            assert!(done <= 1, "seed {seed}: kept {done} results");
-            if repeat == Repeat::Unsafe {
-                assert!(effects <= 1, "seed {seed}: done {effects} times");
-            }
+            life.step(&mut draws, number);
         }
-        runs += effects;
-        repeated += u64::from(effects > 1);
+        runs += life.effects;
+        repeated += u64::from(life.effects > 1);
+        unknown += life.unknown;
         // Where a repetition is allowed, it comes to a result in the end.
-        now_ms += 1_000;
-        if repeat != Repeat::Unsafe && done == 0 {
-            let begun = begin(row.as_ref(), request(&pay, repeat), "node", &SETTINGS, now_ms);
+        if repeat != Repeat::Unsafe && life.kept == 0 {
+            let (pay, now_ms) = (tool("pay", "1"), life.now_ms + 1_000);
+            let row = life.row.0.as_ref();
+            let begun = begin(row, request(&pay, repeat), "node", &SETTINGS, now_ms);
             assert!(matches!(begun, Begin::Run(_) | Begin::Again(_)), "seed {seed}: {begun:?}");
         }
     }
