@@ -85,6 +85,12 @@ impl Agent {
         for entry in others {
             agent.apply(entry)?;
         }
+        // Whether somebody has decided meanwhile, nobody has heard: the calls are made again to see.
+        for call in &mut agent.round {
+            if call.state == fold::RoundState::Waiting {
+                call.state = fold::RoundState::Open;
+            }
+        }
         let mut effects = Vec::new();
         if agent.finished.is_none() {
             effects.push(Effect::Tell(Notice::Recovered { step: agent.step }));

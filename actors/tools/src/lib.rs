@@ -4,6 +4,8 @@
 pub mod agent;
 pub mod call;
 pub mod confirmation;
+#[cfg(test)]
+mod draws;
 pub mod idempotency;
 pub mod pool;
 pub mod session;

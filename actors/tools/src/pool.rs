@@ -90,14 +90,6 @@ impl Pool {
                 None => effects.push(Effect::Close { slot }),
                 Some(_) => {}
             },
-            Event::StartFailed { slot } => {
-                if self.slots.state(slot) == Some(&State::Starting) {
-                    self.backoff.fail(&self.settings, now_ms);
-                }
-                if matches!(self.slots.state(slot), Some(State::Starting | State::Closing)) {
-                    self.slots.remove(slot);
-                }
-            }
             Event::Ended { slot, is_clean } => self.end(slot, is_clean, now_ms, &mut effects),
             Event::Recycled { slot, is_clean } => {
                 if self.slots.state(slot) == Some(&State::Recycling) {
@@ -108,7 +100,7 @@ impl Pool {
                     }
                 }
             }
-            Event::Closed { slot } => self.closed(slot, now_ms),
+            Event::StartFailed { slot } | Event::Closed { slot } => self.closed(slot, now_ms),
             Event::LostLease => self.lose(now_ms, &mut effects),
             Event::GotLease => self.has_lease = true,
             Event::Tick => {}
@@ -127,7 +119,9 @@ impl Pool {
         let starts = self.slots.since(&State::Starting).map(|since| since.saturating_add(start_ms));
         let idles = self.slots.since(&State::Idle).map(|since| since.saturating_add(idle_ms));
         let idles = idles.filter(|_| counts.idle > warm_min);
-        let blocked = self.backoff.until_ms().filter(|_| self.wanted() > 0);
+        // While one starts, its end says more than the clock.
+        let is_blocked = counts.starting == 0 && self.wanted() > 0;
+        let blocked = self.backoff.until_ms().filter(|_| is_blocked);
         starts.chain(idles).chain(blocked).chain(self.queue.deadlines()).min()
     }
 
@@ -158,8 +152,7 @@ impl Pool {
             return None;
         }
         let until_ms = self.backoff.until_ms().unwrap_or(0);
-        let is_live = counts.idle + counts.starting + counts.running + counts.recycling > 0;
-        if !is_live && until_ms >= waiting.deadline_ms {
+        if !counts.is_live() && until_ms >= waiting.deadline_ms {
             return Some((Reason::StartsFail, until_ms.saturating_sub(now_ms)));
         }
         if self.queue.len_of(&waiting.tenant) >= tenant_queue_max as usize {
@@ -243,6 +236,7 @@ impl Pool {
                 self.close(slot, now_ms, effects);
             }
         }
+        self.give_up(now_ms, effects);
         let starting = self.slots.counts().starting;
         let may_start = self.backoff.may_start(now_ms, starting, self.settings.starts_max);
         for _ in 0..self.wanted().min(may_start) {
@@ -258,6 +252,21 @@ impl Pool {
             let Some(Waiting { tenant, ticket, is_session, .. }) = next else { return };
             self.slots.enter(slot, State::Running { tenant, ticket, is_session }, now_ms);
             effects.push(Effect::Give { slot, ticket });
+        }
+    }
+
+    /// Refuses at once what no slot can be there for in time.
+    fn give_up(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        let Some(until_ms) = self.backoff.until_ms().filter(|until_ms| *until_ms > now_ms) else {
+            return;
+        };
+        if self.slots.counts().is_live() {
+            return;
+        }
+        for waiting in self.queue.take_overdue(until_ms) {
+            let (ticket, reason) = (waiting.ticket, Reason::StartsFail);
+            let retry_after_ms = until_ms - now_ms;
+            effects.push(Effect::Refuse { ticket, reason, retry_after_ms });
         }
     }
 

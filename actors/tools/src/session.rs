@@ -131,6 +131,11 @@ impl Session {
         &self.team
     }
 
+    /// The key or the person that began it.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
     pub fn agent(&self) -> Option<&str> {
         self.agent.as_deref()
     }

@@ -42,9 +42,8 @@ impl Agent {
                 self.wait(call, approval, now_ms, effects);
             }
             Event::Decided { call } => {
-                let is_waiting = |state: &RoundState| matches!(state, RoundState::Waiting { .. });
                 let of_round = self.round.iter().find(|one| one.request.id == call);
-                if of_round.is_some_and(|one| is_waiting(&one.state)) {
+                if of_round.is_some_and(|one| one.state == RoundState::Waiting) {
                     self.set(&call, RoundState::Open);
                 }
             }
@@ -61,6 +60,11 @@ impl Agent {
             return;
         }
         self.in_flight.remove(&call);
+        let of_round = self.round.iter().find(|one| one.request.id == call);
+        // After another node took the run over, the call was made again to see.
+        if of_round.is_some_and(|one| one.approval.as_deref() == Some(&approval)) {
+            return self.set(&call, RoundState::Waiting);
+        }
         let notice = Notice::ApprovalNeeded { call: call.clone(), approval: approval.clone() };
         self.note(Entry::ApprovalNeeded { call, approval, at_ms: now_ms }, effects);
         effects.push(Effect::Tell(notice));

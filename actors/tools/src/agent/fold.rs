@@ -10,6 +10,8 @@ use crate::steps::{LoopWatch, Step, Verdict};
 
 /// The longest id of a run, so that those of its calls are ids, too.
 const RUN_CHARACTERS: usize = 100;
+/// Names of tools that are told to a model that calls one there is not.
+const NAMES_TOLD: usize = 20;
 
 /// A call of the answer that is worked on.
 #[derive(Debug, Clone)]
@@ -17,12 +19,14 @@ pub(super) struct RoundCall {
     pub(super) request: ToolRequest,
     pub(super) arguments: Value,
     pub(super) state: RoundState,
+    /// The approval that it last asked for.
+    pub(super) approval: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RoundState {
     Open,
-    Waiting { approval: String },
+    Waiting,
     Ended { text: String, is_error: bool },
 }
 
@@ -85,7 +89,10 @@ impl Agent {
                 self.close_round();
             }
             Entry::ApprovalNeeded { call, approval, .. } => {
-                self.set(call, RoundState::Waiting { approval: approval.clone() });
+                self.set(call, RoundState::Waiting);
+                if let Some(waiting) = self.round.iter_mut().find(|one| one.request.id == *call) {
+                    waiting.approval = Some(approval.clone());
+                }
             }
             Entry::Finished { reason, text, .. } => self.finished = Some((*reason, text.clone())),
         }
@@ -158,7 +165,7 @@ impl Agent {
                     (Value::Null, RoundState::Ended { text, is_error: true })
                 }
             };
-            self.round.push(RoundCall { request, arguments, state });
+            self.round.push(RoundCall { request, arguments, state, approval: None });
         }
         self.close_round();
     }
@@ -171,11 +178,15 @@ impl Agent {
         }
         if !self.tools.contains_key(&request.name) {
             let names: Vec<&str> = self.tools.keys().map(String::as_str).collect();
-            return Err(format!(
-                "there is no tool {:?}; call one of these: {}",
-                request.name,
-                names.join(", ")
-            ));
+            let (told, others) = names.split_at(names.len().min(NAMES_TOLD));
+            let more = if others.is_empty() { "" } else { ", and others" };
+            let told = told.join(", ");
+            return Err(match told.as_str() {
+                "" => format!("there is no tool {:?}; answer without tools", request.name),
+                told => {
+                    format!("there is no tool {:?}; call one of these: {told}{more}", request.name)
+                }
+            });
         }
         if request.arguments.trim().is_empty() {
             return Ok(Value::Object(Map::new()));

@@ -34,8 +34,7 @@ impl Pool {
                 return Err(format!("{tenant} waits while {} slots are idle", counts.idle));
             }
         }
-        let live = counts.starting + counts.idle + counts.running + counts.recycling;
-        if !self.has_lease && live + counts.waiting > 0 {
+        if !self.has_lease && (counts.is_live() || counts.waiting > 0) {
             return Err(format!("without the lease there are {counts:?}"));
         }
         Ok(())

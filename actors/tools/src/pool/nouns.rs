@@ -178,3 +178,10 @@ pub struct Counts {
     pub closing: u32,
     pub waiting: u32,
 }
+
+impl Counts {
+    /// Whether there is a slot that serves, or soon will.
+    pub fn is_live(&self) -> bool {
+        self.starting + self.idle + self.running + self.recycling > 0
+    }
+}
