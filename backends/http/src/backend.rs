@@ -54,7 +54,8 @@ impl HttpBackend {
         output_bytes_max: u64,
     ) -> Result<Answer, BackendError> {
         let (host, port) = self.client.permit(&ready.url)?;
-        let bytes_out = (ready.url.as_str().len() + ready.body.as_ref().map_or(0, String::len)) as u64;
+        let bytes_out =
+            (ready.url.as_str().len() + ready.body.as_ref().map_or(0, String::len)) as u64;
         let mut call = self.client.http.request(method(self.operation.method), ready.url);
         call = call.headers(ready.headers);
         for secret in secrets {
@@ -156,8 +157,6 @@ pub(crate) fn text_argument<'a>(
     match arguments.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => {
-            Err(BackendError::Arguments { why: format!("`{name}` is no text; give one") })
-        }
+        Some(_) => Err(BackendError::Arguments { why: format!("`{name}` is no text; give one") }),
     }
 }

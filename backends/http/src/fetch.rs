@@ -87,7 +87,9 @@ impl Fetcher {
                 url = next(&url, to)?;
                 if reached.len() > self.limits.redirects_max {
                     let max = self.limits.redirects_max;
-                    return Err(refused(&format!("the address was passed on more than {max} times")));
+                    return Err(refused(&format!(
+                        "the address was passed on more than {max} times"
+                    )));
                 }
                 continue;
             }

@@ -5,6 +5,7 @@ mod backend;
 mod client;
 mod error;
 mod fetch;
+pub mod openapi;
 mod operation;
 mod request;
 mod status;

@@ -16,8 +16,7 @@ pub struct Operation {
     /// `https://host/path/{name}`: a `{name}` stands for a whole part or some of it, in the path
     /// only. The host is written out.
     pub url: String,
-    /// What becomes of arguments; those not named here go into the body, or are refused where
-    /// there is none.
+    /// What becomes of arguments; of those not named here `body` says it.
     #[serde(default)]
     pub parameters: Vec<Parameter>,
     #[serde(default)]
@@ -63,15 +62,18 @@ pub enum ParameterPlace {
     Header,
 }
 
-/// What the request's body is.
+/// What becomes of the arguments that are no parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum Body {
+    /// They are refused.
     #[default]
     None,
-    /// A JSON object of all arguments that are no parameters.
+    /// They go into the query, each by its own name; there is no body.
+    Query,
+    /// They are the body, as one JSON object.
     Rest,
-    /// One argument is the whole body, as JSON.
+    /// One argument is the whole body, as JSON; others are refused.
     Argument { argument: String },
 }
 
@@ -91,6 +93,26 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Operation {
+    /// The usual request: each `{name}` of the URL's path is the argument of that name, and `rest`
+    /// says what becomes of the others.
+    ///
+    /// # Errors
+    /// The field that is wrong, and what to give instead.
+    pub fn of(method: Method, url: &str, rest: Body) -> Result<Operation, SettingsError> {
+        let template = Template::parse(url)?;
+        let parameter = |name: &str| Parameter {
+            argument: name.to_owned(),
+            place: ParameterPlace::Path,
+            name: None,
+            commas: false,
+        };
+        let parameters = template.parameters().into_iter().map(parameter).collect();
+        let operation =
+            Operation { method, url: url.to_owned(), parameters, body: rest, dry_run: None };
+        operation.check()?;
+        Ok(operation)
+    }
+
     /// # Errors
     /// The field that is wrong, and what to give instead.
     pub fn check(&self) -> Result<(), SettingsError> {
@@ -121,8 +143,9 @@ impl Operation {
         {
             return Err(SettingsError::new("body", "is a parameter already; name another one"));
         }
-        if self.method.is_read_only() && self.body != Body::None {
-            let why = "GET and HEAD carry none; leave it out, or take another method";
+        let has_body = matches!(self.body, Body::Rest | Body::Argument { .. });
+        if self.method.is_read_only() && has_body {
+            let why = "GET and HEAD carry none; choose none or query, or take another method";
             return Err(SettingsError::new("body", why));
         }
         match &self.dry_run {

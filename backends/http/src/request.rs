@@ -55,7 +55,10 @@ pub(crate) fn build(
             }
         }
     }
-    let body = body(operation, arguments, &mut used)?;
+    if operation.body == Body::Query {
+        rest_in_query(&mut url, arguments, &mut used)?;
+    }
+    let body = body(operation, arguments, &mut used);
     if let Some(unknown) = arguments.keys().find(|name| !used.contains(name.as_str())) {
         return Err(wrong(format!("`{unknown}` has no place in the request; leave it out")));
     }
@@ -113,16 +116,32 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
+fn rest_in_query<'a>(
+    url: &mut Url,
+    arguments: &'a Map<String, Value>,
+    used: &mut BTreeSet<&'a str>,
+) -> Result<(), BackendError> {
+    for (name, value) in arguments {
+        if used.insert(name) && !value.is_null() {
+            let mut query = url.query_pairs_mut();
+            for text in texts(name, value, false)? {
+                query.append_pair(name, &text);
+            }
+        }
+    }
+    Ok(())
+}
+
 fn body<'a>(
     operation: &'a Operation,
     arguments: &'a Map<String, Value>,
     used: &mut BTreeSet<&'a str>,
-) -> Result<Option<String>, BackendError> {
+) -> Option<String> {
     match &operation.body {
-        Body::None => Ok(None),
+        Body::None | Body::Query => None,
         Body::Argument { argument } => {
             used.insert(argument);
-            Ok(arguments.get(argument).map(Value::to_string))
+            arguments.get(argument).map(Value::to_string)
         }
         Body::Rest => {
             let rest: Map<String, Value> = arguments
@@ -131,7 +150,7 @@ fn body<'a>(
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect();
             used.extend(arguments.keys().map(String::as_str));
-            Ok(Some(Value::Object(rest).to_string()))
+            Some(Value::Object(rest).to_string())
         }
     }
 }

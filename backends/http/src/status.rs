@@ -29,7 +29,9 @@ pub(crate) fn meaning(
     let error = match status {
         200..=299 => return Meaning::Answer,
         300..=399 => BackendError::Refused {
-            why: format!("the backend points to another address (status {status}), which is not followed"),
+            why: format!(
+                "the backend points to another address (status {status}), which is not followed"
+            ),
         },
         400 | 413 | 414 | 415 | 422 | 431 => BackendError::Arguments { why: told(words()) },
         401 | 403 | 407 | 511 => BackendError::Refused { why: told(words()) },

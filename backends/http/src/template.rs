@@ -8,8 +8,7 @@ use reqwest::Url;
 use crate::error::SettingsError;
 
 /// Everything but what RFC 3986 never reserves.
-const ENCODED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A checked template such as `https://host/users/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use headwater_backends::{BackendError, Invocation};
 use serde_json::{Value, json};
 
 use super::{Ready, build};
-use crate::Operation;
 use crate::template::Template;
+use crate::{Body, Method, Operation};
 
 fn operation(operation: Value) -> Operation {
     let operation: Operation = serde_json::from_value(operation).expect("an operation");
@@ -59,6 +59,24 @@ fn every_argument_has_its_place() {
     assert_eq!(ready.headers["idempotency-key"], "call-1");
     let body: Value = serde_json::from_str(&ready.body.expect("a body")).expect("json");
     assert_eq!(body, json!({"title": "hello", "nested": {"deep": [1]}, "none": null}));
+}
+
+#[test]
+fn the_rest_goes_where_it_is_told_to() {
+    let url = "https://api.example/users/{id}";
+    let arguments = json!({"id": 7, "q": "a b", "tags": ["x", "y"], "none": null});
+    let query = Operation::of(Method::Get, url, Body::Query).expect("an operation");
+    let ready = request(&query, arguments.clone(), false).expect("a request");
+    assert_eq!(ready.url.as_str(), "https://api.example/users/7?q=a+b&tags=x&tags=y");
+    assert_eq!(ready.body, None);
+    let json = Operation::of(Method::Put, url, Body::Rest).expect("an operation");
+    let ready = request(&json, arguments, false).expect("a request");
+    assert_eq!(ready.url.as_str(), url.replace("{id}", "7"));
+    assert_eq!(ready.body.as_deref(), Some(r#"{"none":null,"q":"a b","tags":["x","y"]}"#));
+    let body = Body::Argument { argument: "items".to_owned() };
+    let one = Operation::of(Method::Post, "https://api.example/", body).expect("an operation");
+    let ready = request(&one, json!({"items": [1]}), false).expect("a request");
+    assert_eq!(ready.body.as_deref(), Some("[1]"));
 }
 
 #[test]

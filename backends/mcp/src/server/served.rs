@@ -1,12 +1,14 @@
 //! What a product has to give so that its tools are served to MCP clients.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use headwater_backends::{Content, Listed};
 use http::{Extensions, HeaderMap};
 use serde_json::{Map, Value};
 
 /// Who asks: what the edge has put into the request before it came here.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Caller {
     /// The extensions of the HTTP request, such as an identity.
     pub extensions: Extensions,
@@ -15,6 +17,17 @@ pub struct Caller {
     pub client: Option<String>,
     /// The protocol's revision that is spoken, such as `2026-07-28`.
     pub revision: String,
+}
+
+/// Headers hold keys, so they are not shown.
+impl fmt::Debug for Caller {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Caller")
+            .field("client", &self.client)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A page of tools.
