@@ -1,0 +1,108 @@
+//! What runsc is told of a sandbox: the bundle's `config.json`.
+
+use headwater_sandbox::{EngineError, Image, SlotSpec, Way};
+use serde_json::{Value, json};
+
+use crate::ENGINE;
+
+/// The program of the sandbox's first process.
+const AGENT: &str = concat!(
+    include_str!("agent/frames.py"),
+    include_str!("agent/files.py"),
+    include_str!("agent/child.py"),
+    include_str!("agent/relay.py"),
+    include_str!("agent/main.py"),
+);
+
+/// What the agent needs to give a call away to another user and to clean up after it.
+const CAPABILITIES: [&str; 7] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETGID",
+    "CAP_SETUID",
+];
+
+/// The user of calls inside the sandbox, as the agent knows it.
+const GUEST: u32 = 1000;
+
+/// Whether an image has what a sandbox needs of it.
+pub(crate) fn check(image: &Image) -> Result<(), EngineError> {
+    let unable = |why: String| EngineError::Unable {
+        engine: ENGINE,
+        why,
+        mend: "build the image again".to_owned(),
+    };
+    let name = &image.name;
+    if !image.root.is_absolute() || !image.root.is_dir() {
+        let root = image.root.display();
+        return Err(unable(format!("the root of image {name}, {root}, is no absolute folder")));
+    }
+    let Some(python) = image.python.strip_prefix('/') else {
+        let python = &image.python;
+        return Err(unable(format!("the interpreter {python:?} of image {name} is no whole path")));
+    };
+    if image.root.join(python).symlink_metadata().is_err() {
+        return Err(unable(format!("image {name} has no interpreter {}", image.python)));
+    }
+    Ok(())
+}
+
+/// The bundle's configuration, by the runtime specification of the Open Container Initiative.
+pub(crate) fn config(spec: &SlotSpec) -> Value {
+    let settings = json!({
+        "session": spec.way == Way::Session,
+        "egress": spec.way_out.is_some(),
+        "preload": spec.image.preload,
+    });
+    let words = ["-I", "-B", "-X", "utf8", "-c", AGENT];
+    let mut arguments = vec![json!(spec.image.python)];
+    arguments.extend(words.map(|word| json!(word)));
+    arguments.push(json!(settings.to_string()));
+    let kinds = ["pid", "network", "ipc", "uts", "mount"];
+    json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": arguments,
+            "env": ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/"],
+            "cwd": "/",
+            "capabilities": {
+                "bounding": CAPABILITIES,
+                "effective": CAPABILITIES,
+                "permitted": CAPABILITIES,
+            },
+            "noNewPrivileges": true,
+        },
+        "root": {"path": spec.image.root, "readonly": true},
+        "hostname": "guest",
+        "mounts": mounts(spec.limits.disk_bytes),
+        "linux": {"namespaces": kinds.map(|kind| json!({"type": kind}))},
+    })
+}
+
+fn mounts(disk_bytes: u64) -> Value {
+    let (temporary, shared) = (disk_bytes / 4, disk_bytes / 16);
+    let mut mounts = vec![json!({"destination": "/proc", "type": "proc", "source": "proc"})];
+    let rows = [
+        ("/work", "0755", disk_bytes - temporary - shared),
+        ("/tmp", "0755", temporary),
+        ("/dev/shm", "0755", shared),
+    ];
+    for (destination, mode, bytes) in rows {
+        let options = [
+            "nosuid".to_owned(),
+            "nodev".to_owned(),
+            format!("mode={mode}"),
+            format!("uid={GUEST}"),
+            format!("gid={GUEST}"),
+            format!("size={bytes}"),
+        ];
+        mounts.push(json!({
+            "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options,
+        }));
+    }
+    Value::Array(mounts)
+}

@@ -1,0 +1,38 @@
+//! Versions and flags.
+
+use super::{date_of, flags, last_words};
+use crate::settings::{Platform, Settings};
+
+#[test]
+fn the_platform_follows_the_version_unless_it_is_set() {
+    let rows = [
+        ("0.0~20221219.0", Platform::Auto, "--platform=ptrace"),
+        ("release-20240729.0", Platform::Auto, "--platform=systrap"),
+        ("built here", Platform::Auto, "--platform=systrap"),
+        ("release-20240729.0", Platform::Ptrace, "--platform=ptrace"),
+        ("0.0~20221219.0", Platform::Kvm, "--platform=kvm"),
+    ];
+    for (version, platform, expected) in rows {
+        let settings = Settings { platform, ..Settings::new("state") };
+        let flags = flags(&settings, date_of(version));
+        assert!(flags.iter().any(|flag| flag == expected), "{version}: {flags:?}");
+    }
+}
+
+#[test]
+fn flags_of_the_operator_come_last() {
+    let settings = Settings { flags: vec!["--debug".to_owned()], ..Settings::new("state") };
+    assert_eq!(flags(&settings, None).last().map(String::as_str), Some("--debug"));
+}
+
+#[test]
+fn complaints_are_one_line_without_control_characters() {
+    let rows: [(&[u8], &str); 3] = [
+        (b"", "it told nothing"),
+        (b"a\n\n b \x1b[1m\n", "a; b [1m"),
+        (b"1\n2\n3\n4\n5\n", "2; 3; 4; 5"),
+    ];
+    for (bytes, expected) in rows {
+        assert_eq!(last_words(bytes), expected);
+    }
+}
