@@ -27,15 +27,15 @@ pub use registry::Published;
 pub use sessions::{SessionStep, SessionTold};
 pub use waiting::{CallRunner, WaitingState, WaitingTold};
 
+/// The backends port's nouns, for whoever makes backends.
+pub use headwater_backends::Backend;
+pub use headwater_tools::call::{CallResult, Class, Ending, Mode, Refusal};
+pub use headwater_tools::confirmation::{Approval, ApprovalState};
+pub use headwater_tools::pool::PoolSettings;
+pub use headwater_tools::session::{Left, SessionBudget, Standing};
 /// The pure service's nouns that whoever asks for tools meets.
 pub use headwater_tools::{
     Definition, Difference, Filter, Grant, Kind, Problem, Room, State, Tier, Tool, ToolName,
     ToolReference, ToolVersion, anthropic_tool, mcp_tool, openai_chat_tool, openai_responses_tool,
     tool_called,
 };
-pub use headwater_tools::call::{CallResult, Class, Ending, Mode, Refusal};
-pub use headwater_tools::confirmation::{Approval, ApprovalState};
-pub use headwater_tools::pool::PoolSettings;
-pub use headwater_tools::session::{Left, SessionBudget, Standing};
-/// The backends port's nouns, for whoever makes backends.
-pub use headwater_backends::Backend;

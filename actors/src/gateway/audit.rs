@@ -21,8 +21,8 @@ pub use open::OpenRecord;
 pub(super) use trail::Trail;
 
 use headwater_storage::audit::{
-    AuditError, AuditLake, AuditQuery, AuditRecord, Content, QueryLimits, RecordSink, RequestTrace, Scope,
-    Table, TraceParent,
+    AuditError, AuditLake, AuditQuery, AuditRecord, Content, QueryLimits, RecordSink, RequestTrace,
+    Scope, Table, TraceParent,
 };
 use tokio::sync::Notify;
 

@@ -106,8 +106,7 @@ impl ToolsHandle {
     /// # Errors
     /// The store's.
     pub(super) async fn extend(&self, key: &CallKey, epoch: u64) -> Result<(), StoreError> {
-        let (settings, now_ms) =
-            (self.shared.settings.idempotency, self.shared.runtime.wall_ms());
+        let (settings, now_ms) = (self.shared.settings.idempotency, self.shared.runtime.wall_ms());
         let extended = self.shared.retry.write_idempotent(|transaction| {
             let key = key.clone();
             Box::pin(async move {

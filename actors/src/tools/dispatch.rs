@@ -171,8 +171,7 @@ impl ToolsHandle {
         let model = format!("tool:{}", ready.definition.name);
         let shared = &self.shared;
         let refused = |refusal| over_quota(ready, refusal);
-        let mut share =
-            shared.tenancy.reserve(payer, &model, estimate).await.map_err(refused)?;
+        let mut share = shared.tenancy.reserve(payer, &model, estimate).await.map_err(refused)?;
         if let Some(subject) = self.quota_of(ready).await? {
             let also = shared.tenancy.reserve_also(&mut share, &subject, &model, estimate).await;
             also.map_err(refused)?;

@@ -2,7 +2,9 @@
 
 use headwater_storage::tuple::{self, Element};
 use headwater_storage::{KeyRange, RangeRead, StoreError, Transaction};
-use headwater_tools::{Definition, Grant, Registry, SearchIndex, State, Tool, ToolName, ToolVersion};
+use headwater_tools::{
+    Definition, Grant, Registry, SearchIndex, State, Tool, ToolName, ToolVersion,
+};
 
 use super::handle::{Served, ToolsHandle};
 use super::keys;

@@ -53,8 +53,7 @@ impl Default for ToolsSettings {
 }
 
 /// Finds what answers calls of a tool; the text says why nothing does.
-pub type Backends =
-    Arc<dyn Fn(&Definition) -> Result<Arc<dyn Backend>, String> + Send + Sync>;
+pub type Backends = Arc<dyn Fn(&Definition) -> Result<Arc<dyn Backend>, String> + Send + Sync>;
 
 /// An answer of a read-only tool.
 #[derive(Debug, Clone)]

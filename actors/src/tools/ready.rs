@@ -168,9 +168,8 @@ fn unresolved(error: ResolveError) -> Refusal {
         ResolveError::Withdrawn { tool, reason } => {
             Refusal::SwitchedOff { tool: tool.to_string(), why: reason }
         }
-        ResolveError::OtherHash { .. } => Refusal::InvalidRequest {
-            field: "tool".to_owned(),
-            problem: error.to_string(),
-        },
+        ResolveError::OtherHash { .. } => {
+            Refusal::InvalidRequest { field: "tool".to_owned(), problem: error.to_string() }
+        }
     }
 }

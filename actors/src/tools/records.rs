@@ -173,9 +173,7 @@ fn ending(row: EndingRow, content: Value) -> Ending {
             cost_microdollars,
             deprecation,
         }),
-        EndingRow::OutputInvalid { tool, problem } => {
-            Err(Refusal::OutputInvalid { tool, problem })
-        }
+        EndingRow::OutputInvalid { tool, problem } => Err(Refusal::OutputInvalid { tool, problem }),
         EndingRow::OutputTooLarge { tool, bytes, bytes_max } => {
             Err(Refusal::OutputTooLarge { tool, bytes, bytes_max })
         }
@@ -405,7 +403,8 @@ impl Held {
             idle_ttl_ms,
             ttl_ms,
         ] = row.budget;
-        let held = |(id, (microdollars, expires_ms))| (id, Reservation { microdollars, expires_ms });
+        let held =
+            |(id, (microdollars, expires_ms))| (id, Reservation { microdollars, expires_ms });
         let session = Session::from_parts(SessionParts {
             id: id.to_owned(),
             team: team.to_owned(),

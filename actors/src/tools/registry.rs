@@ -3,8 +3,8 @@
 use headwater_storage::retry::Applied;
 use headwater_storage::{ReadMode, StoreError, Transaction};
 use headwater_tools::{
-    Decision, Definition, Difference, Filter, Grant, Problem, Tool, ToolName, ToolReference, ToolVersion,
-    amend, compare, decide,
+    Decision, Definition, Difference, Filter, Grant, Problem, Tool, ToolName, ToolReference,
+    ToolVersion, amend, compare, decide,
 };
 use serde_json::Value;
 
@@ -220,9 +220,8 @@ impl ToolsHandle {
     /// Grants that this caller may see: an operator all, a team those about it.
     pub fn grants(&self, caller: &ToolCaller) -> Vec<Grant> {
         let served = self.shared.served();
-        let about = |grant: &&Grant| {
-            caller.is_operator || grant.team == "*" || grant.team == caller.team
-        };
+        let about =
+            |grant: &&Grant| caller.is_operator || grant.team == "*" || grant.team == caller.team;
         served.grants.iter().filter(about).cloned().collect()
     }
 
@@ -231,9 +230,9 @@ impl ToolsHandle {
         &self,
         mut act: impl for<'t> FnMut(
             &'t mut dyn Transaction,
-        ) -> std::pin::Pin<
-            Box<dyn Future<Output = Done<T>> + Send + 't>,
-        > + Send,
+        )
+            -> std::pin::Pin<Box<dyn Future<Output = Done<T>> + Send + 't>>
+        + Send,
     ) -> Result<T, ToolsError> {
         let id = self.shared.operation();
         let written = self.shared.retry.write(id, |transaction| {

@@ -234,9 +234,7 @@ fn said(answer: Answer, used: &mut CallUse) -> Result<Said, Refusal> {
 /// What the caller is told of a backend's failure.
 fn refusal(ready: &Ready, error: BackendError) -> Refusal {
     let tool = ready.version.clone();
-    let doubt = |why: &str, otherwise: Refusal| {
-        idempotency::doubt(ready.request(), why, otherwise)
-    };
+    let doubt = |why: &str, otherwise: Refusal| idempotency::doubt(ready.request(), why, otherwise);
     match error {
         BackendError::Arguments { why } => {
             Refusal::InvalidArguments { tool, problems: vec![(String::new(), why)] }

@@ -22,8 +22,8 @@ pub use metrics::SandboxMetrics;
 pub use sessions::SandboxSession;
 
 use super::run::Said;
-use pool::{PoolHandle, PoolKey};
 use crate::runtime::Runtime;
+use pool::{PoolHandle, PoolKey};
 
 /// Bytes of a program's standard error that its caller is told when it failed.
 const ERROR_BYTES: usize = 4_000;
@@ -34,7 +34,8 @@ pub trait OpenWay: Send + Sync {
 }
 
 /// Opens a way out for a team's tool; the text says why there is none.
-pub type Ways = Arc<dyn Fn(&str, &str, &[Egress]) -> Result<Box<dyn OpenWay>, String> + Send + Sync>;
+pub type Ways =
+    Arc<dyn Fn(&str, &str, &[Egress]) -> Result<Box<dyn OpenWay>, String> + Send + Sync>;
 
 /// Finds an image by its name; the text says why there is none.
 pub type Images = Arc<dyn Fn(&ImageName) -> Result<Image, String> + Send + Sync>;
@@ -385,9 +386,7 @@ fn of_engine(tool: &str, error: EngineError) -> Refusal {
         EngineError::File { path, why } => {
             Refusal::InvalidRequest { field: format!("files.{path}"), problem: why }
         }
-        EngineError::Busy { why } => {
-            Refusal::Unreachable { tool, why, retry_after_ms: 1_000 }
-        }
+        EngineError::Busy { why } => Refusal::Unreachable { tool, why, retry_after_ms: 1_000 },
         // Code in a sandbox changes nothing outside but through its way out.
         EngineError::Lost { .. } | EngineError::Dirty { .. } => {
             Refusal::BackendFailed { tool, why: error.to_string() }

@@ -42,9 +42,7 @@ pub struct SessionStep {
 }
 
 /// A change of a session, again for each try of its transaction.
-pub(super) type Act<T> = std::sync::Arc<
-    dyn Fn(&mut Held, u64) -> Result<T, Refusal> + Send + Sync,
->;
+pub(super) type Act<T> = std::sync::Arc<dyn Fn(&mut Held, u64) -> Result<T, Refusal> + Send + Sync>;
 
 impl ToolsHandle {
     /// Begins a session.

@@ -277,7 +277,8 @@ async fn told(
         Some(result) => {
             let place = keys::waiting_texts(team, id, "async_answer");
             let text = records::load_text(transaction, &place).await?;
-            let content = serde_json::from_slice(&text).map_err(|error| records::corrupt(&error))?;
+            let content =
+                serde_json::from_slice(&text).map_err(|error| records::corrupt(&error))?;
             Some(CallResult {
                 content,
                 is_error: result.is_error,
@@ -470,9 +471,7 @@ impl CallRunner {
         let tells = shared.settings.tells;
         let written = shared.retry.write(operation, |transaction| {
             let (team, id, ending) = (team.to_owned(), id.to_owned(), ending.clone());
-            Box::pin(async move {
-                end(transaction, &team, &id, ending, (now_ms, tells)).await
-            })
+            Box::pin(async move { end(transaction, &team, &id, ending, (now_ms, tells)).await })
         });
         written.await.map(|_| ())
     }

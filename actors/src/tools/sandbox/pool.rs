@@ -44,7 +44,12 @@ struct Given {
 type Reply = oneshot::Sender<Result<Given, (Reason, u64, String)>>;
 
 pub(super) enum PoolMessage {
-    Want { ticket: Ticket, tenant: String, deadline_ms: u64, reply: Reply },
+    Want {
+        ticket: Ticket,
+        tenant: String,
+        deadline_ms: u64,
+        reply: Reply,
+    },
     Happened(Event),
     StartFailed(SlotId, String),
     /// A slot left something behind: what earlier processes left is looked for.

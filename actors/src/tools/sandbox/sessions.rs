@@ -177,12 +177,7 @@ impl SandboxHandle {
 
     /// # Errors
     /// As [`SandboxHandle::run_in`]. The same of those below.
-    pub async fn write_file(
-        &self,
-        team: &str,
-        id: &str,
-        file: &GuestFile,
-    ) -> Result<(), Refusal> {
+    pub async fn write_file(&self, team: &str, id: &str, file: &GuestFile) -> Result<(), Refusal> {
         self.with(team, id, async |slot| slot.write(file).await).await
     }
 
