@@ -5,6 +5,8 @@
 //! the wall around it is says its [`Isolation`], and a caller that needs more is refused, never given
 //! less.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod engine;
 mod error;
 mod execution;
