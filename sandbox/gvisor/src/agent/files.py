@@ -30,6 +30,9 @@ def open_parent(path, make):
                     os.mkdir(folder, 0o755, dir_fd=at)
                 except FileExistsError:
                     pass
+            # This kernel may follow a link in spite of the flags.
+            if not stat.S_ISDIR(os.stat(folder, dir_fd=at, follow_symlinks=False).st_mode):
+                raise Refused("lies below what is no folder")
             inner = os.open(folder, FOLDER, dir_fd=at)
         finally:
             os.close(at)
