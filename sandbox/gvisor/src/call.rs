@@ -69,12 +69,7 @@ fn within(limits: &Limits, most: &Limits) -> Result<(), EngineError> {
 
 /// The frame that begins a call.
 pub(crate) fn order(execution: &Execution, number: u32) -> Vec<u8> {
-    let mut environment = BTreeMap::from([
-        ("PATH", PATH),
-        ("HOME", "/work"),
-        ("LANG", "C.UTF-8"),
-        ("TMPDIR", "/tmp"),
-    ]);
+    let mut environment = BTreeMap::from([("PATH", PATH), ("HOME", "/work"), ("LANG", "C.UTF-8")]);
     for (name, value) in &execution.environment {
         environment.insert(name, value);
     }

@@ -141,7 +141,7 @@ fn held(output: &[u8]) -> Option<()> {
     let log = told.get("log").and_then(Value::as_str).unwrap_or_default();
     let own_kernel = version.trim() != host.trim()
         && (log.contains("Starting gVisor") || version.contains(KERNEL));
-    let canary_hidden = told.get("canary")?.as_bool()? == false;
+    let canary_hidden = !told.get("canary")?.as_bool()?;
     let own_user = told.get("user")?.as_u64()? != 0;
     (own_kernel && canary_hidden && own_user).then_some(())
 }

@@ -291,10 +291,10 @@ async fn the_way_out_is_two_sockets_and_nothing_else() {
         s.sendall(bytes(700000)); s.shutdown(1)\nn = 0\nwhile True:\n  d = s.recv(65536)\n  if not d: break\n  n += len(d)\n\
         print(n)\nu = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nu.settimeout(20)\n\
         u.sendto(b'question', ('127.0.0.1', 53)); print(u.recv(99))\n\
-        try: socket.create_connection(('192.0.2.1', 80), 5)\nexcept OSError as e: print(e.errno)\n";
+        try: socket.create_connection(('192.0.2.1', 80), 5)\nexcept OSError as e: print(e.errno in (101, 113))\n";
     for _ in 0..2 {
         let (_, heard, errors) = run(&mut slot, &execution(source)).await;
-        assert_eq!(heard, "700000\nb'question'\n101\n", "{errors}");
+        assert_eq!(heard, "700000\nb'question'\nTrue\n", "{errors}");
     }
     slot.close().await.unwrap();
 }

@@ -1,22 +1,24 @@
 
 
 # A child waits for its call before the call comes: the fork is not on the call's way.
+OUT_OF_MEMORY = signal.SIGRTMAX
+
+
 class Spare:
     def __init__(self):
         self.input = os.memfd_create("input")
         command_end, self.command = os.pipe()
         self.out, out_end = os.pipe()
         self.err, err_end = os.pipe()
-        self.report, report_end = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                be_child(command_end, self.input, out_end, err_end, report_end)
+                be_child(command_end, self.input, out_end, err_end)
             finally:
                 os._exit(70)
-        for fd in (command_end, out_end, err_end, report_end):
+        for fd in (command_end, out_end, err_end):
             os.close(fd)
-        for fd in (self.out, self.err, self.report):
+        for fd in (self.out, self.err):
             os.set_blocking(fd, False)
 
     def begin(self, told, given):
@@ -28,14 +30,14 @@ class Spare:
         os.close(self.command)
 
 
-def be_child(command, given, out, err, report):
+def be_child(command, given, out, err):
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     for fd, number in ((given, 0), (out, 1), (err, 2)):
         os.dup2(fd, number)
     for fd in descriptors():
-        if fd > 2 and fd not in (command, report):
+        if fd > 2 and fd != command:
             try:
                 os.close(fd)
             except OSError:
@@ -53,7 +55,7 @@ def be_child(command, given, out, err, report):
     os.environ.update(told["environment"])
     sys.argv = ["main.py"] + told["arguments"]
     sys.stdout.reconfigure(line_buffering=True)
-    os._exit(run_source(told["source"], report) & 0xFF)
+    os._exit(run_source(told["source"]) & 0xFF)
 
 
 def hold(limits):
@@ -70,7 +72,7 @@ def hold(limits):
         resource.setrlimit(name, (most, most))
 
 
-def run_source(source, report):
+def run_source(source):
     module = type(sys)("__main__")
     module.__builtins__ = __builtins__
     sys.modules["__main__"] = module
@@ -80,8 +82,9 @@ def run_source(source, report):
     except SystemExit as end:
         status = status_of(end.code)
     except MemoryError:
-        os.write(report, b"m")
-        status = tell(sys.exc_info())
+        tell(sys.exc_info())
+        # Its end tells the agent why, without a descriptor that the guest could write to.
+        os.kill(os.getpid(), OUT_OF_MEMORY)
     except BaseException:
         status = tell(sys.exc_info())
     return finish_interpreter(status)

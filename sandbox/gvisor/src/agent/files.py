@@ -30,6 +30,9 @@ def open_parent(path, make):
                     os.mkdir(folder, 0o755, dir_fd=at)
                 except FileExistsError:
                     pass
+            # This kernel may follow a link in spite of the flags.
+            if not stat.S_ISDIR(os.stat(folder, dir_fd=at, follow_symlinks=False).st_mode):
+                raise Refused("lies below what is no folder")
             inner = os.open(folder, FOLDER, dir_fd=at)
         finally:
             os.close(at)
@@ -121,17 +124,28 @@ def list_work(entries_max):
 
 
 def empty(at, until):
-    for name in os.listdir(at):
-        if time.monotonic() > until:
-            # What cannot be cleaned in time is never used again.
-            os._exit(3)
-        try:
-            os.unlink(name, dir_fd=at)
-        except (IsADirectoryError, PermissionError):
+    # Folders inside of folders are moved up first: no depth of them fills a stack.
+    moved = 0
+    while names := os.listdir(at):
+        for name in names:
+            if time.monotonic() > until:
+                # What cannot be cleaned in time is never used again.
+                os._exit(3)
+            try:
+                os.unlink(name, dir_fd=at)
+                continue
+            except (IsADirectoryError, PermissionError):
+                pass
             os.chmod(name, 0o700, dir_fd=at)
             inner = os.open(name, FOLDER, dir_fd=at)
             try:
-                empty(inner, until)
+                for inside in os.listdir(inner):
+                    try:
+                        os.unlink(inside, dir_fd=inner)
+                    except (IsADirectoryError, PermissionError):
+                        moved += 1
+                        up = f".moved-{moved}-{time.monotonic_ns()}"
+                        os.rename(inside, up, src_dir_fd=inner, dst_dir_fd=at)
             finally:
                 os.close(inner)
             os.rmdir(name, dir_fd=at)

@@ -158,7 +158,7 @@ class Agent:
                 left -= get(path, min(left, call.told["limits"]["file_bytes"]))
             except (OSError, Refused):
                 pass
-        for fd in (call.spare.out, call.spare.err, call.spare.report):
+        for fd in (call.spare.out, call.spare.err):
             os.close(fd)
         self.call = None
         send_told(DONE, {})
@@ -188,11 +188,8 @@ class Agent:
         call = self.call
         told = {"cpu_us": int(call.cpu_s * 1e6), "peak_bytes": call.peak_kib * 1024}
         limit_s = call.told["limits"]["cpu_ms"] / 1000
-        try:
-            memory = os.read(call.spare.report, 1) == b"m"
-        except BlockingIOError:
-            memory = False
         status = call.status if call.status is not None else 9
+        memory = os.WIFSIGNALED(status) and os.WTERMSIG(status) == OUT_OF_MEMORY
         if call.killed == "cpu" or (os.WIFSIGNALED(status) and call.cpu_s >= limit_s):
             told["ended"] = "cpu"
         elif memory:

@@ -10,7 +10,7 @@ use headwater_sandbox::{Image, ImageName};
 const RUNSC: &str = "/usr/bin/runsc";
 
 /// Why nothing can be tested here; `None` where it can.
-pub fn missing() -> Option<String> {
+pub(crate) fn missing() -> Option<String> {
     if !Path::new(RUNSC).exists() {
         return Some(format!("{RUNSC} is not installed"));
     }
@@ -23,7 +23,7 @@ pub fn missing() -> Option<String> {
 }
 
 /// The image in `folder`, made there when it is not there yet.
-pub fn image(folder: &Path) -> Image {
+pub(crate) fn image(folder: &Path) -> Image {
     let root = folder.join("gvisor-root");
     if !root.exists() {
         let making = tempfile::tempdir_in(folder).unwrap();
