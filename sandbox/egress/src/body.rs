@@ -132,6 +132,10 @@ where
             if let Err(refusal) = this.record.pass(this.flow, data.len()) {
                 return this.end(refusal);
             }
+            // A body of known length is not asked for its end.
+            if this.flow == Flow::In && this.inner.is_end_stream() {
+                this.record.whole();
+            }
             if this.blank.is_idle() {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }

@@ -31,6 +31,9 @@ mod settings;
 mod tunnel;
 mod way;
 
+#[cfg(test)]
+mod tests;
+
 pub use address::is_public;
 pub use body::{Body, BodyError, empty, full};
 pub use egress::{Egress, OpenError, Parts};
