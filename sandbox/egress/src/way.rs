@@ -92,7 +92,7 @@ impl Drop for OpenWay {
         for task in &self.tasks {
             task.abort();
         }
-        // Nothing is lost where it fails: the next start of the host's service empties the folder.
+        // Where it fails, two dead sockets stay; nobody listens behind them any more.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
