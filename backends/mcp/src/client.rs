@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use headwater_backends::{
-    Answer, Backend, BackendError, Egress, Invocation, Listed, Reached, SecretHeader,
-    SecretHeaders,
+    Answer, Backend, BackendError, Egress, Invocation, Listed, Reached, SecretHeader, SecretHeaders,
 };
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CancelledNotificationParam, ClientRequest, RequestId,
@@ -266,7 +265,8 @@ impl Backend for McpBackend {
         if let Some(kept) = kept.as_ref().filter(|kept| kept.is_fresh(&connection)) {
             return Ok(kept.tools.clone());
         }
-        let secrets = timeout_at(deadline, (self.shared.headers)(None)).await.map_err(timed_out)??;
+        let secrets =
+            timeout_at(deadline, (self.shared.headers)(None)).await.map_err(timed_out)??;
         let read = list::read(&connection, settings, &secrets);
         let read = timeout_at(deadline, read).await.map_err(timed_out)??;
         let tools = read.tools.clone();

@@ -5,9 +5,7 @@ mod desk;
 
 use std::sync::Arc;
 
-use headwater_backends::{
-    Backend, BackendError, Content, Egress, Invocation, Refusal, no_headers,
-};
+use headwater_backends::{Backend, BackendError, Content, Egress, Invocation, Refusal, no_headers};
 use headwater_backends_mcp::{ClientSettings, McpBackend, McpService, ServerSettings};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -155,9 +153,7 @@ async fn the_older_revisions_are_served_without_sessions() {
         "clientInfo": {"name": "t", "version": "1"}}});
     let (status, told) = post(&server.url, &initialize).await;
     assert_eq!((status, &told["result"]["protocolVersion"]), (200, &json!("2025-11-25")));
-    let request = |method: &str, params: Value| {
-        json!({"jsonrpc": "2.0", "id": 2, "method": method, "params": params})
-    };
+    let request = |method: &str, params: Value| json!({"jsonrpc": "2.0", "id": 2, "method": method, "params": params});
     let (_, told) = post(&server.url, &request("ping", json!({}))).await;
     assert_eq!(told["result"], json!({}));
     let (_, first) = post(&server.url, &request("tools/list", json!({}))).await;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use headwater_backends::{BackendError, Egress, SecretHeaders};
 use reqwest::redirect::Policy;
 use reqwest::{Proxy, Url};
-use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion, SubscriptionFilter};
+use rmcp::model::{
+    ClientCapabilities, ClientConfig, Implementation, ProtocolVersion, SubscriptionFilter,
+};
 use rmcp::service::{
     ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt,
     NotificationContext, RunningService,

@@ -42,9 +42,7 @@ fn of_server(error: &ErrorData, secrets: &[SecretHeader]) -> BackendError {
         ErrorCode::INVALID_PARAMS if is_unknown_tool(&error.message) => {
             BackendError::NotFound { what: told }
         }
-        ErrorCode::INVALID_PARAMS | ErrorCode::PARSE_ERROR => {
-            BackendError::Arguments { why: told }
-        }
+        ErrorCode::INVALID_PARAMS | ErrorCode::PARSE_ERROR => BackendError::Arguments { why: told },
         ErrorCode::INVALID_REQUEST
         | ErrorCode::HEADER_MISMATCH
         | ErrorCode::UNSUPPORTED_PROTOCOL_VERSION
@@ -61,7 +59,9 @@ fn of_server(error: &ErrorData, secrets: &[SecretHeader]) -> BackendError {
 fn is_unknown_tool(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     message.contains("tool")
-        && ["unknown", "not found", "no tool", "not exist"].iter().any(|word| message.contains(word))
+        && ["unknown", "not found", "no tool", "not exist"]
+            .iter()
+            .any(|word| message.contains(word))
 }
 
 /// Why no connection came about; nothing of a call was sent.

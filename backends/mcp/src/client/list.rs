@@ -59,7 +59,10 @@ pub(super) async fn read(
             tools.push(listed(tool));
         }
         if tools.len() > settings.tools_max {
-            return Err(refused(&format!("the server lists more than {} tools", settings.tools_max)));
+            return Err(refused(&format!(
+                "the server lists more than {} tools",
+                settings.tools_max
+            )));
         }
         cursor = page.next_cursor;
         match &cursor {

@@ -70,9 +70,7 @@ fn bytes(data: &str, media_type: String) -> Part {
 fn blanked(value: Value, secrets: &[SecretHeader]) -> Value {
     match value {
         Value::String(text) => Value::String(blank(&text, secrets)),
-        Value::Array(values) => {
-            values.into_iter().map(|value| blanked(value, secrets)).collect()
-        }
+        Value::Array(values) => values.into_iter().map(|value| blanked(value, secrets)).collect(),
         Value::Object(map) => {
             map.into_iter().map(|(name, value)| (name, blanked(value, secrets))).collect()
         }

@@ -103,15 +103,11 @@ impl<S: Served> ServerHandler for Handler<S> {
     ) -> Result<CallToolResponse, ErrorData> {
         let caller = caller(&context);
         let call = tool_call(request, &context);
-        let progress = Reporter {
-            peer: context.peer.clone(),
-            token: context.meta.get_progress_token(),
-        };
+        let progress =
+            Reporter { peer: context.peer.clone(), token: context.meta.get_progress_token() };
         match self.within(&context, self.served.call(&caller, call, &progress)).await {
             Ok(answered) => Ok(render::answered(answered).into()),
-            Err(Failure::NeedsApproval { approval, question })
-                if approval::can_ask(&context) =>
-            {
+            Err(Failure::NeedsApproval { approval, question }) if approval::can_ask(&context) => {
                 Ok(approval::ask(approval, question).into())
             }
             Err(

@@ -4,9 +4,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use headwater_backends::{Content, Hints, Listed};
-use headwater_backends_mcp::{
-    Answered, Caller, Failure, Page, Progress, Served, ToolCall,
-};
+use headwater_backends_mcp::{Answered, Caller, Failure, Page, Progress, Served, ToolCall};
 use serde_json::{Value, json};
 
 /// Four tools, told two a page.

@@ -21,10 +21,8 @@ fn structured_content_comes_first() {
 
 #[test]
 fn blocks_become_parts() {
-    let text = |text: &str| Part::Text {
-        media_type: "text/plain".to_owned(),
-        text: text.to_owned(),
-    };
+    let text =
+        |text: &str| Part::Text { media_type: "text/plain".to_owned(), text: text.to_owned() };
     let one = CallToolResult::error(vec![ContentBlock::text("no tok-12345")]);
     let (content, is_error, bytes) = answer(one, &secrets());
     assert_eq!((content, is_error, bytes), (Content::text("no [secret]"), true, 11));
