@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 /// Four tools, told two a page.
 #[derive(Default)]
-pub struct Desk {
+pub(crate) struct Desk {
     /// Ids of the calls that came.
-    pub calls: Mutex<Vec<Option<String>>>,
+    pub(crate) calls: Mutex<Vec<Option<String>>>,
     /// How many calls were given up.
-    pub given_up: Mutex<u32>,
+    pub(crate) given_up: Mutex<u32>,
 }
 
 fn listed(name: &str, description: &str, input: Value, output: Option<Value>) -> Listed {
