@@ -81,10 +81,14 @@ pub enum Mutant {
     VariantsDrawnAnew,
     /// A request gets some version that its slot holds.
     AnyVersionOfSlot,
+    /// Who has which part of a layer is not written down.
+    LayerNotProved,
+    /// A night is run and not counted.
+    NightNotCounted,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 38] = [
+    pub const ALL: [Mutant; 40] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -123,6 +127,8 @@ impl Mutant {
         Mutant::RefreshDoesNotRead,
         Mutant::VariantsDrawnAnew,
         Mutant::AnyVersionOfSlot,
+        Mutant::LayerNotProved,
+        Mutant::NightNotCounted,
     ];
 }
 

@@ -71,11 +71,13 @@ fn anchors_are_judged_by_what_took_their_judges_place() {
 
 #[test]
 fn a_judge_that_says_something_else_is_too_far_away() {
+    /// The old score, the new one, how often, and what is said of all of them.
+    type Compared = (&'static [(f64, f64, usize)], &'static [&'static str]);
     let scores = |pairs: &[(f64, f64, usize)]| -> Vec<Rescored> {
         let one = |(old, new)| Rescored { eval: 1, case: "a".to_owned(), old, new };
         pairs.iter().flat_map(|(old, new, times)| vec![one((*old, *new)); *times]).collect()
     };
-    let cases: [(&[(f64, f64, usize)], &[&str]); 6] = [
+    let cases: [Compared; 6] = [
         (&[(1.0, 1.0, 15), (0.0, 0.0, 5)], &[]),
         // One flip in many, where all others are good, says little about kappa.
         (&[(1.0, 1.0, 39), (1.0, 0.0, 1)], &[]),
