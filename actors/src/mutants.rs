@@ -87,10 +87,14 @@ pub enum Mutant {
     CallNotReserved,
     /// A holder that was taken for dead ends the call of the one after it.
     StaleHolderHeard,
+    /// Who has which part of a layer is not written down.
+    LayerNotProved,
+    /// A night is run and not counted.
+    NightNotCounted,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 41] = [
+    pub const ALL: [Mutant; 43] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -132,6 +136,8 @@ impl Mutant {
         Mutant::CallWithoutRow,
         Mutant::CallNotReserved,
         Mutant::StaleHolderHeard,
+        Mutant::LayerNotProved,
+        Mutant::NightNotCounted,
     ];
 }
 

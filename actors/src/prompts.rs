@@ -10,12 +10,16 @@ mod feedback;
 mod follow;
 mod golden;
 mod handle;
+mod judge_checks;
 mod judging;
 mod keys;
+mod labels;
 mod manage;
 mod metrics;
+mod nights;
 mod nouns;
 mod promotions;
+mod proposals;
 mod records;
 mod runner;
 mod scan;
@@ -26,9 +30,11 @@ mod watch;
 pub use evals::{CaseResult, Estimate, Eval, EvalAsk};
 pub use experiments::{Analysed, ExperimentAsk};
 pub use feedback::Feedback;
-pub use golden::GoldenInfo;
+pub use golden::{GoldenAsk, GoldenInfo};
 pub use handle::{Fallback, PromptSettings, PromptsHandle};
+pub use judge_checks::{Accepted, JudgeCheck, JudgeCheckAsk};
 pub use keys::PromptKey;
+pub use labels::LabelAsk;
 pub use manage::Options;
 pub use metrics::PromptMetrics;
 pub use nouns::{
@@ -36,6 +42,8 @@ pub use nouns::{
     ScanOverride, Source, VersionInfo, Wish,
 };
 pub use promotions::{Ask, Begin};
+pub use proposals::Flagged;
+pub use records::experiment_of;
 pub use runner::PromotionRunner;
 pub use usage::ShadowAsk;
 
@@ -50,10 +58,11 @@ pub use headwater_prompts::scan::{RuleError, Scanner};
 pub use headwater_prompts::sequential::Range;
 /// The pure service's nouns that whoever serves or changes prompts meets.
 pub use headwater_prompts::{
-    Access, Action, Canary, Case, Gates, GoldenSet, Head, Judge, ModelSettings, Move, NAME_RULE,
-    Outcome, Pointer, Problem, Promotion, PromptDocument, Rendered, RenderedMessage, Role,
-    ShadowGate, Stage, Standing, State, ToolSchema, Variable, diff, holds_marker, is_prompt_name,
-    show_markers, text_holds_marker,
+    Acceptance, Access, Action, Agreement, Canary, Case, Drift, Flag, Gates, GoldenSet, Head,
+    Interval, Judge, Label, MessageTemplate, ModelSettings, Move, NAME_RULE, Nightly, Outcome,
+    Pointer, Problem, Promotion, PromptDocument, Proposal, Rendered, RenderedMessage, Rescored,
+    Role, ShadowGate, Stage, Standing, State, ToolSchema, Variable, Verdict, agreements, diff,
+    holds_marker, is_prompt_name, show_markers, text_holds_marker,
 };
 /// The secrets port's nouns that whoever renders prompts meets.
 pub use headwater_secrets::{SecretError, SecretSource};

@@ -21,6 +21,7 @@ use crate::world::{End, World};
 
 use book::Book;
 use node::Node;
+pub(crate) use node::{redaction, tenancy};
 use options::Options;
 
 /// What must happen in some of many seeds.

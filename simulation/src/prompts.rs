@@ -4,9 +4,13 @@
 //!
 //! The pointer must be one line of moves, seen by every node in order and never in part; what the
 //! guard has to take back it must take back, once; and when the world has healed every node serves
-//! the same.
+//! the same. Golden sets are asked through gateways of the nodes: a night is run once, flags become
+//! cases by editors alone, and no two experiments have one part of a layer.
 
 mod book;
+mod flags;
+mod golden;
+mod model;
 mod node;
 mod people;
 
@@ -40,10 +44,16 @@ pub(crate) const SOMETIMES: &[&str] = &[
     "everything checked",
     "experiment began",
     "experiment expired",
+    "flag dropped",
+    "flag taken by an editor",
+    "flag waits",
     "fresh read",
     "good version kept",
     "last good served",
+    "layer was taken",
+    "model failed",
     "moved elsewhere meanwhile",
+    "night counted",
     "node cut from the store",
     "node frozen",
     "node killed",
@@ -63,6 +73,8 @@ struct Options {
     readers: u64,
     refresh_ms: u64,
     guard_ms: u64,
+    /// Whether nodes have a gateway, and prompts a golden set.
+    evals: bool,
     cuts: bool,
     freezes: bool,
     kills: bool,
@@ -78,6 +90,7 @@ impl Options {
             readers: world.between(2, 5),
             refresh_ms: world.between(50, 800),
             guard_ms: world.between(2_000, 8_000),
+            evals: world.percent(60),
             cuts: world.percent(60),
             freezes: world.percent(40),
             kills: world.percent(40),
@@ -108,6 +121,11 @@ pub(crate) fn run(seed: u64) -> Outcome {
     }
     for _ in 0..options.readers {
         world.spawn(people::read(world.clone(), Arc::clone(&nodes), book.clone(), options.clone()));
+    }
+    if options.evals {
+        world.spawn(golden::set_up(world.clone(), Arc::clone(&nodes), options.clone()));
+        let (world, nodes, book) = (world.clone(), Arc::clone(&nodes), book.clone());
+        world.clone().spawn(flags::flag(world, nodes, book, options.clone()));
     }
     for number in 0..nodes.len() {
         world.spawn(trouble(world.clone(), Arc::clone(&nodes), number, options.clone()));
@@ -183,6 +201,9 @@ async fn check(
     world.sleep(CHECK_MS - HEAL_MS).await;
     for prompt in 0..options.prompts {
         book.check(&nodes, &node::prompt(prompt)).await;
+        if options.evals {
+            golden::check(&world, &nodes, &book, &node::prompt(prompt)).await;
+        }
     }
     world.count("everything checked");
 }

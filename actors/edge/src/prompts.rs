@@ -3,9 +3,12 @@
 mod error;
 pub(crate) mod evals;
 pub(crate) mod experiments;
+pub(crate) mod feedback;
+pub(crate) mod judging;
 mod manage;
 pub(crate) mod page;
 mod promotions;
+pub(crate) mod proposals;
 mod resolve;
 mod told;
 mod versions;

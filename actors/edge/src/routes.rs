@@ -244,6 +244,11 @@ fn prompt_routes() -> Vec<Route> {
     const EXPERIMENT: &str = "/v1/prompts/{name}/experiments/{experiment}";
     const STOP: &str = "/v1/prompts/{name}/experiments/{experiment}/stop";
     const ACT: &str = "/v1/prompts/{name}/promotions/{id}/{action}";
+    const CHECKS: &str = "/v1/golden/{name}/judge-checks";
+    const ACCEPT: &str = "/v1/golden/{name}/judge-checks/{id}/accept";
+    const LABELS: &str = "/v1/prompts/{name}/evals/{id}/labels";
+    const PROPOSALS: &str = "/v1/prompts/{name}/proposals";
+    const PROPOSAL: &str = "/v1/prompts/{name}/proposals/{id}/{action}";
     vec![
         route(Identity, No, Get, "/v1/prompts", prompts::list),
         route(Identity, No, Get, "/v1/prompts/{name}", prompts::get),
@@ -267,10 +272,17 @@ fn prompt_routes() -> Vec<Route> {
         route(Identity, No, Post, EXPERIMENTS, prompts::experiments::begin),
         route(Identity, No, Get, EXPERIMENT, prompts::experiments::get),
         route(Identity, No, Post, STOP, prompts::experiments::stop),
-        route(Identity, No, Post, "/v1/feedback", prompts::experiments::feedback),
+        route(Identity, No, Post, "/v1/feedback", prompts::feedback::feedback),
+        route(Identity, No, Get, PROPOSALS, prompts::proposals::list),
+        route(Identity, No, Post, PROPOSAL, prompts::proposals::act),
         route(Identity, No, Get, "/v1/golden", prompts::evals::sets),
         route(Identity, No, Get, "/v1/golden/{name}", prompts::evals::set),
         route(Identity, No, Put, "/v1/golden/{name}", prompts::evals::put_set),
+        route(Identity, No, Get, CHECKS, prompts::judging::checks),
+        route(Identity, No, Post, CHECKS, prompts::judging::check),
+        route(Identity, No, Post, ACCEPT, prompts::judging::accept),
+        route(Identity, No, Get, LABELS, prompts::judging::labels),
+        route(Identity, No, Post, LABELS, prompts::judging::label),
         route(Identity, No, Get, "/v1/prompts/{name}/evals", prompts::evals::list),
         route(Identity, No, Post, "/v1/prompts/{name}/evals", prompts::evals::run),
         route(Identity, No, Get, "/v1/prompts/{name}/evals/{id}", prompts::evals::get),

@@ -15,6 +15,7 @@ mod images;
 mod ingest;
 mod invalid;
 mod issuers;
+mod judging;
 mod keys;
 mod manage;
 mod policy;

@@ -9,6 +9,7 @@ mod analyse;
 mod assign;
 mod check;
 mod expire;
+mod layer;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use analyse::{AnalyseError, Analysis, Finding, Summary, analyse};
 pub use assign::{Assignment, Reason, Request, bucket_of};
 pub use check::{CheckError, check};
 pub use expire::{Expiry, expire};
+pub use layer::{LAYER_EXPERIMENTS, Layer, Taken};
 
 /// Buckets that the users of a layer, and of a holdout, are divided into.
 pub const BUCKETS: u16 = 10_000;

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::document::{MessageTemplate, hex};
 use crate::judge::Judge;
+use crate::nightly::Nightly;
 use crate::problem::Problem;
 
 /// Most cases of a set.
@@ -45,6 +46,11 @@ impl Case {
         let json = serde_json::to_value(self).unwrap_or_default().to_string();
         hex(&Sha256::digest(json.as_bytes()))
     }
+
+    /// Whether both are judged by the same measure.
+    pub fn is_judged_as(&self, other: &Case) -> bool {
+        self.judge == other.judge && self.rubric == other.rubric
+    }
 }
 
 /// A version of a set.
@@ -56,9 +62,21 @@ pub struct GoldenSet {
     pub by: String,
     /// Since 1970.
     pub updated_ms: u64,
+    /// The version whose judges may decide: this one, unless they changed and nobody has compared
+    /// them with those before.
+    #[serde(default)]
+    pub baseline: u64,
+    /// When the version in production is asked all cases.
+    #[serde(default)]
+    pub nightly: Option<Nightly>,
 }
 
 impl GoldenSet {
+    /// Whether its judges may pass or stop a version.
+    pub fn may_gate(&self) -> bool {
+        self.baseline == self.version
+    }
+
     /// # Errors
     /// The first field that is wrong.
     pub fn check(cases: &[Case]) -> Result<(), Problem> {

@@ -86,6 +86,8 @@ pub struct Head {
     pub promotions: u64,
     /// Changes of the head so far, each of which every node reads.
     pub changes: u64,
+    /// The last day, counted from 1970, whose nightly eval has been counted.
+    pub last_night: Option<u64>,
     /// Since 1970.
     pub updated_ms: u64,
 }

@@ -86,6 +86,33 @@ impl Judge {
         }
     }
 
+    /// What records call it: the same name for the same measure.
+    pub fn name(&self) -> String {
+        match self {
+            Judge::Exact { ignore_case: false } => "exact".to_owned(),
+            Judge::Exact { ignore_case: true } => "exact, ignoring case".to_owned(),
+            Judge::Contains { .. } => "contains".to_owned(),
+            Judge::Regex { .. } => "regex".to_owned(),
+            Judge::JsonSchema { .. } => "json_schema".to_owned(),
+            Judge::Similarity { encoder, at_least } => {
+                format!("similarity by {encoder}, at least {at_least}")
+            }
+            Judge::Llm { model, prompt, version } => {
+                format!("llm {model} asked by {prompt}@{version}")
+            }
+        }
+    }
+
+    /// Whether it is a measure that many cases share, rather than a rule of one case.
+    pub fn measures(&self) -> bool {
+        matches!(self, Judge::Similarity { .. } | Judge::Llm { .. })
+    }
+
+    /// Whether both are of one kind, such as two models that judge.
+    pub fn is_kind_of(&self, other: &Judge) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+
     /// Whether it compares with an expected answer.
     pub fn needs_expected(&self) -> bool {
         match self {

@@ -88,7 +88,7 @@ impl PromptUse {
     }
 
     /// A text of the model or its provider without the values, for whoever keeps or tells it.
-    pub(super) fn hide(&self, text: &mut String) {
+    pub(crate) fn hide(&self, text: &mut String) {
         // One value may be the beginning of another.
         let mut values: Vec<_> = self.secrets.iter().collect();
         values.sort_by_key(|(_, value)| std::cmp::Reverse(value.expose().len()));

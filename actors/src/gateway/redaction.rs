@@ -11,9 +11,9 @@ use headwater_gateway::redaction::{
     AnswerRedaction, Entity, RedactError, RedactionPolicy, RedactionSession, Redactor,
     redact_request,
 };
-use headwater_models::chat::ChatRequest;
+use headwater_models::chat::{ChatRequest, Message, Part, Role};
 
-use super::handle::Shared;
+use super::handle::{GatewayHandle, Shared};
 use super::nouns::GatewayError;
 use crate::mutants::{Mutant, planted};
 use crate::runtime::Runtime;
@@ -188,6 +188,34 @@ impl Shared {
             Some(redaction) => redaction.withheld(error),
             None => GatewayError::NotRedacted { budget_ms: 0 },
         }
+    }
+}
+
+impl GatewayHandle {
+    /// Texts without what the team's policy keeps from models, for whoever keeps them.
+    ///
+    /// # Errors
+    /// [`GatewayError::PersonalData`] for what the policy blocks, and [`GatewayError::NotRedacted`]
+    /// when they could not be looked through in time: they must not be kept then.
+    pub(crate) async fn redact_texts(
+        &self,
+        team: &str,
+        texts: Vec<String>,
+    ) -> Result<Vec<String>, GatewayError> {
+        let live = self.shared.live();
+        let Some(policy) = live.config.redaction.of(team) else { return Ok(texts) };
+        let messages = texts.into_iter().map(|text| Message::text(Role::User, text)).collect();
+        let request = ChatRequest::new(String::new(), messages);
+        let Redacted { request, report, .. } = self.shared.redact(policy, request).await?;
+        if report.skipped {
+            let budget_ms = self.shared.redaction.get().map_or(0, |redaction| redaction.budget_ms);
+            return Err(GatewayError::NotRedacted { budget_ms });
+        }
+        let text = |message: Message| match message.parts.into_iter().next() {
+            Some(Part::Text(text)) => text,
+            _ => String::new(),
+        };
+        Ok(request.messages.into_iter().map(text).collect())
     }
 }
 

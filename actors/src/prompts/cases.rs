@@ -15,11 +15,11 @@ use crate::gateway::{
 };
 
 /// Tries of a case whose answer or judge did not come.
-const TRIES: u32 = 3;
+pub(super) const TRIES: u32 = 3;
 /// The pause before the next try, in ms.
-const AGAIN_MS: u64 = 500;
+pub(super) const AGAIN_MS: u64 = 500;
 /// Bytes of an answer that are kept.
-const ANSWER_BYTES: usize = 2_000;
+pub(super) const ANSWER_BYTES: usize = 2_000;
 
 /// Why a case has no score yet.
 enum Why {
@@ -52,6 +52,7 @@ impl PromptsHandle {
         prompt: &PromptKey,
         ready: &Ready,
         (case, caller): (&Case, &Caller),
+        night: Option<u64>,
     ) -> Result<CaseResult, String> {
         let request = match request_of(ready, case) {
             Ok(request) => request,
@@ -59,7 +60,11 @@ impl PromptsHandle {
             Err(problem) => return Ok(failed(case, problem.to_string())),
         };
         let served = gateway.version();
-        let key = keys::case_result(&prompt.team, &fingerprint(ready, case, served));
+        let named = fingerprint(ready, case, served);
+        let key = match night {
+            Some(day) => prompt.night_case(day, &named),
+            None => keys::case_result(&prompt.team, &named),
+        };
         if let Some(kept) = self.kept_case(&key).await.map_err(|error| error.to_string())? {
             return Ok(CaseResult {
                 is_kept: true,
@@ -134,12 +139,12 @@ impl PromptsHandle {
         let Case { judge, expected, rubric, .. } = case;
         let mut attempt = 0;
         // The answer is paid for; what fails now is the judge.
-        let score = loop {
+        let judged = loop {
             let judged =
                 self.judge(caller, judge, &question, &observed.said, expected, rubric).await;
             attempt += 1;
             match judged {
-                Ok(score) => break score,
+                Ok(judged) => break judged,
                 Err(why) if attempt >= TRIES => return Err(Why::Judge(why)),
                 Err(_) => self.shared.runtime.pause(AGAIN_MS << attempt).await,
             }
@@ -148,12 +153,12 @@ impl PromptsHandle {
         cut(&mut answer, ANSWER_BYTES);
         Ok(CaseResult {
             case: case.id.clone(),
-            score: score.value,
+            score: judged.score.value,
             weight: case.weight,
             answer,
-            reason: score.reason,
+            reason: judged.score.reason,
             latency_ms: observed.latency_ms,
-            micro_usd: observed.micro_usd,
+            micro_usd: observed.micro_usd.saturating_add(judged.micro_usd),
             is_kept: false,
         })
     }

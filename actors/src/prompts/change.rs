@@ -1,12 +1,14 @@
 //! Changes of a prompt: one transaction each, which writes all of it or nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_prompts::{Event, Head, Move, Outcomes, Promotion};
-use headwater_storage::Transaction;
 use headwater_storage::retry::Applied;
+use headwater_storage::{ReadMode, StoreError, Transaction};
 use serde_json::json;
 
+use super::evals::{Eval, store_eval};
 use super::handle::PromptsHandle;
 use super::keys::PromptKey;
 use super::nouns::{PromptError, VersionInfo};
@@ -26,6 +28,10 @@ pub(super) struct Draft {
     pub(super) moves: Vec<Move>,
     pub(super) events: Vec<(Event, String)>,
     pub(super) rows: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Rows that the change asked to see, by their keys.
+    pub(super) read: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// A run that is kept as the prompt's next eval.
+    pub(super) eval: Option<Eval>,
 }
 
 impl Draft {
@@ -48,12 +54,28 @@ impl PromptsHandle {
         prompt: &PromptKey,
         act: impl Fn(&mut Draft) -> Result<T, PromptError> + Send + Sync + 'static,
     ) -> Result<T, PromptError> {
+        self.change_reading(prompt, Vec::new(), act).await
+    }
+
+    /// The same, with other rows of the same moment before its eyes.
+    ///
+    /// # Errors
+    /// As [`PromptsHandle::change`].
+    pub(super) async fn change_reading<T: Send + 'static>(
+        &self,
+        prompt: &PromptKey,
+        wanted: Vec<Vec<u8>>,
+        act: impl Fn(&mut Draft) -> Result<T, PromptError> + Send + Sync + 'static,
+    ) -> Result<T, PromptError> {
         let act: Arc<Act<T>> = Arc::new(act);
         let (now_ms, tells) = (self.shared.runtime.wall_ms(), self.shared.settings.tells);
         let id = self.shared.operation();
         let written = self.shared.retry.write(id, |transaction| {
-            let (prompt, act) = (prompt.clone(), Arc::clone(&act));
-            Box::pin(async move { attempt(transaction, &prompt, &*act, (now_ms, tells)).await })
+            let (prompt, act, wanted) = (prompt.clone(), Arc::clone(&act), wanted.clone());
+            Box::pin(async move {
+                let read = read_rows(transaction, wanted).await?;
+                attempt(transaction, &prompt, &*act, read, (now_ms, tells)).await
+            })
         });
         match written.await? {
             Applied::Now(outcome) => {
@@ -63,17 +85,31 @@ impl PromptsHandle {
                 Ok(done)
             }
             // No id is drawn twice.
-            Applied::Earlier => Err(headwater_storage::StoreError::CommitUnknown.into()),
+            Applied::Earlier => Err(StoreError::CommitUnknown.into()),
         }
     }
+}
+
+async fn read_rows(
+    transaction: &mut dyn Transaction,
+    wanted: Vec<Vec<u8>>,
+) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
+    let mut read = BTreeMap::new();
+    for key in wanted {
+        if let Some(row) = transaction.get(&key, ReadMode::Serializable).await? {
+            read.insert(key, row);
+        }
+    }
+    Ok(read)
 }
 
 async fn attempt<T>(
     transaction: &mut dyn Transaction,
     prompt: &PromptKey,
     act: &Act<T>,
+    read: BTreeMap<Vec<u8>, Vec<u8>>,
     (now_ms, tells): (u64, bool),
-) -> Result<Result<T, PromptError>, headwater_storage::StoreError> {
+) -> Result<Result<T, PromptError>, StoreError> {
     let found = records::head(transaction, prompt).await?;
     let (exists, head) = (found.is_some(), found.unwrap_or_default());
     let promotion = match head.promotion {
@@ -81,18 +117,20 @@ async fn attempt<T>(
         None => None,
     };
     let (moves, events, rows) = (Vec::new(), Vec::new(), Vec::new());
-    let mut draft = Draft { exists, head, promotion, version: None, moves, events, rows };
+    let (version, eval) = (None, None);
+    let mut draft = Draft { exists, head, promotion, version, moves, events, rows, read, eval };
     let done = match act(&mut draft) {
         Ok(done) => done,
         Err(error) => return Ok(Err(error)),
     };
-    let Draft { mut head, promotion, version, moves, rows, events, .. } = draft;
+    let Draft { mut head, promotion, version, moves, rows, events, eval, .. } = draft;
     head.changes += 1;
     head.updated_ms = now_ms;
     if tells {
         let promotion = promotion.as_ref().map(|promotion| (promotion.id, promotion.version));
         for (place, (event, detail)) in events.iter().enumerate() {
-            let of = promotion.filter(|_| *event != Event::ExperimentExpired);
+            let is_of_it = !matches!(event, Event::ExperimentExpired | Event::NightlyFailed);
+            let of = promotion.filter(|_| is_of_it);
             let place = (head.changes, place as u64);
             let notice = notice_of(prompt, place, of, (*event, detail), now_ms);
             transaction.set(&pending_key(&notice.id), &notice.encode()?)?;
@@ -106,6 +144,9 @@ async fn attempt<T>(
         records::store_version(transaction, prompt, &info, &canonical)?;
     }
     records::store_moves(transaction, prompt, &moves)?;
+    if let Some(eval) = eval {
+        store_eval(transaction, prompt, eval).await?;
+    }
     for (key, value) in rows {
         transaction.set(&key, &value)?;
     }

@@ -4,18 +4,18 @@
 
 use headwater_prompts::{Case, mean_score};
 use headwater_storage::retry::Applied;
-use headwater_storage::{RangeRead, ReadMode, StoreError};
+use headwater_storage::{RangeRead, ReadMode, StoreError, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::cases::request_of;
 use super::handle::PromptsHandle;
-use super::keys::PromptKey;
+use super::keys::{self, PromptKey};
 use super::nouns::PromptError;
 use super::records;
 use crate::gateway::Caller;
 
 /// Cases that one run asks at a time.
-const TOGETHER: usize = 4;
+pub(super) const TOGETHER: usize = 4;
 /// Bytes of results in one row; the store takes 100,000.
 const PIECE_BYTES: usize = 80_000;
 
@@ -54,6 +54,12 @@ pub struct Eval {
     pub results: Vec<CaseResult>,
     /// Cases that were asked.
     pub finished: usize,
+    /// Its judges must not decide: they changed, and nobody has compared them with those before.
+    #[serde(default)]
+    pub is_unchecked: bool,
+    /// The day, counted from 1970, whose nightly run this is.
+    #[serde(default)]
+    pub night: Option<u64>,
 }
 
 /// What a run is to do.
@@ -70,6 +76,8 @@ pub struct EvalAsk {
     pub caller: Caller,
     /// Whether a run that was stopped is kept, too.
     pub keeps_stopped: bool,
+    /// Asks all cases anew for the night of this day, and leaves it to the caller to keep the run.
+    pub night: Option<u64>,
 }
 
 /// What a run may cost.
@@ -147,6 +155,7 @@ impl PromptsHandle {
         let gateway = self.shared.gateway.get().cloned().ok_or(PromptError::NoModels)?;
         let (_, ready) = self.version(prompt, ask.version).await?;
         let set = self.golden_set(&prompt.team, &ask.golden_set).await?;
+        let is_unchecked = !set.may_gate();
         let cases: Vec<Case> =
             set.cases.into_iter().take(ask.limit.unwrap_or(usize::MAX)).collect();
         let (mut results, mut stopped, mut spent) = (Vec::new(), None, 0u64);
@@ -157,7 +166,7 @@ impl PromptsHandle {
             }
             let asked = together
                 .iter()
-                .map(|case| self.case(&gateway, prompt, &ready, (case, &ask.caller)));
+                .map(|case| self.case(&gateway, prompt, &ready, (case, &ask.caller), ask.night));
             for outcome in all(asked.collect()).await {
                 match outcome {
                     Ok(result) => {
@@ -186,9 +195,11 @@ impl PromptsHandle {
             by: ask.by,
             created_ms: self.shared.runtime.wall_ms(),
             finished: results.len(),
+            is_unchecked,
+            night: ask.night,
             results,
         };
-        match eval.stopped.is_none() || ask.keeps_stopped {
+        match (eval.stopped.is_none() || ask.keeps_stopped) && ask.night.is_none() {
             true => self.keep_eval(prompt, eval).await,
             false => Ok(eval),
         }
@@ -197,18 +208,8 @@ impl PromptsHandle {
     async fn keep_eval(&self, prompt: &PromptKey, eval: Eval) -> Result<Eval, PromptError> {
         let id = self.shared.operation();
         let written = self.shared.retry.write(id, |transaction| {
-            let (prompt, mut eval) = (prompt.clone(), eval.clone());
-            Box::pin(async move {
-                let newest: Vec<Eval> = records::newest(transaction, prompt.evals(), 1).await?;
-                eval.id = newest.first().map_or(0, |newest| newest.id) + 1;
-                let results = serde_json::to_vec(&eval.results)
-                    .map_err(|error| StoreError::Usage(format!("an eval: {error}")))?;
-                for (place, piece) in results.chunks(PIECE_BYTES).enumerate() {
-                    transaction.set(&prompt.eval_piece(eval.id, place as u64), piece)?;
-                }
-                transaction.set(&prompt.eval(eval.id), &records::encode(&eval)?)?;
-                Ok(eval)
-            })
+            let (prompt, eval) = (prompt.clone(), eval.clone());
+            Box::pin(async move { store_eval(transaction, &prompt, eval).await })
         });
         match written.await? {
             Applied::Now(eval) => Ok(eval),
@@ -217,8 +218,30 @@ impl PromptsHandle {
     }
 }
 
+/// Keeps a run as the prompt's next eval.
+pub(super) async fn store_eval(
+    transaction: &mut dyn Transaction,
+    prompt: &PromptKey,
+    mut eval: Eval,
+) -> Result<Eval, StoreError> {
+    let newest: Vec<Eval> = records::newest(transaction, prompt.evals(), 1).await?;
+    eval.id = newest.first().map_or(0, |newest| newest.id) + 1;
+    let results = serde_json::to_vec(&eval.results)
+        .map_err(|error| StoreError::Usage(format!("an eval: {error}")))?;
+    for (place, piece) in results.chunks(PIECE_BYTES).enumerate() {
+        transaction.set(&prompt.eval_piece(eval.id, place as u64), piece)?;
+    }
+    transaction.set(&prompt.eval(eval.id), &records::encode(&eval)?)?;
+    // From now on a change of the set's judges changes what scores mean.
+    let used = keys::golden_used(&prompt.team, &eval.golden_set);
+    if transaction.get(&used, ReadMode::Serializable).await?.is_none() {
+        transaction.set(&used, &[])?;
+    }
+    Ok(eval)
+}
+
 /// All of them at the same time, in their order.
-async fn all<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
+pub(super) async fn all<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
     let mut running: Vec<_> = futures.into_iter().map(|one| (Some(Box::pin(one)), None)).collect();
     std::future::poll_fn(move |context| {
         let mut is_done = true;

@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_prompts::experiment::{
-    Analysis, DEFAULT_DURATION_MS, Ending, Experiment, Goal, Holdout, Segment, Share, State,
-    Summary, Unit, Variant, analyse, check, expire,
+    Analysis, CheckError, DEFAULT_DURATION_MS, Ending, Experiment, Goal, Holdout, Layer, Segment,
+    Share, State, Summary, Unit, Variant, analyse, check, expire,
 };
 use headwater_prompts::{Because, Event, Pointer, Problem};
 use headwater_storage::{RangeRead, ReadMode, StoreError};
 use serde::{Deserialize, Serialize};
 
+use super::change::Draft;
 use super::handle::PromptsHandle;
-use super::keys::PromptKey;
+use super::keys::{self, PromptKey};
 use super::manage::check_length;
 use super::nouns::{Actor, PromptError};
 use super::records;
+use crate::mutants::{Mutant, planted};
 
 /// Most experiments that run on one prompt at a time.
 const RUNNING: usize = 8;
@@ -93,7 +95,11 @@ impl PromptsHandle {
         let key = prompt.experiment(&experiment.name);
         let (by, control) =
             (actor.name.clone(), experiment.control_variant().map(|one| u64::from(one.version)));
-        self.change(prompt, move |draft| {
+        let layer = experiment.layer.as_ref().map(|layer| keys::layer(&prompt.team, layer));
+        // As this node knows the layer, for one that has no record yet.
+        let running = self.running_experiments(&prompt.team);
+        self.change_reading(prompt, layer.iter().cloned().collect(), move |draft| {
+            enter_layer(draft, layer.as_deref(), &experiment, &running)?;
             let head = &mut draft.head;
             if head.is_protected && authors.contains(&by) {
                 let problem = "is protected: who wrote a version does not give it to users; ask somebody else";
@@ -228,11 +234,14 @@ impl PromptsHandle {
             (name.to_owned(), prompt.experiment(name), self.shared.runtime.wall_ms());
         check_length("reason", reason)?;
         let reason = reason.to_owned();
-        self.change(prompt, move |draft| {
+        let layer = self.find_experiment(prompt, &name).await?.and_then(|one| one.layer);
+        let layer = layer.map(|layer| keys::layer(&prompt.team, &layer));
+        self.change_reading(prompt, layer.iter().cloned().collect(), move |draft| {
             let experiments = &mut draft.head.experiments;
             let place =
                 experiments.iter().position(|one| one.name == name).ok_or(unknown.clone())?;
             let mut ended = experiments.remove(place);
+            leave_layer(draft, layer.as_deref(), &ended)?;
             ended.state = State::Ended { reason: Ending::Stopped, at_ms: now_ms };
             let reason = format!("experiment {name} was stopped: {reason}");
             let because = Because { by: by.clone(), reason, promotion: None, at_ms: now_ms };
@@ -300,9 +309,44 @@ impl Tally {
     }
 }
 
+/// Takes a part of the experiment's layer, in the transaction that it begins in.
+fn enter_layer(
+    draft: &mut Draft,
+    key: Option<&[u8]>,
+    experiment: &Experiment,
+    running: &[Experiment],
+) -> Result<(), PromptError> {
+    let (Some(key), Some(name)) = (key, &experiment.layer) else { return Ok(()) };
+    let mut layer: Layer = match draft.read.get(key) {
+        Some(row) => records::decode(row)?,
+        None => Layer::of(name, running),
+    };
+    layer.enter(experiment, experiment.start_ms).map_err(|problems| told(&problems))?;
+    if !planted(Mutant::LayerNotProved) {
+        draft.rows.push((key.to_vec(), records::encode(&layer)?));
+    }
+    Ok(())
+}
+
+fn leave_layer(
+    draft: &mut Draft,
+    key: Option<&[u8]>,
+    ended: &Experiment,
+) -> Result<(), PromptError> {
+    let Some((key, row)) = key.and_then(|key| Some((key, draft.read.get(key)?))) else {
+        return Ok(());
+    };
+    let mut layer: Layer = records::decode(row)?;
+    layer.leave(&ended.prompt, &ended.name);
+    draft.rows.push((key.to_vec(), records::encode(&layer)?));
+    Ok(())
+}
+
 fn check_all(experiment: &Experiment, others: &[Experiment]) -> Result<(), PromptError> {
-    check(experiment, others).map_err(|problems| {
-        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Problem::new("experiment", told.join("; ")).into()
-    })
+    check(experiment, others).map_err(|problems| told(&problems))
+}
+
+fn told(problems: &[CheckError]) -> PromptError {
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Problem::new("experiment", told.join("; ")).into()
 }

@@ -14,11 +14,29 @@ use crate::gateway::{Caller, ChatRequest, GatewayHandle, PromptUse};
 /// Wait for a vector, in ms.
 const EMBED_MS: u64 = 10_000;
 
+/// What a judge said, and what its own model cost.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Judged {
+    pub(super) score: Score,
+    pub(super) micro_usd: u64,
+}
+
+impl Judged {
+    fn free(score: Score) -> Judged {
+        Judged { score, micro_usd: 0 }
+    }
+}
+
 impl PromptsHandle {
     /// From now on evals and shadows ask here. Set once, as the others are.
     pub fn ask_through(&self, gateway: GatewayHandle, embedder: Arc<dyn Embedder>) {
-        let _ = self.shared.gateway.set(gateway);
+        self.ask_gateway(gateway);
         let _ = self.shared.embedder.set(embedder);
+    }
+
+    /// The same where no encoder judges.
+    pub fn ask_gateway(&self, gateway: GatewayHandle) {
+        let _ = self.shared.gateway.set(gateway);
     }
 
     /// What an answer is worth.
@@ -33,14 +51,14 @@ impl PromptsHandle {
         answer: &str,
         expected: &str,
         rubric: &str,
-    ) -> Result<Score, String> {
+    ) -> Result<Judged, String> {
         if let Some(score) = judge.decide(expected, answer) {
-            return Ok(score);
+            return Ok(Judged::free(score));
         }
         match judge {
             Judge::Similarity { encoder, at_least } => {
                 let cosine = self.similarity(encoder, expected, answer).await?;
-                Ok(Score::of_similarity(cosine, *at_least))
+                Ok(Judged::free(Score::of_similarity(cosine, *at_least)))
             }
             Judge::Llm { model, prompt, version } => {
                 let key = PromptKey::new(&caller.tenant, prompt);
@@ -69,7 +87,8 @@ impl PromptsHandle {
                 let asked =
                     self.ask_model(gateway, caller.clone(), EVAL_ROUTE, used, request).await;
                 let said = asked.map_err(|error| error.to_string())?;
-                Score::read(&said.said).map_err(|problem| problem.to_string())
+                let score = Score::read(&said.said).map_err(|problem| problem.to_string())?;
+                Ok(Judged { score, micro_usd: said.micro_usd })
             }
             _ => Err("this judge decides by itself".to_owned()),
         }

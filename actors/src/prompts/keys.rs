@@ -168,6 +168,25 @@ pub(super) fn golden_piece(team: &str, set: &str, version: u64, place: u64) -> V
     key("golden_cases", &[team.into(), set.into(), number(version), number(place)])
 }
 
+/// Set once anybody was judged by the set.
+pub(super) fn golden_used(team: &str, set: &str) -> Vec<u8> {
+    key("golden_used", &[team.into(), set.into()])
+}
+
+/// A comparison of a set's judges with those before.
+pub(super) fn judge_check(team: &str, set: &str, id: u64) -> Vec<u8> {
+    key("judge_check", &[team.into(), set.into(), number(id)])
+}
+
+pub(super) fn judge_checks(team: &str, set: &str) -> KeyRange {
+    below("judge_check", &[team.into(), set.into()])
+}
+
+/// Who has which part of a layer.
+pub(super) fn layer(team: &str, layer: &str) -> Vec<u8> {
+    key("layer", &[team.into(), layer.into()])
+}
+
 /// What one case came to, by a fingerprint of all that it hangs on.
 pub(super) fn case_result(team: &str, fingerprint: &str) -> Vec<u8> {
     key("case", &[team.into(), fingerprint.into()])
@@ -185,6 +204,47 @@ impl PromptKey {
 
     pub(super) fn eval_piece(&self, id: u64, place: u64) -> Vec<u8> {
         key("eval_results", &self.path(&[number(id), number(place)]))
+    }
+
+    /// What one case came to in one night.
+    pub(super) fn night_case(&self, day: u64, fingerprint: &str) -> Vec<u8> {
+        key("night_case", &self.path(&[number(day), fingerprint.into()]))
+    }
+
+    /// What the cases of nights up to this one came to.
+    pub(super) fn nights_through(&self, day: u64) -> KeyRange {
+        let begin = below("night_case", &self.path(&[])).begin;
+        KeyRange { begin, end: below("night_case", &self.path(&[number(day)])).end }
+    }
+
+    /// What somebody says of a case's answer.
+    pub(super) fn label(&self, eval: u64, case: &str, by: &str) -> Vec<u8> {
+        key("label", &self.path(&[number(eval), case.into(), by.into()]))
+    }
+
+    /// What was said of an eval's answers, or of all.
+    pub(super) fn labels(&self, eval: Option<u64>) -> KeyRange {
+        let eval: Vec<Element> = eval.map(number).into_iter().collect();
+        below("label", &self.path(&eval))
+    }
+
+    /// A flagged answer that waits for an editor.
+    pub(super) fn proposal(&self, id: &str) -> Vec<u8> {
+        key("proposal", &self.path(&[id.into()]))
+    }
+
+    pub(super) fn proposals(&self) -> KeyRange {
+        below("proposal", &self.path(&[]))
+    }
+
+    /// How many wait.
+    pub(super) fn proposal_count(&self) -> Vec<u8> {
+        key("proposal_count", &self.path(&[]))
+    }
+
+    /// Set once an editor has taken a flagged answer into a golden set.
+    pub(super) fn proposal_taken(&self, id: &str) -> Vec<u8> {
+        key("proposal_taken", &self.path(&[id.into()]))
     }
 
     pub(super) fn evals(&self) -> KeyRange {

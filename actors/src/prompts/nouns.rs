@@ -187,6 +187,8 @@ pub enum PromptError {
         "no chat model is set up on this node, so nothing can be asked; ask the operator to name backends in the setting `gateway.backends`"
     )]
     NoModels,
+    #[error("flag: {0}; nothing was kept, send it again")]
+    NotRedacted(String),
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error(transparent)]

@@ -46,6 +46,14 @@ impl PromptsHandle {
         check_length("reason", &reason)?;
         let (author, _) =
             self.version(prompt, version).await.map(|(info, ready)| (info.author, ready))?;
+        let set = self.slot(prompt).and_then(|slot| slot.head.gates.golden_set.clone());
+        if let Some(set) = set {
+            match self.must_gate(prompt, &set).await {
+                // A set that is not there fails its gate, as one that is taken away later does.
+                Ok(()) | Err(PromptError::Unknown { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let by = actor.name.clone();
         let now_ms = self.shared.runtime.wall_ms();
         let done = self

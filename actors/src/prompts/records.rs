@@ -1,5 +1,6 @@
 //! Rows of the prompt service: a version byte, and JSON, which old rows may have less of.
 
+use headwater_prompts::experiment::Experiment;
 use headwater_prompts::{Access, Bundle, Head, Move, Problem, Promotion, PromptDocument};
 use headwater_storage::tuple::{self, Element};
 use headwater_storage::{RangeRead, ReadMode, StoreError, Transaction, codec};
@@ -194,6 +195,15 @@ pub(super) fn prompt_of(key: &[u8]) -> Result<PromptKey, StoreError> {
         (Some(Element::Text(name)), Some(Element::Text(team))) => Ok(PromptKey { team, name }),
         _ => Err(StoreError::Corrupt("the key of a prompt's head".to_owned())),
     }
+}
+
+/// The experiment that a row of the store is about, if it is one: for whoever watches what is
+/// written.
+pub fn experiment_of(key: &[u8], row: &[u8]) -> Option<Experiment> {
+    let path = tuple::unpack(key).ok()?;
+    let is_one =
+        path.first() == Some(&"prompts".into()) && path.get(1) == Some(&"experiment".into());
+    if is_one { decode(row).ok() } else { None }
 }
 
 /// The team that the key of roles names.

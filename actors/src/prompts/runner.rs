@@ -2,6 +2,8 @@
 //! it finds out is taken only by the stage that it belongs to, so a runner that was slow, or two of
 //! them, double nothing. What it holds in memory may be lost at any time.
 
+mod nights;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,8 +41,16 @@ enum Look {
     Open,
 }
 
-/// By prompt, promotion and stage.
-type Runs = BTreeMap<(PromptKey, u64, Stage), Run>;
+/// What an eval is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Job {
+    /// The promotion with this id, in this stage.
+    Gate(u64, Stage),
+    /// The night of this day.
+    Night(u64),
+}
+
+type Runs = BTreeMap<(PromptKey, Job), Run>;
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Run {
@@ -66,6 +76,7 @@ impl PromotionRunner {
     /// node ends.
     pub async fn run(self) {
         let runtime = self.prompts.shared.runtime.clone();
+        let mut looked_ms = None;
         loop {
             if let Err(error) = self.prompts.write_observations().await {
                 tracing::debug!(%error, "what was observed of prompts is written later");
@@ -73,6 +84,7 @@ impl PromotionRunner {
             let evaluates = self.prompts.shared.gateway.get().is_some();
             if evaluates && self.has(EVAL_LEASE).await {
                 self.begin_evals();
+                self.begin_nights(&mut looked_ms).await;
             }
             if self.has(LEASE).await {
                 self.look().await;
@@ -118,16 +130,8 @@ impl PromotionRunner {
     }
 
     fn begin_eval(&self, prompt: &PromptKey, promotion: &Promotion) {
-        let key = (prompt.clone(), promotion.id, promotion.stage);
-        let run = {
-            let mut running = self.lock();
-            let run = running.entry(key.clone()).or_default();
-            if run.is_running {
-                return;
-            }
-            run.is_running = true;
-            *run
-        };
+        let key = (prompt.clone(), Job::Gate(promotion.id, promotion.stage));
+        let Some(run) = self.take(&key) else { return };
         let (this, prompt, promotion) = (self.clone(), prompt.clone(), promotion.clone());
         let runtime = self.prompts.shared.runtime.clone();
         self.prompts.shared.runtime.spawn(async move {
@@ -144,6 +148,17 @@ impl PromotionRunner {
                 }
             }
         });
+    }
+
+    /// Notes that a job is under way here; none when it is already.
+    fn take(&self, key: &(PromptKey, Job)) -> Option<Run> {
+        let mut running = self.lock();
+        let run = running.entry(key.clone()).or_default();
+        if run.is_running {
+            return None;
+        }
+        run.is_running = true;
+        Some(*run)
     }
 
     fn lock(&self) -> MutexGuard<'_, Runs> {
@@ -167,8 +182,9 @@ impl PromotionRunner {
             by: promotion.by.clone(),
             caller: service(&prompt.team),
             keeps_stopped: false,
+            night: None,
         };
-        let outcome = self.prompts.run_eval(prompt, ask).await;
+        let outcome = self.gate_eval(prompt, ask).await;
         let (is_passed, detail) = match outcome {
             // Cases that were asked are kept; the rest is asked at the next run.
             Ok(Eval { stopped: Some(why), .. }) if is_last => (false, why),
@@ -189,6 +205,18 @@ impl PromotionRunner {
         };
         let given = self.give(prompt, promotion, is_passed, detail).await;
         given.map_err(|error| error.to_string())
+    }
+
+    /// An eval by judges that may decide.
+    async fn gate_eval(&self, prompt: &PromptKey, ask: EvalAsk) -> Result<Eval, PromptError> {
+        let set = ask.golden_set.clone();
+        self.prompts.must_gate(prompt, &set).await?;
+        let eval = self.prompts.run_eval(prompt, ask).await?;
+        // They may have changed since it began.
+        if eval.is_unchecked {
+            self.prompts.must_gate(prompt, &set).await?;
+        }
+        Ok(eval)
     }
 
     /// Tells the promotion what was found out; one that has gone on since is left alone.

@@ -29,6 +29,14 @@ impl PromptsHandle {
         self.scan_all(message.into_iter().chain(tags))
     }
 
+    /// What looks like a secret in texts, each with its field.
+    pub(super) fn scan_texts(
+        &self,
+        texts: impl IntoIterator<Item = (String, String)>,
+    ) -> Vec<Found> {
+        self.scan_all(texts.into_iter())
+    }
+
     fn scan_all(&self, texts: impl Iterator<Item = (String, String)>) -> Vec<Found> {
         let found = |(field, text): (String, String)| {
             let findings = self.shared.scanner.scan(&text);

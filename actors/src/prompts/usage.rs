@@ -104,7 +104,7 @@ impl PromptsHandle {
         Ok(())
     }
 
-    async fn secret(&self, team: &str, name: &str) -> Result<SecretValue, PromptError> {
+    pub(super) async fn secret(&self, team: &str, name: &str) -> Result<SecretValue, PromptError> {
         let name =
             SecretName::new(name).map_err(|error| SecretError::Misconfigured(error.to_string()))?;
         match self.shared.secrets.get() {
@@ -175,11 +175,12 @@ impl PromptsHandle {
                 async move { self.judge(&caller, &judge, &question, &said, &expected, "").await }
             };
             if !observed.failed {
-                own_score = judged(observed.said.clone()).await.ok().map(|score| score.value);
+                own_score =
+                    judged(observed.said.clone()).await.ok().map(|judged| judged.score.value);
             }
             if !production.failed {
                 production_score =
-                    judged(production.said.clone()).await.ok().map(|score| score.value);
+                    judged(production.said.clone()).await.ok().map(|judged| judged.score.value);
             }
         }
         self.observe(&beside, &production, production_score);

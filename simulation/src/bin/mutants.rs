@@ -103,7 +103,9 @@ impl Planted {
                 | Mutant::ChangeNotTold
                 | Mutant::RefreshDoesNotRead
                 | Mutant::VariantsDrawnAnew
-                | Mutant::AnyVersionOfSlot,
+                | Mutant::AnyVersionOfSlot
+                | Mutant::LayerNotProved
+                | Mutant::NightNotCounted,
             ) => &[Workload::Prompts],
             // Each defect of the shells is named above or here: one that no workload can show
             // would be hunted for nothing.

@@ -176,7 +176,7 @@ fn comparing(world: &World, fails: u64) -> NearQuestions {
 }
 
 /// Emails become tokens. The patterns take longer to compile than a seed takes to run.
-fn redaction() -> Result<Redaction, GatewayProblem> {
+pub(crate) fn redaction() -> Result<Redaction, GatewayProblem> {
     static REDACTOR: LazyLock<Result<Arc<Redactor>, String>> =
         LazyLock::new(|| Redactor::new(RedactionKey::new("key"), None).map(Arc::new));
     let problem = |problem: &String| GatewayProblem {
@@ -190,7 +190,7 @@ fn redaction() -> Result<Redaction, GatewayProblem> {
 }
 
 /// The quotas of a node that is alone.
-fn tenancy(node: NodeId, runtime: &Runtime, retry: &Retry) -> TenancyHandle {
+pub(crate) fn tenancy(node: NodeId, runtime: &Runtime, retry: &Retry) -> TenancyHandle {
     let incarnation = Incarnation(1);
     let limits =
         MemoryLimits { queue_envelopes: 100, payload_bytes: 1 << 16, streams: 1, stream_bytes: 1 };

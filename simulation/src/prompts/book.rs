@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater_actors::prompts::{
-    Chosen, Ending, ExperimentState, Move, Outcome, Pointer, Promotion, PromptKey, PromptsHandle,
-    Stage, Wish,
+    Chosen, Ending, Experiment, ExperimentState, Move, Outcome, Pointer, Promotion, PromptKey,
+    PromptsHandle, Stage, Wish, experiment_of,
 };
 use headwater_actors::tenancy::{About, PendingNotice, pending_id};
 
 use super::HEAL_MS;
+use super::flags::{Flags, PERSONAL};
 use super::node::{BASE_MS, Node, Place};
 use crate::shared_store::Commit;
 use crate::world::World;
@@ -46,13 +47,21 @@ struct State {
     notices: BTreeSet<String>,
     /// What owners were told of ends.
     expired: BTreeSet<String>,
+    /// Experiments that began and have not ended, by prompt and name.
+    running: BTreeMap<(String, String), Experiment>,
     /// Which variant a user got, by prompt, experiment and user.
     variants: BTreeMap<(PromptKey, String, String), String>,
+    flags: BTreeMap<PromptKey, Flags>,
 }
 
 impl Book {
     pub(super) fn new(world: &World, guard_ms: u64) -> Book {
         Book { world: world.clone(), guard_ms, state: Arc::default() }
+    }
+
+    /// What became of a prompt's flags.
+    pub(super) fn flags<T>(&self, prompt: &PromptKey, act: impl FnOnce(&mut Flags) -> T) -> T {
+        act(self.lock().flags.entry(prompt.clone()).or_default())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -63,6 +72,9 @@ impl Book {
     /// own.
     pub(super) fn written(&self, commit: &Commit<'_>) {
         for (key, value) in commit.writes {
+            if let Some(value) = value {
+                self.row_written(key, value);
+            }
             let (Some(id), Some(value)) = (pending_id(key), value) else { continue };
             let Ok(notice) = PendingNotice::decode(value) else { continue };
             let About::Event(event) = notice.about else { continue };
@@ -77,6 +89,34 @@ impl Book {
                 self.world.violated("an_expiry_is_told_once", format_args!("{}", event.text));
             }
         }
+    }
+
+    /// Whoever begins an experiment has its part of the layer to itself, in the order in which the
+    /// store takes them; and what was flagged is kept without its addresses.
+    fn row_written(&self, key: &[u8], value: &[u8]) {
+        if value.windows(PERSONAL.len()).any(|part| part == PERSONAL.as_bytes()) {
+            self.world.violated("nothing_personal_is_kept_of_a_flag", format_args!("{key:?}"));
+        }
+        let Some(experiment) = experiment_of(key, value) else { return };
+        let named = (experiment.prompt.clone(), experiment.name.clone());
+        let mut state = self.lock();
+        if experiment.state != ExperimentState::Running {
+            state.running.remove(&named);
+            return;
+        }
+        let meets = |other: &&Experiment| {
+            experiment.layer.is_some()
+                && experiment.layer == other.layer
+                && experiment.start_ms < other.ends_ms
+                && other.start_ms < experiment.ends_ms
+                && experiment.share.from < other.share.until
+                && other.share.from < experiment.share.until
+        };
+        if let Some(other) = state.running.values().find(meets) {
+            let told = format_args!("{named:?} and {} of {}", other.name, other.prompt);
+            self.world.violated("one_part_of_a_layer_has_one_experiment", told);
+        }
+        state.running.insert(named, experiment);
     }
 
     /// Somebody was told that the pointers have made so many moves.

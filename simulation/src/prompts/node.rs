@@ -11,12 +11,12 @@ use headwater_cluster::{Claimant, Incarnation, KeeperSettings, NodeId};
 use headwater_storage::retry::{Retry, RetryPolicy};
 use prometheus_client::registry::Registry;
 
-use super::Options;
+use super::{Options, model};
 use crate::shared_store::{Door, DoorStore, SharedStore};
 use crate::world::{Group, World};
 
-/// 2026-01-01, in ms since 1970: the world's time 0.
-pub(super) const BASE_MS: u64 = 1_767_225_600_000;
+/// 15 s before 2026-01-01, in ms since 1970: the world's time 0. The night falls among the faults.
+pub(super) const BASE_MS: u64 = 1_767_225_600_000 - 15_000;
 
 /// The prompts of the one team there is.
 pub(super) fn prompt(number: u64) -> PromptKey {
@@ -126,6 +126,11 @@ fn begin(world: &World, options: &Options, store: &SharedStore, number: u64, cou
         let claimant = Claimant { node, incarnation: Incarnation(number * 1_000 + count + 1) };
         let leases = Leases::new(runtime.clone(), retry, claimant, KeeperSettings::default());
         runtime.spawn(leases.clone().run());
+        if options.evals
+            && let Some(gateway) = model::gateway(world, &runtime, number)
+        {
+            handle.ask_gateway(gateway);
+        }
         runtime.spawn(handle.clone().follow());
         runtime.spawn(PromotionRunner::new(handle.clone(), leases).run());
     }

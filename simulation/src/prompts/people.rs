@@ -5,33 +5,34 @@ use std::sync::Arc;
 
 use headwater_actors::gateway::{Caller, ChatRequest, Observed};
 use headwater_actors::prompts::{
-    Actor, Ask, Begin, Better, Chosen, Commit, ExperimentAsk, Gates, Goal, GoalKind,
-    Options as Set, PromptDocument, PromptError, PromptKey, Segment, ShadowAsk, Source, Unit,
-    Variant, Wish,
+    Actor, Ask, Begin, Better, Chosen, Commit, ExperimentAsk, Gates, Goal, GoalKind, ModelSettings,
+    Options as Set, PromptDocument, PromptError, PromptKey, Segment, ShadowAsk, Share, Source,
+    Unit, Variant, Wish,
 };
 
 use super::book::{Book, Seen};
+use super::model::CHAT;
 use super::node::{Node, prompt};
 use super::{CHECK_MS, Options, STOP_MS};
 use crate::world::World;
 
 /// Longest time for one operation, in ms; what takes longer has an unknown fate.
-const PATIENCE_MS: u64 = 3_000;
+pub(super) const PATIENCE_MS: u64 = 3_000;
 /// What a bad version says; each of its answers fails.
 const BAD: &str = "bad";
 
-fn some_node<'a>(world: &World, nodes: &'a [Node]) -> Option<&'a Node> {
+pub(super) fn some_node<'a>(world: &World, nodes: &'a [Node]) -> Option<&'a Node> {
     let last = nodes.len().checked_sub(1)? as u64;
     nodes.get(world.between(0, last) as usize)
 }
 
-fn actor(name: &str) -> Actor {
+pub(super) fn actor(name: &str) -> Actor {
     let (team, user) = ("acme".to_owned(), Some(name.to_owned()));
     let is_whole_team = false;
     Actor { team, user, is_whole_team, is_operator: true, name: name.to_owned() }
 }
 
-fn told<T>(world: &World, outcome: Option<Result<T, PromptError>>) -> Option<T> {
+pub(super) fn told<T>(world: &World, outcome: Option<Result<T, PromptError>>) -> Option<T> {
     match outcome {
         Some(Ok(done)) => return Some(done),
         Some(Err(PromptError::Conflict(_) | PromptError::Moved { .. })) => {
@@ -68,11 +69,21 @@ pub(super) async fn write(world: World, nodes: Arc<Vec<Node>>, book: Book, optio
             7 | 8 => experiment(&world, &handle, &prompt).await,
             _ => {
                 let bo = actor("bo");
-                let gates = Gates { guard_ms: options.guard_ms, ..Gates::default() };
+                let gates = gates(&options, &prompt);
                 let set = Set { gates: Some(gates), ..Set::default() };
                 told(&world, world.within(PATIENCE_MS, handle.set(&bo, &prompt, set)).await);
             }
         }
+    }
+}
+
+/// Any score passes: what is bad is found out among users.
+fn gates(options: &Options, prompt: &PromptKey) -> Gates {
+    Gates {
+        golden_set: options.evals.then(|| prompt.name.clone()),
+        min_score: 0.0,
+        guard_ms: options.guard_ms,
+        ..Gates::default()
     }
 }
 
@@ -86,7 +97,11 @@ async fn commit_and_promote(
     let is_bad = world.percent(30);
     let text = format!("{} {}", if is_bad { BAD } else { "good" }, world.draw());
     let commit = Commit {
-        document: PromptDocument { text: Some(text), ..PromptDocument::default() },
+        document: PromptDocument {
+            text: Some(text),
+            model: ModelSettings { model: Some(CHAT.to_owned()), ..ModelSettings::default() },
+            ..PromptDocument::default()
+        },
         message: String::new(),
         tags: Vec::new(),
         parent: None,
@@ -98,7 +113,7 @@ async fn commit_and_promote(
     world.count("committed");
     let ann = actor("ann");
     if info.number == 1 {
-        let gates = Gates { guard_ms: options.guard_ms, ..Gates::default() };
+        let gates = gates(options, prompt);
         let set = Set { gates: Some(gates), ..Set::default() };
         told(world, world.within(PATIENCE_MS, handle.set(&ann, prompt, set)).await);
     }
@@ -147,6 +162,13 @@ async fn withdraw(
     }
 }
 
+/// Some quarters of the users.
+fn part(world: &World) -> Share {
+    let from = world.between(0, 3);
+    let until = world.between(from + 1, 4);
+    Share { from: from as u16 * 2_500, until: until as u16 * 2_500 }
+}
+
 /// Two versions that were committed, over some users, for a while.
 async fn experiment(
     world: &World,
@@ -166,8 +188,8 @@ async fn experiment(
             field: "plan".to_owned(),
             values: BTreeSet::from(["pro".to_owned()]),
         }],
-        layer: None,
-        share: None,
+        layer: world.percent(70).then(|| "words".to_owned()),
+        share: Some(part(world)),
         holdout: None,
         duration_ms: Some(world.between(500, 6_000)),
         goals: vec![Goal {
@@ -178,6 +200,11 @@ async fn experiment(
     };
     let eve = actor("eve");
     let begun = world.within(PATIENCE_MS, handle.begin_experiment(&eve, prompt, ask)).await;
+    if let Some(Err(PromptError::Invalid(problem))) = &begun
+        && problem.problem.contains("overlaps")
+    {
+        return world.count("layer was taken");
+    }
     let Some(begun) = told(world, begun) else { return };
     world.count("experiment began");
     if world.percent(60) {

@@ -43,7 +43,7 @@ async fn answered(
 ) -> Result<Response, ApiError> {
     let gateway = gateway(edge)?;
     let mut body: Map<String, Value> = read_json(body, &edge.settings).await?;
-    let made = prompt::write_out(edge, grant, Protocol::AnthropicMessages, &mut body).await?;
+    let made = prompt::write_out(edge, grant, prompt::Form::Messages, &mut body).await?;
     let request = request::read(body, Route::Messages)?;
     let used = match &made {
         Some(made) => Some(made.used(edge, grant, &request).await?),

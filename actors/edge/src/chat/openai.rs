@@ -42,7 +42,7 @@ async fn answered(
 ) -> Result<Response, ApiError> {
     let gateway = gateway(edge)?;
     let mut body: Map<String, Value> = read_json(body, &edge.settings).await?;
-    let made = prompt::write_out(edge, grant, Protocol::OpenAiChat, &mut body).await?;
+    let made = prompt::write_out(edge, grant, prompt::Form::Chat, &mut body).await?;
     let read = request::read(body)?;
     let used = match &made {
         Some(made) => Some(made.used(edge, grant, &read.request).await?),

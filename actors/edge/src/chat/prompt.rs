@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::{HeaderName, HeaderValue, Response};
-use headwater_actors::gateway::{ChatRequest, PromptUse, Protocol};
+use headwater_actors::gateway::{ChatRequest, PromptUse};
 use headwater_actors::prompts::{
     Action, Chosen, PromptDocument, PromptKey, Rendered, RenderedMessage, Resolved, Role,
     ShadowAsk, Wish, holds_marker,
@@ -39,6 +39,17 @@ struct PromptField {
     attributes: BTreeMap<String, String>,
 }
 
+/// In which form the request is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// OpenAI's chat completions.
+    Chat,
+    /// Anthropic's messages.
+    Messages,
+    /// OpenAI's responses.
+    Responses,
+}
+
 /// A prompt that a request was made of.
 pub(crate) struct Made {
     prompt: PromptKey,
@@ -57,7 +68,7 @@ pub(crate) struct Made {
 pub(crate) async fn write_out(
     edge: &Edge,
     grant: &Grant,
-    protocol: Protocol,
+    form: Form,
     body: &mut Map<String, Value>,
 ) -> Result<Option<Made>, ApiError> {
     // Older clients of completions send a text under this name, which is none of ours.
@@ -97,8 +108,8 @@ pub(crate) async fn write_out(
         let at = format!("prompt.{}", problem.field);
         ApiError::invalid(&at, "invalid_prompt", format!("{at}: {}", problem.problem))
     })?;
-    let own_messages = put_messages(protocol, body, rendered)?;
-    put_settings(protocol, body, &resolved.ready.document);
+    let own_messages = put_messages(form, body, rendered)?;
+    put_settings(form, body, &resolved.ready.document);
     Ok(Some(Made {
         prompt,
         resolved,
@@ -122,7 +133,7 @@ fn check_markers(body: &Map<String, Value>) -> Result<(), ApiError> {
 
 /// Puts the prompt's messages ahead of the client's; how many messages of the gateway's they are.
 fn put_messages(
-    protocol: Protocol,
+    form: Form,
     body: &mut Map<String, Value>,
     rendered: Rendered,
 ) -> Result<usize, ApiError> {
@@ -130,13 +141,15 @@ fn put_messages(
         Rendered::Chat(messages) => messages,
         Rendered::Text(content) => vec![RenderedMessage { role: Role::User, content }],
     };
-    let (system, said): (Vec<_>, Vec<_>) = match protocol {
-        Protocol::AnthropicMessages => {
-            messages.into_iter().partition(|message| message.role == Role::System)
-        }
+    let (system, said): (Vec<_>, Vec<_>) = match form {
+        Form::Messages => messages.into_iter().partition(|message| message.role == Role::System),
         _ => (Vec::new(), messages),
     };
-    let own = said.len() + if system.is_empty() { 0 } else { 1 };
+    let own = match form {
+        // What a model says at once is read as one message.
+        Form::Responses => said.chunk_by(|one, next| said_on(one) && said_on(next)).count(),
+        _ => said.len() + usize::from(!system.is_empty()),
+    };
     if !system.is_empty() {
         if body.get("system").is_some_and(|system| !system.is_null()) {
             let message =
@@ -150,6 +163,10 @@ fn put_messages(
         .into_iter()
         .map(|message| json!({"role": message.role.name(), "content": message.content}))
         .collect();
+    if form == Form::Responses {
+        put_input(body, all)?;
+        return Ok(own);
+    }
     match body.remove("messages") {
         None | Some(Value::Null) => {}
         Some(Value::Array(more)) => all.extend(more),
@@ -163,26 +180,56 @@ fn put_messages(
     Ok(own)
 }
 
+fn said_on(message: &RenderedMessage) -> bool {
+    message.role == Role::Assistant
+}
+
+/// The same for items of a response's input; the client's instructions come after the prompt's
+/// messages, as all that it says.
+fn put_input(body: &mut Map<String, Value>, mut all: Vec<Value>) -> Result<(), ApiError> {
+    match body.remove("instructions") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(text)) => all.push(json!({"role": "system", "content": text})),
+        Some(_) => {
+            let message = "instructions: must be a string".to_owned();
+            return Err(ApiError::invalid("instructions", "invalid_field", message));
+        }
+    }
+    match body.remove("input") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(text)) => all.push(json!({"role": "user", "content": text})),
+        Some(Value::Array(more)) => all.extend(more),
+        Some(_) => {
+            let message =
+                "input: must be a string, or a list of items, said after the prompt's".to_owned();
+            return Err(ApiError::invalid("input", "invalid_field", message));
+        }
+    }
+    body.insert("input".to_owned(), Value::Array(all));
+    Ok(())
+}
+
 /// What the request does not say itself the version says.
-fn put_settings(protocol: Protocol, body: &mut Map<String, Value>, document: &PromptDocument) {
+fn put_settings(form: Form, body: &mut Map<String, Value>, document: &PromptDocument) {
     let settings = &document.model;
-    let stop = match protocol {
-        Protocol::AnthropicMessages => "stop_sequences",
-        _ => "stop",
+    let (most, stop) = match form {
+        Form::Chat => ("max_tokens", Some("stop")),
+        Form::Messages => ("max_tokens", Some("stop_sequences")),
+        // This form has neither stops nor a seed.
+        Form::Responses => ("max_output_tokens", None),
     };
-    let is_openai = protocol != Protocol::AnthropicMessages;
+    let stops = (!settings.stop.is_empty()).then(|| Value::from(settings.stop.clone()));
+    let format = settings.response_format.clone();
     let own = [
         ("model", settings.model.clone().map(Value::from)),
         ("temperature", settings.temperature.map(Value::from)),
         ("top_p", settings.top_p.map(Value::from)),
-        ("max_tokens", settings.max_tokens.map(Value::from)),
-        (stop, (!settings.stop.is_empty()).then(|| Value::from(settings.stop.clone()))),
-        ("seed", settings.seed.filter(|_| is_openai).map(Value::from)),
-        (
-            "response_format",
-            settings.response_format.clone().filter(|_| is_openai).map(Value::Object),
-        ),
-        ("tools", (!document.tools.is_empty()).then(|| tools(is_openai, document))),
+        (most, settings.max_tokens.map(Value::from)),
+        (stop.unwrap_or("stop"), stops.filter(|_| stop.is_some())),
+        ("seed", settings.seed.filter(|_| form == Form::Chat).map(Value::from)),
+        ("response_format", format.clone().filter(|_| form == Form::Chat).map(Value::Object)),
+        ("text", format.filter(|_| form == Form::Responses).map(text_of)),
+        ("tools", (!document.tools.is_empty()).then(|| tools(form, document))),
     ];
     for (field, value) in own {
         let is_said = body.get(field).is_some_and(|said| !said.is_null())
@@ -193,13 +240,25 @@ fn put_settings(protocol: Protocol, body: &mut Map<String, Value>, document: &Pr
     }
 }
 
-fn tools(is_openai: bool, document: &PromptDocument) -> Value {
-    let tool = |tool: &headwater_actors::prompts::ToolSchema| match is_openai {
-        true => json!({"type": "function", "function": {
+/// A format as responses have it: what chats put into `json_schema` stands beside the type.
+fn text_of(mut format: Map<String, Value>) -> Value {
+    if let Some(Value::Object(schema)) = format.remove("json_schema") {
+        format.extend(schema);
+    }
+    json!({"format": format})
+}
+
+fn tools(form: Form, document: &PromptDocument) -> Value {
+    let tool = |tool: &headwater_actors::prompts::ToolSchema| match form {
+        Form::Chat => json!({"type": "function", "function": {
             "name": tool.name, "description": tool.description, "parameters": tool.parameters,
         }}),
-        false => json!({
+        Form::Messages => json!({
             "name": tool.name, "description": tool.description, "input_schema": tool.parameters,
+        }),
+        Form::Responses => json!({
+            "type": "function", "name": tool.name, "description": tool.description,
+            "parameters": tool.parameters,
         }),
     };
     document.tools.iter().map(tool).collect()

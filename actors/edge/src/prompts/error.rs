@@ -36,6 +36,10 @@ impl ApiError {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 ApiError::new(status, INVALID, "secret_found", message).at("document")
             }
+            PromptError::NotRedacted(_) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                ApiError::new(status, UNAVAILABLE, "not_redacted", message).retry(1_000)
+            }
             PromptError::NoModels => ApiError::no_gateway(),
             PromptError::Secret(error) => {
                 let (status, code) = match error {

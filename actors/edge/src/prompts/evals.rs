@@ -7,10 +7,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use headwater_actors::prompts::{Action, Case, Eval, EvalAsk, Judge, PromptKey};
+use headwater_actors::prompts::{
+    Action, Case, Eval, EvalAsk, GoldenAsk, GoldenInfo, Judge, PromptKey, agreements,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::judging::told_agreement;
 use super::{Asked, Name, Pair, actor, asked, check_name, number, pair};
 use crate::body::read_json;
 use crate::chat::caller;
@@ -24,6 +27,9 @@ use crate::router::Edge;
 struct SetRequest {
     cases: Vec<Case>,
     expected_version: Option<u64>,
+    /// A time of the day in UTC, or `off`.
+    nightly: Option<String>,
+    nightly_budget_micro_usd: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -50,10 +56,22 @@ pub(crate) async fn sets(
         let all = PromptKey::new(team, "");
         edge.prompts.allow(&actor(&grant), &all, Action::View).map_err(ApiError::from_prompt)?;
         let sets = edge.prompts.golden_sets(team).await;
-        let data = sets.map_err(ApiError::from_prompt)?;
+        let data: Vec<Value> = sets.map_err(ApiError::from_prompt)?.iter().map(told_info).collect();
         Ok(axum::Json(json!({"object": "list", "data": data})).into_response())
     };
     respond(answer.await)
+}
+
+fn told_info(set: &GoldenInfo) -> Value {
+    json!({
+        "name": set.name,
+        "version": set.version,
+        "cases": set.cases,
+        "by": set.by,
+        "updated_ms": set.updated_ms,
+        "judges_of": set.baseline(),
+        "nightly": set.nightly.map(|nightly| nightly.to_string()),
+    })
 }
 
 impl Asked<'_> {
@@ -67,6 +85,11 @@ impl Asked<'_> {
             "cases": set.cases,
             "by": set.by,
             "updated_ms": set.updated_ms,
+            // The version whose judges may decide.
+            "judges_of": set.baseline,
+            "judges_may_gate": set.may_gate(),
+            "nightly": set.nightly.map(|nightly| nightly.to_string()),
+            "nightly_budget_micro_usd": set.nightly.map(|nightly| nightly.budget_micro_usd),
         }))
     }
 }
@@ -96,9 +119,12 @@ pub(crate) async fn put_set(
 ) -> Response {
     let answer = async {
         let asked = asked(&edge, &grant, &uri, name, Action::Edit)?;
-        let SetRequest { cases, expected_version } = read_json(body, &edge.settings).await?;
+        let request: SetRequest = read_json(body, &edge.settings).await?;
+        let SetRequest { cases, expected_version, nightly, nightly_budget_micro_usd } = request;
+        let expected = expected_version;
+        let ask = GoldenAsk { cases, expected, nightly, nightly_budget_micro_usd };
         let PromptKey { team, name } = &asked.prompt;
-        let put = asked.prompts.put_golden_set(&asked.actor, team, name, cases, expected_version);
+        let put = asked.prompts.put_golden_set(&asked.actor, team, name, ask);
         put.await.map_err(ApiError::from_prompt)?;
         let told = asked.told_set().await?;
         Ok((StatusCode::CREATED, axum::Json(told)).into_response())
@@ -120,6 +146,10 @@ fn head(eval: &Eval) -> Value {
         "cost_micro_usd": eval.micro_usd,
         "by": eval.by,
         "created_ms": eval.created_ms,
+        // Its judges changed, and are compared with nothing: the score passes no gate.
+        "judges_unchecked": eval.is_unchecked,
+        // The day that its night belongs to, counted from 1970.
+        "nightly": eval.night,
     })
 }
 
@@ -153,11 +183,21 @@ async fn check_models(
         asked.prompts.version(&asked.prompt, version).await.map_err(ApiError::from_prompt)?;
     let set = asked.prompts.golden_set(&asked.prompt.team, set).await;
     let set = set.map_err(ApiError::from_prompt)?;
-    let judges = set.cases.iter().filter_map(|case| match &case.judge {
+    check_allowed(grant, ready.document.model.model.iter().chain(judging_models(&set.cases)))
+}
+
+/// Models that judge.
+pub(super) fn judging_models(cases: &[Case]) -> impl Iterator<Item = &String> {
+    cases.iter().filter_map(|case| match &case.judge {
         Judge::Llm { model, .. } => Some(model),
         _ => None,
-    });
-    let mut models = ready.document.model.model.iter().chain(judges);
+    })
+}
+
+pub(super) fn check_allowed<'a>(
+    grant: &Grant,
+    mut models: impl Iterator<Item = &'a String>,
+) -> Result<(), ApiError> {
     match models.find(|model| !grant.allows(model)) {
         Some(model) => Err(ApiError::model_not_allowed(model)),
         None => Ok(()),
@@ -178,10 +218,16 @@ pub(crate) async fn run(
         let EvalRequest { version, golden_set, limit, dry_run, budget_micro_usd } = request;
         check_name("golden_set", &golden_set)?;
         check_models(&asked, &grant, version, &golden_set).await?;
-        let (by, caller) = (asked.actor.name.clone(), caller(&grant));
-        let keeps_stopped = true;
-        let ask =
-            EvalAsk { version, golden_set, limit, budget_micro_usd, by, caller, keeps_stopped };
+        let ask = EvalAsk {
+            version,
+            golden_set,
+            limit,
+            budget_micro_usd,
+            by: asked.actor.name.clone(),
+            caller: caller(&grant),
+            keeps_stopped: true,
+            night: None,
+        };
         if dry_run {
             let estimate = asked.prompts.estimate_eval(&asked.prompt, &ask).await;
             let estimate = estimate.map_err(ApiError::from_prompt)?;
@@ -206,7 +252,10 @@ pub(crate) async fn list(
         let asked = asked(&edge, &grant, &uri, name, Action::View)?;
         let evals = asked.prompts.evals(&asked.prompt).await.map_err(ApiError::from_prompt)?;
         let data: Vec<Value> = evals.iter().map(head).collect();
-        Ok(axum::Json(json!({"object": "list", "data": data})).into_response())
+        let agreement = asked.prompts.agreement(&asked.prompt).await;
+        let agreement = told_agreement(&agreement.map_err(ApiError::from_prompt)?);
+        let told = json!({"object": "list", "data": data, "agreement": agreement});
+        Ok(axum::Json(told).into_response())
     };
     respond(answer.await)
 }
@@ -221,8 +270,14 @@ pub(crate) async fn get(
     let answer = async {
         let (name, id) = pair(path);
         let asked = asked(&edge, &grant, &uri, name, Action::View)?;
-        let eval = asked.prompts.eval(&asked.prompt, number("id", &id)?).await;
-        Ok(axum::Json(whole(&eval.map_err(ApiError::from_prompt)?)).into_response())
+        let id = number("id", &id)?;
+        let eval = asked.prompts.eval(&asked.prompt, id).await;
+        let mut told = whole(&eval.map_err(ApiError::from_prompt)?);
+        let labels = asked.prompts.labels(&asked.prompt, Some(id)).await;
+        let labels = labels.map_err(ApiError::from_prompt)?;
+        told["agreement"] = told_agreement(&agreements(&labels));
+        told["labels"] = json!(labels);
+        Ok(axum::Json(told).into_response())
     };
     respond(answer.await)
 }

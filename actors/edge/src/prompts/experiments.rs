@@ -1,6 +1,6 @@
 //! Experiments on a prompt, and what is said of its answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -10,13 +10,13 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use headwater_actors::prompts::{
-    Action, Analysed, Better, Experiment, ExperimentAsk, ExperimentState, Feedback, Goal, GoalKind,
-    Holdout, PromptKey, Range, Segment, Share, Unit, Variant,
+    Action, Analysed, Better, Experiment, ExperimentAsk, ExperimentState, Goal, GoalKind, Holdout,
+    Range, Segment, Share, Unit, Variant,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Name, Pair, actor, asked, check_name, pair};
+use super::{Name, Pair, actor, asked, pair};
 use crate::body::read_json;
 use crate::error::{ApiError, respond};
 use crate::identity::Grant;
@@ -99,18 +99,6 @@ fn higher() -> Better {
 struct StopRequest {
     #[serde(default)]
     reason: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FeedbackRequest {
-    prompt: String,
-    experiment: Option<String>,
-    unit: String,
-    #[serde(default)]
-    attributes: BTreeMap<String, String>,
-    goal: String,
-    value: f64,
 }
 
 impl GoalRequest {
@@ -300,27 +288,6 @@ pub(crate) async fn stop(
         let ended =
             asked.prompts.stop_experiment(&asked.actor, &asked.prompt, &experiment, &reason).await;
         Ok(axum::Json(told(&ended.map_err(ApiError::from_prompt)?)).into_response())
-    };
-    respond(answer.await)
-}
-
-/// `POST /v1/feedback`: what somebody says of an answer.
-pub(crate) async fn feedback(
-    State(edge): State<Edge>,
-    Extension(grant): Extension<Arc<Grant>>,
-    body: Body,
-) -> Response {
-    let answer = async {
-        let request: FeedbackRequest = read_json(body, &edge.settings).await?;
-        let FeedbackRequest { prompt, experiment, unit, attributes, goal, value } = request;
-        check_name("prompt", &prompt)?;
-        let prompt = PromptKey::new(&grant.tenant, &prompt);
-        let allowed = edge.prompts.allow(&actor(&grant), &prompt, Action::View);
-        allowed.map_err(ApiError::from_prompt)?;
-        let feedback = Feedback { experiment, unit, attributes, goal, value };
-        let counted = edge.prompts.take_feedback(&prompt, feedback).await;
-        let counted = counted.map_err(ApiError::from_prompt)?;
-        Ok(axum::Json(json!({"object": "feedback", "experiments": counted})).into_response())
     };
     respond(answer.await)
 }

@@ -1,13 +1,15 @@
 //! `/v1/prompts`: what is answered, who may do what, and what bad input is told.
 
+use headwater_models::chat::double::ScriptedChat;
 use serde_json::{Value, json};
 
-use super::world::{World, request, token_of};
+use super::chat::CHAT;
+use super::world::{Setup, World, request, token_of};
 
 const GREETING: &str = "/v1/prompts/greeting";
 
 /// One request of somebody, and the status and a part of what it must be told.
-async fn check(
+pub(super) async fn check(
     world: &World,
     token: &str,
     method: &str,
@@ -272,4 +274,42 @@ async fn golden_sets_are_kept_in_versions() {
     run("POST", "/v1/prompts/greeting/versions", text("Hello"), (201, "draft")).await;
     let eval = json!({"version": 1, "golden_set": "greetings"});
     run("POST", "/v1/prompts/greeting/evals", eval, (404, "no_gateway")).await;
+}
+
+#[tokio::test]
+async fn a_response_is_made_of_a_prompt() {
+    let chat = ScriptedChat::new(vec![ScriptedChat::words(3, &["yes"])]);
+    let world = World::with(Setup { chat: Some(chat.clone()), ..Setup::default() }).await;
+    let own = token_of("acme", None);
+    let document = json!({"document": {
+        "messages": [{"role": "system", "content": "Be kind to {{ who }}"}],
+        "variables": {"who": {}}, "model": {"model": CHAT, "max_tokens": 7},
+    }});
+    check(&world, &own, "POST", &format!("{GREETING}/versions"), document, (201, "draft")).await;
+    let promotion = json!({"version": 1, "auto": true});
+    check(&world, &own, "POST", &format!("{GREETING}/promotions"), promotion, (201, "done")).await;
+    let responses = "/v1/responses";
+    let prompt = json!({"name": "greeting", "variables": {"who": "Ann"}});
+    let ask = json!({"prompt": prompt, "instructions": "Be short", "input": "Hi"});
+    let told = world
+        .send(request("POST", responses, Some(&format!("Bearer {own}")), ask.to_string()))
+        .await;
+    assert_eq!(told.status.as_u16(), 200, "{}", told.text());
+    assert_eq!(told.headers["x-headwater-prompt"], "greeting@1");
+    let asked = chat.asked();
+    let said: Vec<String> =
+        asked[0].messages.iter().map(|one| format!("{:?} {:?}", one.role, one.parts)).collect();
+    assert_eq!(
+        said,
+        ["System [Text(\"Be kind to Ann\")]", "System [Text(\"Be short\")]", "User [Text(\"Hi\")]"]
+    );
+    assert_eq!(asked[0].max_tokens, Some(7));
+    for (field, body) in [
+        ("prompt", json!({"prompt": "greeting", "input": "Hi", "model": CHAT})),
+        ("prompt.variables.you", json!({"prompt": {"name": "greeting", "variables": {"you": 1}}})),
+        ("input", json!({"prompt": prompt, "input": 5})),
+        ("instructions", json!({"prompt": prompt, "instructions": 5})),
+    ] {
+        check(&world, &own, "POST", responses, body, (400, field)).await;
+    }
 }

@@ -151,6 +151,7 @@ impl World {
         let authority = if setup.open { Authority::open() } else { Authority::signed(&key) };
         let authority = authority.with_issuers(setup.issuers).with_keys(identity.clone());
         let prompts = written_prompts(&runtime, &store, &mut registry);
+        gateway.iter().for_each(|gateway| prompts.ask_through(gateway.clone(), embedder.clone()));
         let ingest =
             setup.ingest.then(|| bulk(runtime, store, &collections, sink, embedder, &mut registry));
         let edge = EdgeParts {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::layer::Taken;
 use super::{BUCKETS, Experiment, GoalKind, MAX_DURATION_MS, MAX_VARIANTS, Segment, State};
 
 /// Longest name, in bytes.
@@ -80,6 +81,9 @@ pub enum CheckError {
         /// The layer.
         layer: String,
     },
+    /// The layer's record holds no more.
+    #[error("layer {0:?} has 200 experiments that run; end some of them, or choose another layer")]
+    LayerFull(String),
     /// The holdout would keep out everyone.
     #[error("holdout.buckets is {0}; 0 to 9999 are allowed; 500 keeps out 5 % of the users")]
     Holdout(u16),
@@ -198,17 +202,27 @@ fn share(experiment: &Experiment, others: &[Experiment], errors: &mut Vec<CheckE
     {
         errors.push(CheckError::Holdout(holdout.buckets));
     }
+    let runs = others.iter().filter(|other| {
+        other.state == State::Running && other.layer.is_some() && other.layer == experiment.layer
+    });
+    let taken: Vec<Taken> = runs.map(Taken::of).collect();
+    collisions(experiment, taken.iter(), errors);
+}
+
+/// What others of its layer have of what the experiment asks for.
+pub(super) fn collisions<'a>(
+    experiment: &Experiment,
+    others: impl Iterator<Item = &'a Taken>,
+    errors: &mut Vec<CheckError>,
+) {
     let Some(layer) = &experiment.layer else {
         return;
     };
+    let (from, until) = (experiment.share.from, experiment.share.until);
     for other in others {
         let same = other.name == experiment.name && other.prompt == experiment.prompt;
-        let shares_layer = other.layer.as_ref() == Some(layer);
-        if same || !shares_layer || other.state != State::Running {
-            continue;
-        }
         let meets = experiment.start_ms < other.ends_ms && other.start_ms < experiment.ends_ms;
-        if !meets {
+        if same || !meets {
             continue;
         }
         if other.unit != experiment.unit {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     AnalyseError, Analysis, Better, DEFAULT_DURATION_MS, Ending, Experiment, Goal, GoalKind,
-    Holdout, Segment, Share, State, Summary, Unit, Variant, analyse, check, expire,
+    Holdout, LAYER_EXPERIMENTS, Layer, Segment, Share, State, Summary, Unit, Variant, analyse,
+    check, expire,
 };
 use crate::sequential::{Binary, Numeric, Range};
 
@@ -131,6 +132,41 @@ fn shares_of_one_layer_do_not_overlap() {
     verify(Experiment { state: State::Draft, ..layered("other", 0, 10_000) }, None);
     verify(Experiment { ends_ms: 1_000, start_ms: 0, ..layered("other", 0, 10_000) }, None);
     verify(Experiment { unit: Unit::Request, ..layered("other", 0, 1) }, Some("unit differs"));
+}
+
+#[test]
+fn a_layer_gives_each_part_to_one_experiment_at_a_time() {
+    let asking = |prompt: &str, from: u16, until: u16| {
+        with(|it| {
+            it.prompt = prompt.to_owned();
+            it.layer = Some("words".to_owned());
+            it.share = Share { from, until };
+        })
+    };
+    let mut layer = Layer::of("words", &[experiment(), asking("a", 0, 5_000)]);
+    assert_eq!(layer.taken.len(), 1);
+    let refused = layer.enter(&asking("b", 4_999, 6_000), 2_000).unwrap_err();
+    assert!(refused[0].to_string().contains("overlaps 0..5000"), "{refused:?}");
+    layer.enter(&asking("b", 5_000, 6_000), 2_000).unwrap();
+    let mut by_request = asking("c", 6_000, 7_000);
+    by_request.unit = Unit::Request;
+    assert!(
+        layer.enter(&by_request, 2_000).unwrap_err()[0].to_string().starts_with("unit differs")
+    );
+    // What is stopped, and what has reached its end, is free again.
+    layer.leave("a", "tone");
+    layer.enter(&asking("c", 0, 5_000), 2_000).unwrap();
+    let later = 1_000 + DEFAULT_DURATION_MS;
+    let mut next = asking("d", 0, 10_000);
+    (next.start_ms, next.ends_ms) = (later, later + 1_000);
+    layer.enter(&next, later).unwrap();
+    assert_eq!(layer.taken.len(), 1);
+    let mut full = Layer::default();
+    for place in 0..LAYER_EXPERIMENTS as u16 {
+        full.enter(&asking(&format!("p{place}"), place, place + 1), 2_000).unwrap();
+    }
+    let refused = full.enter(&asking("one-more", 9_000, 9_001), 2_000).unwrap_err();
+    assert!(refused[0].to_string().starts_with("layer \"words\" has 200"), "{refused:?}");
 }
 
 #[test]

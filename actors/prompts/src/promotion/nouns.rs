@@ -137,6 +137,7 @@ pub enum Event {
     OverrideAsked,
     PromotionDone,
     ExperimentExpired,
+    NightlyFailed,
 }
 
 impl Event {
@@ -149,6 +150,7 @@ impl Event {
             Event::OverrideAsked => "prompt.override_asked",
             Event::PromotionDone => "prompt.promotion_done",
             Event::ExperimentExpired => "prompt.experiment_expired",
+            Event::NightlyFailed => "prompt.nightly_failed",
         }
     }
 }

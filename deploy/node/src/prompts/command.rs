@@ -8,6 +8,7 @@ mod files;
 mod findings;
 mod folder;
 mod golden;
+mod judging;
 mod look;
 mod many;
 mod node;
@@ -26,6 +27,7 @@ use clap::{Args, Subcommand};
 use self::diff::DiffFlags;
 use self::eval::EvalFlags;
 use self::golden::GoldenAction;
+use self::judging::{LabelFlags, ProposalAction};
 use self::look::RenderFlags;
 use self::node::NodeFlags;
 use self::output::Output;
@@ -101,6 +103,13 @@ pub(crate) enum PromptAction {
         #[command(flatten)]
         show: ShowFlags,
     },
+    /// Say what you think of an answer, beside its judge.
+    Label(LabelFlags),
+    /// Look after flagged answers that may become golden cases.
+    Proposals {
+        #[command(subcommand)]
+        what: ProposalAction,
+    },
     /// Print what a prompt says for these variables.
     Render(RenderFlags),
 }
@@ -128,6 +137,8 @@ fn run_to(action: &PromptAction, settings: &Settings, out: &mut Output<'_>) -> R
         PromptAction::Golden { what } => golden::run(what, settings, out),
         PromptAction::Eval(flags) => eval::run(flags, settings, out),
         PromptAction::Evals { name, id, show } => eval::look(name, *id, show, settings, out),
+        PromptAction::Label(flags) => judging::label(flags, settings, out),
+        PromptAction::Proposals { what } => judging::proposals(what, settings, out),
         PromptAction::Render(flags) => look::render(flags, settings, out),
     }
 }

@@ -21,7 +21,10 @@ pub(super) fn read(body: &Map<String, Value>) -> Result<ChatRequest, ApiError> {
     if let Some(instructions) = fields.text("instructions")? {
         messages.push(Message::text(Role::System, instructions));
     }
-    for field in ["previous_response_id", "conversation", "prompt"] {
+    if fields.get("prompt").is_some() {
+        return Err(fields.refuse("prompt", "an object that names a prompt of your team"));
+    }
+    for field in ["previous_response_id", "conversation"] {
         if fields.get(field).is_some() {
             let allowed = "left out; nothing is kept here, so send the whole input";
             return Err(fields.refuse(field, allowed));

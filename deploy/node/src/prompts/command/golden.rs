@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::folder::write_file;
+use super::judging;
 use super::node::{Node, NodeFlags, checked_name, list};
 use super::output::Output;
 use crate::config::Settings;
@@ -34,6 +35,29 @@ pub(crate) enum GoldenAction {
         /// The set's version that must be there now, so that nobody's change is overwritten.
         #[arg(long, value_name = "VERSION")]
         expect: Option<u64>,
+        /// Ask the version in production all cases each day at this time of UTC, or `off`.
+        #[arg(long, value_name = "HH:MM")]
+        nightly: Option<String>,
+    },
+    /// Have judges that changed judge what was judged before; they decide if they say the same.
+    Check {
+        /// The prompt whose evals have the answers.
+        #[arg(long, value_name = "NAME")]
+        prompt: String,
+        /// Stop before it costs more, in millionths of a dollar.
+        #[arg(long, value_name = "MICRO_USD")]
+        budget_micro_usd: Option<u64>,
+        #[command(flatten)]
+        set: SetFlags,
+    },
+    /// Take judges as they are, however far they are from those before.
+    Accept {
+        /// The check's number.
+        id: u64,
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        set: SetFlags,
     },
 }
 
@@ -51,12 +75,21 @@ pub(super) fn run(
     settings: &Settings,
     out: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    let (GoldenAction::Pull { set, .. } | GoldenAction::Push { set, .. }) = action;
+    let (GoldenAction::Pull { set, .. }
+    | GoldenAction::Push { set, .. }
+    | GoldenAction::Check { set, .. }
+    | GoldenAction::Accept { set, .. }) = action;
     let node = Node::new(&set.node, settings)?;
     let name = checked_name(&set.golden_set)?;
     match action {
         GoldenAction::Pull { file, force, .. } => pull(&node, name, file, *force, out),
-        GoldenAction::Push { file, expect, .. } => push(&node, name, file, *expect, out),
+        GoldenAction::Push { file, expect, nightly, .. } => {
+            push(&node, name, file, (*expect, nightly.as_deref()), out)
+        }
+        GoldenAction::Check { prompt, budget_micro_usd, .. } => {
+            judging::check(&node, name, (prompt, *budget_micro_usd), out)
+        }
+        GoldenAction::Accept { id, reason, .. } => judging::accept(&node, name, (*id, reason), out),
     }
 }
 
@@ -93,7 +126,7 @@ fn push(
     node: &Node<'_>,
     name: &str,
     file: &Path,
-    expect: Option<u64>,
+    (expect, nightly): (Option<u64>, Option<&str>),
     out: &mut Output<'_>,
 ) -> Result<(), Failure> {
     let cases = read(file)?;
@@ -116,12 +149,16 @@ fn push(
     let change = Change::of(list(&before["cases"]), &cases);
     if let Some(version) = version
         && change.is_none()
+        && nightly.is_none()
     {
         return out.line(format_args!("{name}: nothing to write since version {version}"));
     }
     let mut body = json!({ "cases": cases });
     if let Some(version) = version {
         body["expected_version"] = version.into();
+    }
+    if let Some(nightly) = nightly {
+        body["nightly"] = nightly.into();
     }
     let told = node.put(&path, &body)?;
     out.line(format_args!(

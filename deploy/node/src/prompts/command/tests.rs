@@ -3,6 +3,7 @@
 mod acts;
 mod files;
 mod folders;
+mod judging;
 mod server;
 
 use clap::{CommandFactory, Parser};
