@@ -196,8 +196,34 @@ impl ToolsHandle {
         let Some(gateway) = self.shared.gateway.get() else {
             return Err(blocked("no redaction runs on this node, and the tool wants it"));
         };
-        let redacted = gateway.redact_value(&ready.key.team, content).await;
-        redacted.map_err(|error| blocked(&error.to_string()))
+        let mut texts = Vec::new();
+        each_text(&content, &mut |text| texts.push(text.to_owned()));
+        let redacted = gateway.redact_texts(&ready.key.team, texts).await;
+        let mut redacted = redacted.map_err(|error| blocked(&error.to_string()))?.into_iter();
+        Ok(with_texts(content, &mut || redacted.next().unwrap_or_default()))
+    }
+}
+
+/// All texts in a value, in a fixed order; names of fields are the tool's own and stay.
+fn each_text(value: &Value, see: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => see(text),
+        Value::Array(items) => items.iter().for_each(|item| each_text(item, see)),
+        Value::Object(fields) => fields.values().for_each(|field| each_text(field, see)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The value with other texts, in the order of [`each_text`].
+fn with_texts(value: Value, next: &mut impl FnMut() -> String) -> Value {
+    match value {
+        Value::String(_) => Value::String(next()),
+        Value::Array(items) => items.into_iter().map(|item| with_texts(item, next)).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter().map(|(name, field)| (name, with_texts(field, next)));
+            Value::Object(fields.collect())
+        }
+        other => other,
     }
 }
 

@@ -1,1 +1,0 @@
-//! The Firecracker engine: micro-VMs restored from a snapshot.

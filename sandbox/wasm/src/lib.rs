@@ -1,1 +1,0 @@
-//! The WebAssembly engine: CPython on wasmtime.
