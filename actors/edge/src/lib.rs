@@ -24,6 +24,7 @@ mod search;
 mod standing;
 mod status;
 mod tenancy;
+mod tools;
 
 pub use gate::Gate;
 pub use identity::{

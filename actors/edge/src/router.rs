@@ -17,6 +17,7 @@ use headwater_actors::identity::IdentityHandle;
 use headwater_actors::ingest::IngestHandle;
 use headwater_actors::prompts::PromptsHandle;
 use headwater_actors::tenancy::TenancyHandle;
+use headwater_actors::tools::ToolsHandle;
 use prometheus_client::registry::Registry;
 
 use crate::error::ApiError;
@@ -62,6 +63,7 @@ pub struct EdgeParts {
     /// With a gateway.
     pub gateway_versions: Option<GatewayVersions>,
     pub prompts: PromptsHandle,
+    pub tools: ToolsHandle,
     /// None on a node that keeps no audit.
     pub audit: Option<AuditHandle>,
     pub metrics: EdgeMetrics,

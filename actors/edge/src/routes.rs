@@ -7,7 +7,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::router::Edge;
 use crate::{
     admin, audit, chat, cluster, collection, embedding, gateway, ingest, keys, prompts, search,
-    status, tenancy,
+    status, tenancy, tools,
 };
 
 /// What a route needs of whoever calls.
@@ -96,6 +96,8 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(gateway_routes());
     all.extend(audit_routes());
     all.extend(prompt_routes());
+    all.extend(tool_routes());
+    all.extend(sandbox_routes());
     all
 }
 
@@ -288,5 +290,61 @@ fn prompt_routes() -> Vec<Route> {
         route(Identity, No, Get, "/v1/prompts/{name}/evals/{id}", prompts::evals::get),
         route(Identity, No, Get, "/v1/prompt-access", prompts::access),
         route(Identity, No, Put, "/v1/prompt-access", prompts::set_access),
+    ]
+}
+
+fn tool_routes() -> Vec<Route> {
+    use Counted::No;
+    use Method::{Delete, Get, Post, Put};
+    use Scope::{Identity, Operator};
+    use tools::{approvals, calls, registry, sessions};
+    const VERSION: &str = "/v1/tools/{name}/versions/{version}";
+    const ACT: &str = "/v1/tools/{name}/versions/{version}/{action}";
+    const GRANT: &str = "/v1/tool-grants/{id}";
+    const SESSION: &str = "/v1/agent-sessions/{id}";
+    const NOTE: &str = "/v1/agent-sessions/{id}/notes/{name}";
+    // No model works for a tool; calls have limits of their own names, `tool:<name>`.
+    vec![
+        route(Identity, No, Get, "/v1/tools", registry::list),
+        route(Identity, No, Post, "/v1/tools", registry::publish),
+        route(Identity, No, Post, "/v1/tools/search", registry::search),
+        route(Identity, No, Post, "/v1/tools/call", calls::call),
+        route(Identity, No, Get, "/v1/tools/{name}", registry::versions),
+        route(Identity, No, Put, "/v1/tools/{name}/default", registry::point),
+        route(Identity, No, Put, VERSION, registry::amend),
+        route(Identity, No, Post, ACT, registry::act),
+        route(Identity, No, Get, "/v1/tool-calls/{id}", calls::get),
+        route(Identity, No, Post, "/v1/tool-calls/{id}/{action}", calls::act),
+        route(Identity, No, Get, "/v1/tool-grants", registry::grants),
+        route(Operator, No, Put, GRANT, registry::put_grant),
+        route(Operator, No, Delete, GRANT, registry::delete_grant),
+        route(Identity, No, Get, "/v1/approvals", approvals::list),
+        route(Identity, No, Post, "/v1/approvals/{id}/{action}", approvals::decide),
+        route(Identity, No, Get, "/v1/agent-sessions", sessions::list),
+        route(Identity, No, Post, "/v1/agent-sessions", sessions::begin),
+        route(Identity, No, Get, SESSION, sessions::get),
+        route(Identity, No, Get, "/v1/agent-sessions/{id}/steps", sessions::steps),
+        route(Identity, No, Get, "/v1/agent-sessions/{id}/notes", sessions::notes),
+        route(Identity, No, Put, NOTE, sessions::put_note),
+        route(Identity, No, Delete, NOTE, sessions::delete_note),
+        route(Identity, No, Post, "/v1/agent-sessions/{id}/{action}", sessions::act),
+    ]
+}
+
+fn sandbox_routes() -> Vec<Route> {
+    use Counted::No;
+    use Method::{Get, Post};
+    use Scope::Identity;
+    use tools::sandbox;
+    const FILES: &str = "/v1/sandbox/sessions/{id}/files";
+    const FILE: &str = "/v1/sandbox/sessions/{id}/files/{*document}";
+    vec![
+        route(Identity, No, Get, "/v1/sandbox", sandbox::engines),
+        route(Identity, No, Post, "/v1/sandbox/run", sandbox::run),
+        route(Identity, No, Get, "/v1/sandbox/sessions", sandbox::sessions),
+        route(Identity, No, Post, "/v1/sandbox/sessions", sandbox::open),
+        route(Identity, No, Get, FILES, sandbox::files),
+        route(Identity, No, Get, FILE, sandbox::file),
+        route(Identity, No, Post, "/v1/sandbox/sessions/{id}/{action}", sandbox::act),
     ]
 }

@@ -30,4 +30,5 @@ mod status;
 mod strain;
 mod tei;
 mod tenants;
+mod tools;
 mod world;

@@ -286,7 +286,7 @@ impl Finishing {
         };
         let mut held = Held::of(team, session, row, Default::default())?;
         let charge = Charge::of(ending, ready.price(), 0).microdollars;
-        let is_kept = matches!(ending, Ok(_)) || charge > 0;
+        let is_kept = ending.is_ok() || charge > 0;
         let is_new = match is_kept {
             true => held.session.settle(id, charge, *now_ms),
             false => held.session.refund(id),

@@ -198,6 +198,11 @@ impl ToolsHandle {
         let _ = self.shared.gateway.set(gateway);
     }
 
+    /// Since 1970, in ms.
+    pub fn now_ms(&self) -> u64 {
+        self.shared.runtime.wall_ms()
+    }
+
     pub fn sandbox(&self) -> Option<&SandboxHandle> {
         self.shared.sandbox.get()
     }

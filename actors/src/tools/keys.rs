@@ -151,24 +151,3 @@ pub(super) fn approval(team: &str, id: &str) -> Vec<u8> {
 pub(super) fn approvals(team: &str) -> KeyRange {
     below("approval", &[team.into()])
 }
-
-/// An agent's run.
-pub(super) fn run(team: &str, id: &str) -> Place {
-    Place { kind: "run", path: vec![team.into(), id.into()] }
-}
-
-pub(super) fn runs(team: Option<&str>) -> KeyRange {
-    match team {
-        Some(team) => below("run", &[team.into()]),
-        None => below("run", &[]),
-    }
-}
-
-/// What happened in an agent's run, in its order.
-pub(super) fn journal(team: &str, id: &str, place: u64) -> Place {
-    Place { kind: "journal", path: vec![team.into(), id.into(), number(place)] }
-}
-
-pub(super) fn journals(team: &str, id: &str) -> KeyRange {
-    below("journal", &[team.into(), id.into()])
-}

@@ -235,10 +235,7 @@ impl ToolsHandle {
         + Send,
     ) -> Result<T, ToolsError> {
         let id = self.shared.operation();
-        let written = self.shared.retry.write(id, |transaction| {
-            let done = act(transaction);
-            done
-        });
+        let written = self.shared.retry.write(id, |transaction| act(transaction));
         let done = match written.await? {
             Applied::Now(done) => done?,
             // No id is drawn twice.

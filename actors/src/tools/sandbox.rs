@@ -1,6 +1,7 @@
 //! Sandboxes of this node: which engine may run what, and a pool of slots for each engine, image
 //! and tier.
 
+mod guard;
 mod metrics;
 mod pool;
 mod sessions;
@@ -9,10 +10,12 @@ mod slot;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use headwater_sandbox::{
-    Abilities, Channel, Ended, Engine, EngineError, Execution, GuestFile, GuestPath, Image,
-    ImageName, Isolation, Limits, Listener, Outcome, WayOut,
+/// The port's nouns that whoever asks for sandboxes meets.
+pub use headwater_sandbox::{
+    Abilities, Channel, Ended, Engine, FileEntry, GuestFile, GuestPath, Image, ImageName,
+    Isolation, Usage, WayOut,
 };
+use headwater_sandbox::{EngineError, Execution, Limits, Listener, Outcome};
 use headwater_tools::call::Refusal;
 use headwater_tools::pool::PoolSettings;
 use headwater_tools::{Egress, Room, Tier};

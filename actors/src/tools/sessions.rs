@@ -149,12 +149,6 @@ impl ToolsHandle {
         Ok(cleared.await?)
     }
 
-    /// Counts a round of the model in a session.
-    pub(super) async fn iterate_session(&self, team: &str, id: &str) -> Result<(), ToolsError> {
-        let act: Act<()> = std::sync::Arc::new(|held, now_ms| held.session.iterate(now_ms));
-        self.change_session(team, id, act).await
-    }
-
     /// Changes a session in one transaction. Its scratchpad is not in it.
     pub(super) async fn change_session<T: Send + 'static>(
         &self,

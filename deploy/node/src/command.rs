@@ -12,10 +12,11 @@ use crate::gateway::command::GatewayAction;
 use crate::key::KeyAction;
 use crate::prompts::command::PromptAction;
 use crate::redaction::RedactionAction;
+use crate::sandbox::command::SandboxAction;
 use crate::tenant::TenantAction;
 use crate::{
     audit, bench, cluster, doctor, gateway, ingest, issuers, key, logging, plan, prompts,
-    redaction, server, simulate, tenant, token,
+    redaction, sandbox, server, simulate, tenant, token,
 };
 
 /// Headwater: the upstream platform for organisations that run language models.
@@ -90,6 +91,11 @@ enum Action {
         #[command(subcommand)]
         what: PromptAction,
     },
+    /// Make images for sandboxes, and see what holds a guest on this machine.
+    Sandbox {
+        #[command(subcommand)]
+        what: SandboxAction,
+    },
     /// Make, list, rotate and revoke virtual keys at a running node.
     Keys {
         #[command(subcommand)]
@@ -151,6 +157,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Action::Redaction { what } => redaction::run(&what),
         Action::Gateway { what } => gateway::command::run(what, &settings),
         Action::Prompts { what } => prompts::command::run(what, &settings),
+        Action::Sandbox { what } => sandbox::command::run(what, &settings),
         Action::Keys { what } => key::run(what, &settings),
         Action::Audit { what } => audit::command::run(what, &settings),
         Action::Ingest(flags) => ingest::run(&flags, &settings),

@@ -14,6 +14,7 @@ mod retrieval;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub use prompts::{FallbackFile, PromptsSection, RuleFile, SecretsSection};
 pub(crate) use retrieval::HOLD_LATE_MS;
 pub use retrieval::{IngestSection, VectorEngine, VectorsSection};
 pub use telemetry::TelemetrySection;
+pub use tools::{McpServerSection, PoolSection, SandboxEngine, SandboxSection, ToolsSection};
 
 /// Everything that can be set. Each section and key may be left out.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -52,6 +54,8 @@ pub struct Settings {
     pub gateway: GatewaySection,
     pub prompts: PromptsSection,
     pub secrets: SecretsSection,
+    pub tools: ToolsSection,
+    pub sandbox: SandboxSection,
     pub audit: AuditSection,
     pub telemetry: TelemetrySection,
 }
@@ -219,6 +223,7 @@ impl Settings {
         self.check_retrieval()?;
         self.check_gateway()?;
         self.check_prompts()?;
+        self.check_tools()?;
         self.check_audit()?;
         self.check_telemetry()
     }

@@ -22,6 +22,7 @@ mod progress;
 mod prompts;
 mod redaction;
 mod retrieval;
+mod sandbox;
 mod scenario;
 mod secret_file;
 pub mod server;
@@ -30,3 +31,6 @@ mod sockets;
 mod store;
 mod tenant;
 mod token;
+mod tools;
+
+pub use sandbox::launch;

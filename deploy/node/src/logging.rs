@@ -11,6 +11,9 @@ use crate::failure::Failure;
 /// Libraries whose lines say nothing that our own do not.
 const QUIETED: &str = "ractor=error,ractor_cluster=error,quinn=error";
 
+/// It writes whole requests and answers of tools down, whatever the level.
+const SILENCED: &str = "rmcp=off";
+
 /// Starts the process's log. A second start in one process changes nothing.
 ///
 /// # Errors
@@ -41,5 +44,7 @@ pub(crate) fn start(settings: &LogSettings) -> Result<(), Failure> {
 
 /// A plain level is ours; the actor system below us speaks at that level of every session.
 fn directives(level: &str) -> String {
-    if level.contains(['=', ',']) { level.to_owned() } else { format!("{level},{QUIETED}") }
+    let chosen =
+        if level.contains(['=', ',']) { level.to_owned() } else { format!("{level},{QUIETED}") };
+    format!("{chosen},{SILENCED}")
 }

@@ -6,6 +6,9 @@ use clap::Parser;
 use headwater_node::command::{self, Command};
 
 fn main() -> ExitCode {
+    if let Some(code) = headwater_node::launch(std::env::args_os()) {
+        return code;
+    }
     let command = Command::parse();
     match command::run(command) {
         Ok(()) => ExitCode::SUCCESS,

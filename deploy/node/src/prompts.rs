@@ -120,8 +120,12 @@ fn fallbacks(settings: &Settings) -> Result<Vec<Fallback>, Failure> {
     settings.prompts.fallbacks.iter().enumerate().map(fallback).collect()
 }
 
-/// Grants ahead of the cache, so that one that is taken back counts at once.
-fn secrets(
+/// Where secrets come from. Grants are ahead of the cache, so that one that is taken back counts
+/// at once.
+///
+/// # Errors
+/// Kind `Settings` for a source that cannot be used.
+pub(crate) fn secrets(
     section: &SecretsSection,
     runtime: &Runtime,
 ) -> Result<Option<Arc<dyn SecretSource>>, Failure> {

@@ -29,7 +29,9 @@ use crate::failure::{Failure, FailureKind};
 use crate::process::ProcessMetrics;
 use crate::retrieval::Retrieval;
 use crate::sockets::Sockets;
-use crate::{audit, gateway, identity, issuers, models, notices, prompts, retrieval, store, token};
+use crate::{
+    audit, gateway, identity, issuers, models, notices, prompts, retrieval, store, token, tools,
+};
 
 /// How often the node looks which of its models serve, in ms.
 const OFFERS_MS: u64 = 500;
@@ -134,6 +136,14 @@ impl Node {
         let prompts = prompts::start(&settings, runtime, &store, &mut registry).await?;
         prompts::run(&prompts, runtime, gateway.as_ref(), &fleet, &services.leases);
         let audit = audit::start(&settings, runtime, gateway.as_ref(), &mut registry)?;
+        let tool_parts = tools::Parts {
+            runtime,
+            store: &store,
+            tenancy,
+            gateway: gateway.as_ref(),
+            audit: audit.as_ref(),
+        };
+        let tools = tools::start(&settings, tool_parts, &mut registry).await?;
         let _ = serving.set(router(EdgeParts {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),
@@ -148,6 +158,7 @@ impl Node {
             audit: audit.clone(),
             gateway_versions,
             prompts,
+            tools,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         }));

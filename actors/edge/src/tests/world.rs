@@ -19,6 +19,7 @@ use headwater_actors::gateway::{
 use headwater_actors::identity::IdentityHandle;
 use headwater_actors::prompts::{PromptMetrics, PromptSettings, PromptsHandle, Scanner};
 use headwater_actors::runtime::Runtime;
+use headwater_backends::memory::MemoryBackend;
 use headwater_models::Model;
 use headwater_models::chat::double::ScriptedChat;
 use headwater_models::double::DoubleModel;
@@ -60,6 +61,8 @@ pub(super) struct World {
     pub(super) operator: String,
     pub(super) collections: Collections,
     pub(super) identity: IdentityHandle,
+    /// Answers calls of all tools.
+    pub(super) backend: Arc<MemoryBackend>,
 }
 
 pub(super) struct Setup {
@@ -152,6 +155,8 @@ impl World {
         let authority = authority.with_issuers(setup.issuers).with_keys(identity.clone());
         let prompts = written_prompts(&runtime, &store, &mut registry);
         gateway.iter().for_each(|gateway| prompts.ask_through(gateway.clone(), embedder.clone()));
+        let (tools, backend) =
+            super::tools::served(&runtime, &store, &tenancy, audit.as_ref(), &mut registry).await;
         let ingest =
             setup.ingest.then(|| bulk(runtime, store, &collections, sink, embedder, &mut registry));
         let edge = EdgeParts {
@@ -168,11 +173,13 @@ impl World {
             audit,
             gateway_versions,
             prompts,
+            tools,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         };
         let (token, operator) = (token_for(&["*"]), operator_token());
-        World { router: router(edge), gate, plain, nested, token, operator, collections, identity }
+        let router = router(edge);
+        World { router, gate, plain, nested, token, operator, collections, identity, backend }
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {

@@ -1,6 +1,7 @@
 //! Sandboxes that keep their files from call to call: each is one slot, of one team, on this node.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater_sandbox::{
@@ -10,13 +11,16 @@ use headwater_sandbox::{
 use headwater_tools::call::Refusal;
 use headwater_tools::{Room, Tier};
 
-use super::pool::{SlotGuard, gone};
+use super::guard::{SlotGuard, gone};
 use super::{SandboxAsk, SandboxDone, SandboxHandle, Shared, limits_within, of_engine};
 
 /// How often it is looked for sessions that nobody uses, in ms.
 const LOOK_MS: u64 = 1_000;
 /// The name that errors tell.
 const TOOL: &str = "sandbox";
+
+/// Work on a slot.
+type Acting<'s, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 's>>;
 
 /// What is known of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,11 +163,11 @@ impl SandboxHandle {
         of_engine(TOOL, error)
     }
 
-    async fn with<T>(
+    async fn with<T: Send>(
         &self,
         team: &str,
         id: &str,
-        act: impl AsyncFnOnce(&mut dyn Slot) -> Result<T, EngineError>,
+        act: impl for<'s> FnOnce(&'s mut dyn Slot) -> Acting<'s, T> + Send,
     ) -> Result<T, Refusal> {
         let (_, guard) = self.session(team, id)?;
         let guard = guard.lock().await;
@@ -178,7 +182,8 @@ impl SandboxHandle {
     /// # Errors
     /// As [`SandboxHandle::run_in`]. The same of those below.
     pub async fn write_file(&self, team: &str, id: &str, file: &GuestFile) -> Result<(), Refusal> {
-        self.with(team, id, async |slot| slot.write(file).await).await
+        let file = file.clone();
+        self.with(team, id, |slot| Box::pin(async move { slot.write(&file).await })).await
     }
 
     pub async fn read_file(
@@ -188,7 +193,8 @@ impl SandboxHandle {
         path: &GuestPath,
         bytes_max: u64,
     ) -> Result<GuestFile, Refusal> {
-        self.with(team, id, async |slot| slot.read(path, bytes_max).await).await
+        let path = path.clone();
+        self.with(team, id, |slot| Box::pin(async move { slot.read(&path, bytes_max).await })).await
     }
 
     pub async fn list_files(
@@ -197,11 +203,11 @@ impl SandboxHandle {
         id: &str,
         entries_max: usize,
     ) -> Result<Vec<FileEntry>, Refusal> {
-        self.with(team, id, async |slot| slot.list(entries_max).await).await
+        self.with(team, id, move |slot| Box::pin(async move { slot.list(entries_max).await })).await
     }
 
     pub async fn usage(&self, team: &str, id: &str) -> Result<Usage, Refusal> {
-        self.with(team, id, async |slot| slot.usage().await).await
+        self.with(team, id, |slot| slot.usage()).await
     }
 
     /// Takes a session's processor time away, or gives it back.
@@ -209,11 +215,10 @@ impl SandboxHandle {
     /// # Errors
     /// As [`SandboxHandle::run_in`].
     pub async fn set_paused(&self, team: &str, id: &str, is_paused: bool) -> Result<(), Refusal> {
-        let act = async |slot: &mut dyn Slot| match is_paused {
-            true => slot.pause().await,
-            false => slot.resume().await,
-        };
-        self.with(team, id, act).await?;
+        match is_paused {
+            true => self.with(team, id, |slot| slot.pause()).await?,
+            false => self.with(team, id, |slot| slot.resume()).await?,
+        }
         if let Some(open) = self.shared.sessions.lock().get_mut(id) {
             open.told.is_paused = is_paused;
         }

@@ -1,0 +1,65 @@
+//! The tool service as the settings choose it: what answers calls, and where code runs.
+
+mod backends;
+
+use headwater_actors::gateway::{AuditHandle, GatewayHandle};
+use headwater_actors::runtime::Runtime;
+use headwater_actors::tenancy::TenancyHandle;
+use headwater_actors::tools::{CallRunner, ToolsHandle, ToolsMetrics, ToolsSettings};
+use headwater_storage::retry::Retry;
+use prometheus_client::registry::Registry;
+
+use crate::config::Settings;
+use crate::failure::Failure;
+use crate::{prompts, sandbox};
+
+/// What the service stands on.
+pub(crate) struct Parts<'a> {
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) store: &'a Retry,
+    pub(crate) tenancy: &'a TenancyHandle,
+    pub(crate) gateway: Option<&'a GatewayHandle>,
+    pub(crate) audit: Option<&'a AuditHandle>,
+}
+
+/// The tools of this node, followed from now on.
+///
+/// # Errors
+/// Kind `Settings` for a server, a secret source or a folder that cannot be used.
+pub(crate) async fn start(
+    settings: &Settings,
+    parts: Parts<'_>,
+    registry: &mut Registry,
+) -> Result<ToolsHandle, Failure> {
+    let Parts { runtime, store, tenancy, gateway, audit } = parts;
+    let section = &settings.tools;
+    let chosen = ToolsSettings {
+        cache_bytes: section.cache_bytes,
+        calls_max: section.calls_max,
+        team_calls_max: section.team_calls_max,
+        tells: !settings.notices.webhooks.is_empty(),
+        ..ToolsSettings::default()
+    };
+    let secrets = prompts::secrets(&settings.secrets, runtime)?;
+    let backends = backends::find(section, secrets.clone())?;
+    let metrics = ToolsMetrics::register(registry);
+    let (runtime, store) = (runtime.clone(), store.clone());
+    let tools =
+        ToolsHandle::new(runtime.clone(), store, tenancy.clone(), chosen, backends, metrics);
+    if let Some(audit) = audit {
+        tools.record_to(audit.clone());
+    }
+    if let Some(gateway) = gateway {
+        tools.ask_through(gateway.clone());
+    }
+    let parts = sandbox::Parts { runtime: &runtime, secrets, audit: audit.cloned() };
+    if let Some(sandbox) = sandbox::start(settings, parts, registry).await? {
+        tools.run_code_in(sandbox);
+    }
+    if let Err(error) = tools.refresh().await {
+        tracing::warn!(%error, "tools are not known yet: calls are refused until they are");
+    }
+    runtime.spawn(tools.clone().follow());
+    runtime.spawn(CallRunner::new(tools.clone()).run());
+    Ok(tools)
+}
