@@ -69,7 +69,8 @@ pub(crate) fn engine(
             let own = std::env::current_exe()
                 .map_err(|error| Failure::broken(format!("this program's path: {error}")))?;
             let launcher = vec![own.into_os_string(), LAUNCHER.into()];
-            Arc::new(Jail::new(JailSettings::new(launcher, folder.join("jail"))))
+            let jail = Jail::new(JailSettings::new(launcher, folder.join("jail")));
+            Arc::new(jail.map_err(|error| Failure::settings(format!("sandbox: {error}")))?)
         }
         SandboxEngine::Gvisor => {
             let mut own = headwater_sandbox_gvisor::Settings::new(folder.join("gvisor"));

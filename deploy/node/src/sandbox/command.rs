@@ -81,8 +81,11 @@ fn run_image(what: ImageAction, settings: &Settings) -> Result<(), Failure> {
             }
         }
         ImageAction::List => {
-            for manifest in images::list(&folder).map_err(broken)? {
-                println!("{}  {}", manifest.name, manifest.digest);
+            for (name, manifest) in images::list(&folder).map_err(broken)? {
+                match manifest {
+                    Ok(manifest) => println!("{name}  {}", manifest.digest),
+                    Err(error) => println!("{name}  {error}"),
+                }
             }
         }
         ImageAction::Verify { name } => {
