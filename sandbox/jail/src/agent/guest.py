@@ -47,35 +47,43 @@ class Program(ctypes.Structure):
     _fields_ = [("count", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
 
 
+STEPS = ctypes.create_string_buffer(bytes.fromhex(CONFIG["filter"]))
+FILTER = Program(len(CONFIG["filter"]) // 16, ctypes.addressof(STEPS))
+
+
 def give_up_rights():
     if OWNER is not None:
         os.setgroups([])
         os.setresgid(OWNER, OWNER, OWNER)
         os.setresuid(OWNER, OWNER, OWNER)
     system("capset", struct.pack("=Ii", 0x20080522, 0), bytes(24))
-    for code in FILTERS:
-        buffer = ctypes.create_string_buffer(code, len(code))
-        program = Program(len(code) // 8, ctypes.addressof(buffer))
-        system("seccomp", 1, 0, ctypes.byref(program))
+    system("seccomp", 1, 0, ctypes.byref(FILTER))
 
 
 def be_guest(request, streams):
+    # Held here, since a program may put something else in its place.
+    leave, status = os._exit, 125
     try:
-        os.setsid()
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-        os.closerange(3, 1 << 20)
-        if CONFIG["proc"]:
-            with open("/proc/self/oom_score_adj", "w") as score:
-                score.write("1000")
-        os.chdir("/work")
-        landlock()
-        limit(request)
-        give_up_rights()
-    except BaseException as error:
-        os.write(2, f"the sandbox could not begin: {error}\n".encode())
-        os._exit(125)
-    os._exit(run_program(request))
+        try:
+            os.setsid()
+            for number, stream in enumerate(streams):
+                os.dup2(stream, number)
+            os.closerange(3, 1 << 20)
+            if CONFIG["proc"]:
+                with open("/proc/self/oom_score_adj", "w") as score:
+                    score.write("1000")
+            os.chdir("/work")
+            landlock()
+            limit(request)
+            give_up_rights()
+        except BaseException as error:
+            os.write(2, f"the sandbox could not begin: {error}\n".encode())
+        else:
+            status = 1
+            status = run_program(request)
+    finally:
+        # Whatever was raised, nothing goes back into the keeper's code.
+        leave(status)
 
 
 def open_streams():
