@@ -119,7 +119,7 @@ impl Place<'_> {
         Ok(reply)
     }
 
-    /// A call with a guest, to the end of its last process.
+    /// A call with a guest, to the end of its last process; its keeper may still be going.
     pub(crate) async fn run(
         &mut self,
         execution: &Execution,
@@ -141,13 +141,14 @@ impl Place<'_> {
         let done = pump.run(&request, execution, began, self, call, listener).await?;
         pump.drain(listener).await;
         let wall_us = began.elapsed().as_micros() as u64;
+        let status = done.map_or(0, |done| done.value);
         let reply = match pump.reply.take() {
             Some(Ok(reply)) => reply,
             Some(Err(error)) if pump.stopped.is_none() && !self.killed_by_memory() => {
-                return Err(lost(format!("the call's keeper ended ({error}, {})", done.value)));
+                return Err(lost(format!("the call's keeper ended ({error}, {status})")));
             }
             None if pump.stopped.is_none() && !self.killed_by_memory() => {
-                return Err(lost(format!("the call's keeper ended ({})", done.value)));
+                return Err(lost(format!("the call's keeper ended ({status})")));
             }
             _ => Reply {
                 answer: Answer { status: Some(libc::SIGKILL), killed: true, ..Answer::default() },
@@ -162,7 +163,7 @@ impl Place<'_> {
             wall_us,
             cpu_us: reply.answer.cpu_us,
             memory_peak_bytes: self.group.peak().unwrap_or(reply.answer.rss),
-            output_bytes: pump.heard_bytes,
+            output_bytes: pump.heard_bytes(),
             files: files_of(reply, execution),
         })
         .inspect(|_| self.note_memory_kills())

@@ -1,72 +1,73 @@
-//! The system calls that guests have, as filters for the kernel.
+//! The system calls that guests have, as a filter for the kernel.
+//!
+//! The kernel goes through a filter for each number when a guest puts it on, which is once for
+//! each call: so the numbers stand in a tree, not in a row.
+
+mod calls;
+mod program;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use nix::libc;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
-};
-
-mod calls;
 
 use calls::{ABSENT, ALLOWED, HOSTILE};
+use program::{Condition, Decision, assemble};
 
 /// A filter could not be built: a defect, or a processor that is not known.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the filter of system calls cannot be built: {0}")]
 pub(crate) struct FilterError(String);
 
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
-
-/// The filters of a guest, as bytes that the kernel takes, in the order to be put on: the last one
-/// refuses more filters. The kernel asks all of them and does the hardest that one says.
-pub(crate) fn filters(way_out: bool) -> Result<Vec<Vec<u8>>, FilterError> {
-    let plain = |numbers: &[i64]| numbers.iter().map(|number| (*number, Vec::new())).collect();
-    let mut allowed: Rules = plain(ALLOWED);
-    allowed.extend(plain(ABSENT));
-    allowed.extend(by_arguments(way_out)?);
-    let missing = SeccompAction::Errno(libc::ENOSYS as u32);
-    let refused = SeccompAction::Errno(libc::EPERM as u32);
-    Ok(vec![
-        build(plain(ABSENT), SeccompAction::Allow, missing)?,
-        build(plain(HOSTILE), SeccompAction::Allow, SeccompAction::KillProcess)?,
-        build(allowed, refused, SeccompAction::Allow)?,
-    ])
+/// A guest's filter, as bytes that the kernel takes.
+pub(crate) fn filter(way_out: bool) -> Result<Vec<u8>, FilterError> {
+    let processor = processor(std::env::consts::ARCH)?;
+    let program = assemble(processor, &decisions(way_out)?)?;
+    Ok(program.into_iter().flat_map(program::Instruction::bytes).collect())
 }
 
-fn build(rules: Rules, other: SeccompAction, found: SeccompAction) -> Result<Vec<u8>, FilterError> {
-    let told = |error: seccompiler::BackendError| FilterError(error.to_string());
-    let target = TargetArch::try_from(std::env::consts::ARCH).map_err(told)?;
-    let filter = SeccompFilter::new(rules, other, found, target).map_err(told)?;
-    let program: BpfProgram = filter.try_into().map_err(told)?;
-    let mut bytes = Vec::with_capacity(program.len() * 8);
-    for instruction in program {
-        bytes.extend(instruction.code.to_ne_bytes());
-        bytes.extend([instruction.jt, instruction.jf]);
-        bytes.extend(instruction.k.to_ne_bytes());
+/// As the kernel names processors to filters.
+fn processor(name: &str) -> Result<u32, FilterError> {
+    match name {
+        "x86_64" => Ok(0xc000_003e),
+        "aarch64" => Ok(0xc000_00b7),
+        "riscv64" => Ok(0xc000_00f3),
+        _ => Err(FilterError(format!("the processor {name} is not known"))),
     }
-    Ok(bytes)
 }
 
-fn rule(conditions: &[(u8, SeccompCmpOp, u64)]) -> Result<SeccompRule, FilterError> {
-    let told = |error: seccompiler::BackendError| FilterError(error.to_string());
-    let mut made = Vec::new();
-    for (argument, operator, value) in conditions {
-        let length = SeccompCmpArgLen::Dword;
-        made.push(
-            SeccompCondition::new(*argument, length, operator.clone(), *value).map_err(told)?,
-        );
+/// What is done with each call; with every other, [`Decision::Refuse`].
+fn decisions(way_out: bool) -> Result<BTreeMap<u32, Decision>, FilterError> {
+    let lists = [
+        (ALLOWED, Decision::Allow),
+        (ABSENT, Decision::Absent),
+        // Last: what is in two lists is killed.
+        (HOSTILE, Decision::Kill),
+    ];
+    let mut decisions = BTreeMap::new();
+    for (call, rules) in by_arguments(way_out) {
+        decisions.insert(number(call)?, Decision::ByArguments(rules));
     }
-    SeccompRule::new(made).map_err(told)
+    for (list, decision) in lists {
+        for call in list {
+            decisions.insert(number(*call)?, decision.clone());
+        }
+    }
+    Ok(decisions)
+}
+
+fn number(call: i64) -> Result<u32, FilterError> {
+    u32::try_from(call).map_err(|_| FilterError(format!("{call} is no number of a call")))
 }
 
 /// One rule for each value that an argument may have.
-fn one_of(argument: u8, values: &[i64]) -> Result<Vec<SeccompRule>, FilterError> {
-    values.iter().map(|value| rule(&[(argument, SeccompCmpOp::Eq, *value as u64)])).collect()
+fn one_of(argument: u8, values: &[u32]) -> Vec<Vec<Condition>> {
+    values.iter().map(|value| vec![Condition::is(argument, *value)]).collect()
 }
 
-fn by_arguments(way_out: bool) -> Result<Rules, FilterError> {
+/// Calls that are allowed where all conditions of one rule hold.
+fn by_arguments(way_out: bool) -> Vec<(i64, Vec<Vec<Condition>>)> {
     // New namespaces, a tracer, a process outside of its parent's family: never.
     let namespaces = libc::CLONE_NEWNS
         | libc::CLONE_NEWCGROUP
@@ -77,23 +78,30 @@ fn by_arguments(way_out: bool) -> Result<Rules, FilterError> {
         | libc::CLONE_NEWNET
         | libc::CLONE_PTRACE
         | libc::CLONE_PARENT;
-    let mask = SeccompCmpOp::MaskedEq(namespaces as u32 as u64);
-    let mut rules = Rules::new();
-    rules.insert(libc::SYS_clone, vec![rule(&[(0, mask, 0)])?]);
-    let terminal = [libc::TCGETS, libc::TIOCGWINSZ, libc::FIONREAD, libc::FIONBIO];
-    let mut requests: Vec<i64> = terminal.iter().map(|request| *request as i64).collect();
-    requests.extend([libc::FIOCLEX as i64, libc::FIONCLEX as i64]);
-    rules.insert(libc::SYS_ioctl, one_of(1, &requests)?);
+    let none = Condition { argument: 0, mask: namespaces as u32, value: 0 };
+    let requests = [
+        libc::TCGETS as u32,
+        libc::TIOCGWINSZ as u32,
+        libc::FIONREAD as u32,
+        libc::FIONBIO as u32,
+        libc::FIOCLEX as u32,
+        libc::FIONCLEX as u32,
+    ];
+    // The last one names parts of memory.
     let names = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_PDEATHSIG, 0x5356_4d41];
-    rules.insert(libc::SYS_prctl, one_of(0, &names.map(i64::from))?);
-    rules.insert(libc::SYS_socketpair, one_of(0, &[i64::from(libc::AF_UNIX)])?);
+    let mut calls = vec![
+        (libc::SYS_clone, vec![vec![none]]),
+        (libc::SYS_ioctl, one_of(1, &requests)),
+        (libc::SYS_prctl, one_of(0, &names.map(|name| name as u32))),
+        (libc::SYS_socketpair, one_of(0, &[libc::AF_UNIX as u32])),
+    ];
     if way_out {
-        let kind = SeccompCmpOp::MaskedEq(0xf);
-        let stream = (1, kind.clone(), libc::SOCK_STREAM as u64);
-        let datagram = (1, kind, libc::SOCK_DGRAM as u64);
-        let inet = (0, SeccompCmpOp::Eq, libc::AF_INET as u64);
-        let rule_of = |kind| rule(&[inet.clone(), kind]);
-        rules.insert(libc::SYS_socket, vec![rule_of(stream)?, rule_of(datagram)?]);
+        let of_kind = |kind: i32| {
+            let kind = Condition { argument: 1, mask: 0xf, value: kind as u32 };
+            vec![Condition::is(0, libc::AF_INET as u32), kind]
+        };
+        let rules = vec![of_kind(libc::SOCK_STREAM), of_kind(libc::SOCK_DGRAM)];
+        calls.push((libc::SYS_socket, rules));
     }
-    Ok(rules)
+    calls
 }

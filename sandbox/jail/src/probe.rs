@@ -28,7 +28,7 @@ refused("a socket of the kernel", lambda: socket.socket(socket.AF_NETLINK, socke
 refused("becoming root", lambda: os.setuid(0))
 if os.listdir("/work"):
     sys.exit("the working folder is not empty")
-open("/work/file", "w").write("x")
+open("file", "w").write("x")
 "#;
 
 /// Must not come to its end.

@@ -219,6 +219,10 @@ impl Slot for JailSlot {
     }
 
     async fn usage(&mut self) -> Result<Usage, EngineError> {
+        if !self.is_paused {
+            // What is still going is not what the slot holds.
+            self.place()?.settle().await?;
+        }
         let processes = processes(&self.parts).ok_or_else(|| lost("its processes are gone"))?;
         let memory_bytes = self.parts.group.held_bytes().unwrap_or_default();
         Ok(Usage { memory_bytes, processes: processes.len() as u32 })

@@ -101,13 +101,12 @@ fn short(error: &io::Error) -> EngineError {
 }
 
 pub(crate) fn agent(host: &Host, spec: &SlotSpec) -> Result<Agent, EngineError> {
-    let filters = crate::filter::filters(spec.way_out.is_some())
-        .map_err(|error| unable(error.to_string()))?;
-    let hexadecimal = |bytes: &Vec<u8>| bytes.iter().map(|b| format!("{b:02x}")).collect();
+    let filter =
+        crate::filter::filter(spec.way_out.is_some()).map_err(|error| unable(error.to_string()))?;
     Ok(Agent {
         calls: Calls::here(),
         owner: host.is_root.then_some(crate::launcher::GUEST_ID),
-        filters: filters.iter().map(hexadecimal).collect(),
+        filter: filter.iter().map(|byte| format!("{byte:02x}")).collect(),
         session: spec.way == Way::Session,
         way_out: spec.way_out.is_some(),
         proc: true,

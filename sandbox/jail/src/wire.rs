@@ -26,7 +26,8 @@ pub(crate) struct Agent {
     pub(crate) calls: Calls,
     /// The guest's user and group; none where it is the zygote's own.
     pub(crate) owner: Option<u32>,
-    pub(crate) filters: Vec<String>,
+    /// The filter of system calls, in hexadecimal digits.
+    pub(crate) filter: String,
     pub(crate) session: bool,
     pub(crate) way_out: bool,
     pub(crate) proc: bool,

@@ -8,9 +8,10 @@ use std::{fs, net::TcpListener};
 
 use async_trait::async_trait;
 use headwater_sandbox::conformance::{Counts, Places, Witness, run};
-use headwater_sandbox::{Engine, EngineError, Image, ImageName};
+use headwater_sandbox::{Engine, EngineError, Image, ImageName, Limits, SlotSpec, Way};
 use headwater_sandbox_images::{Recipe, make, open};
 use headwater_sandbox_jail::{Jail, JailSettings};
+use sha2::{Digest, Sha256};
 
 const SECRET: &str = "nobody may read this";
 
@@ -66,19 +67,38 @@ impl Witness for Host {
     }
 
     async fn counts(&mut self) -> Counts {
-        let children = |pid: u32| {
-            let path = format!("/proc/{pid}/task");
-            let tasks = fs::read_dir(path).into_iter().flatten().flatten();
-            let lists =
-                tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-            lists.map(|list| list.split_whitespace().count()).sum::<usize>()
-        };
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
-        let hash = self.folder.join("state/hosts");
-        let slots = fs::read_dir(hash).into_iter().flatten().flatten();
-        let slots = slots.flat_map(|entry| fs::read_dir(entry.path()).into_iter().flatten());
-        Counts { processes: children(std::process::id()), mounts, cgroups: slots.count() }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        // The names of the jail's cgroups tell the folder of state.
+        let state = fs::canonicalize(self.folder.join("state")).unwrap();
+        let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
+        let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let prefix = format!("headwater-{short}-");
+        let places = mounts.lines().filter(|line| line.contains(" - cgroup"));
+        let places = places.filter_map(|line| line.split(' ').nth(4));
+        let cgroups = places.map(|place| cgroups(Path::new(place), &prefix)).sum();
+        let processes = descendants(&std::process::id().to_string());
+        Counts { processes, mounts: mounts.lines().count(), cgroups }
     }
+}
+
+/// How many processes are below one.
+fn descendants(process: &str) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let lists: Vec<String> = lists.collect();
+    let children = lists.iter().flat_map(|list| list.split_whitespace());
+    children.map(|child| 1 + descendants(child)).sum()
+}
+
+/// How many folders below one have names that begin so.
+fn cgroups(folder: &Path, prefix: &str) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let count = |entry: fs::DirEntry| {
+        let is_one = entry.file_name().to_string_lossy().starts_with(prefix);
+        usize::from(is_one) + cgroups(&entry.path(), prefix)
+    };
+    folders.map(count).sum()
 }
 
 /// An image that is kept from run to run, since making one takes a while.
@@ -89,6 +109,21 @@ fn image() -> Image {
         return image;
     }
     make(&folder, &Recipe::new(name)).unwrap().0
+}
+
+/// The witness is no witness if it does not see a slot that is there.
+async fn sees_a_slot(jail: &Jail, image: &Image, host: &mut Host) {
+    let before = host.counts().await;
+    let (limits, way) = (Limits::SMALL, Way::Single);
+    let spec =
+        SlotSpec { name: "seen".to_owned(), image: image.clone(), limits, way, way_out: None };
+    let slot = jail.start(spec).await.unwrap();
+    let between = host.counts().await;
+    assert_eq!(between.processes, before.processes + 2, "launcher and zygote");
+    let can_group = jail.abilities().pauses;
+    assert_eq!(between.cgroups > before.cgroups, can_group, "{between:?}, {before:?}");
+    slot.close().await.unwrap();
+    assert_eq!(host.counts().await, before);
 }
 
 #[tokio::test]
@@ -104,8 +139,9 @@ async fn the_jail_passes_the_suite() {
         }
         Err(error) => panic!("{error}"),
     }
-    let only = std::env::var("ONLY").unwrap_or_default();
     let mut host = Host::new(folder.path());
+    sees_a_slot(&jail, &image, &mut host).await;
+    let only = std::env::var("ONLY").unwrap_or_default();
     let reports = run(&jail, &image, &mut host, &only).await;
     let mut output = std::io::stdout();
     for report in &reports {

@@ -74,6 +74,10 @@ pub struct Case {
     pub only_contained: bool,
     /// A second call must see nothing of the first one.
     pub twice: bool,
+    /// No word that a second call writes may be one of the first one's.
+    pub differ: bool,
+    /// Little time is enough to see that the program does not end by itself.
+    pub brief: bool,
 }
 
 impl Case {
@@ -93,6 +97,8 @@ pub fn cases() -> Vec<Case> {
         see: See::Killed,
         only_contained: true,
         twice: false,
+        differ: false,
+        brief: false,
     }));
     cases
 }
@@ -117,6 +123,8 @@ fn sections(text: &'static str) -> Vec<Case> {
             see,
             only_contained: words.contains(&"contained"),
             twice: words.contains(&"twice"),
+            differ: words.contains(&"differ"),
+            brief: words.contains(&"brief"),
         })
     };
     parts.filter_map(case).collect()

@@ -49,10 +49,10 @@ except AttributeError:
     pass
 while True:
     os.write(2, b"y" * 4096)
-#: endless_loop ends=cpu,wall
+#: endless_loop ends=cpu,wall brief
 while True:
     pass
-#: endless_loops_of_many ends=cpu,wall
+#: endless_loops_of_many ends=cpu,wall brief
 try:
     for _ in range(6):
         os.fork()
@@ -60,10 +60,10 @@ except (OSError, AttributeError):
     pass
 while True:
     pass
-#: endless_sleep ends=wall
+#: endless_sleep ends=wall brief
 import time
 time.sleep(10000)
-#: signals_are_ignored ends=wall,cpu
+#: signals_are_ignored ends=wall,cpu brief
 import signal
 for number in range(1, 65):
     try:
@@ -104,7 +104,7 @@ for target in (1, -1, 2, os.getppid(), 0):
                 os.kill(target, number)
         except (OSError, AttributeError):
             pass
-#: timers_flood ends=exit,signal,cpu,wall
+#: timers_flood ends=exit,signal,cpu,wall brief
 import signal, time
 if hasattr(signal, "setitimer"):
     signal.signal(signal.SIGALRM, lambda *_: None)
@@ -170,6 +170,12 @@ refused("personality", lambda: call("personality", 0x40000))
 for flag in (0x20000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000):
     refused("clone", lambda: call("clone", flag | 17, 0, 0, 0, 0))
 refused("clone3", lambda: call("clone3", bytes(88), 88))
-#: random_numbers_differ_from_call_to_call ends=exit
-import random, uuid
-print(random.random(), uuid.uuid4())
+#: random_numbers_differ_from_call_to_call ends=exit differ
+import random, tempfile, uuid
+print(random.random(), random.SystemRandom().random(), uuid.uuid4(), os.urandom(8).hex())
+print(random.Random().random(), tempfile.mktemp())
+try:
+    import numpy.random
+    print(numpy.random.random(), numpy.random.default_rng().random())
+except ImportError:
+    pass

@@ -1,5 +1,7 @@
 //! Runs the attackers' programs, each in a slot of its own beside a neighbour's.
 
+use std::collections::BTreeSet;
+
 use crate::conformance::{Case, Places, Report, See, Witness, cases};
 use crate::engine::{Engine, Slot, SlotSpec, Way};
 use crate::execution::{Channel, Execution};
@@ -20,6 +22,9 @@ pub(super) const LIMITS: Limits = Limits {
     wall_ms: 4_000,
     cpu_ms: 2_000,
 };
+
+/// For programs that must be ended, of which no more is to be seen.
+const BRIEF: Limits = Limits { wall_ms: 1_000, cpu_ms: 1_000, ..LIMITS };
 
 /// What a case ends with: what was seen.
 pub(super) type Seen = Result<String, String>;
@@ -104,6 +109,8 @@ async fn attack(
     neighbour: &mut dyn Slot,
     case: &Case,
 ) -> Seen {
+    // Tells when what belongs to the neighbour's last call is gone.
+    neighbour.usage().await.map_err(told("the neighbour's usage"))?;
     let before = witness.counts().await;
     let program = fill(&case.program, &witness.places());
     let mut slot = engine
@@ -127,10 +134,16 @@ async fn attack(
 }
 
 async fn attack_in(engine: &dyn Engine, slot: &mut dyn Slot, program: &str, case: &Case) -> Seen {
-    let mut seen = String::new();
-    for _ in 0..if case.twice { 2 } else { 1 } {
-        let (outcome, output, errors) = hear(slot, &execution(program)).await?;
+    let limits = if case.brief { BRIEF } else { LIMITS };
+    let (mut seen, mut outputs) = (String::new(), Vec::new());
+    for _ in 0..if case.twice || case.differ { 2 } else { 1 } {
+        let call = Execution { limits, ..execution(program) };
+        let (outcome, output, errors) = hear(slot, &call).await?;
         seen = judge(case, &outcome, &output, &errors, engine.abilities().isolation)?;
+        outputs.push(output);
+    }
+    if case.differ {
+        all_differ(&outputs)?;
     }
     is_well(slot).await.map_err(|why| format!("{seen}; then {why}"))?;
     if engine.abilities().recycles {
@@ -138,6 +151,21 @@ async fn attack_in(engine: &dyn Engine, slot: &mut dyn Slot, program: &str, case
         is_well(slot).await.map_err(|why| format!("{seen}; recycled, then {why}"))?;
     }
     Ok(seen)
+}
+
+/// Every call wrote something, and no word that another one wrote.
+fn all_differ(outputs: &[String]) -> Result<(), String> {
+    let mut known = BTreeSet::new();
+    for output in outputs {
+        let words: Vec<&str> = output.split_whitespace().collect();
+        if words.is_empty() {
+            return Err("nothing was written".to_owned());
+        }
+        if let Some(word) = words.into_iter().find(|word| !known.insert(*word)) {
+            return Err(format!("{word} was written twice"));
+        }
+    }
+    Ok(())
 }
 
 /// A slot that still answers, with empty folders.

@@ -85,9 +85,10 @@ def answer(call, head, files=()):
 
 def list_files(most):
     found, folders = [], [""]
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     while folders:
         folder = folders.pop()
-        here = os.open("/work/" + folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        here = os.open(os.path.join("/work", folder), flags)
         with os.scandir(here) as entries:
             for entry in entries:
                 path = f"{folder}/{entry.name}" if folder else entry.name

@@ -1,24 +1,37 @@
 # The guest: gives up every right, then runs the program.
 
-def limit(request):
-    def set_limit(name, soft, hard=None):
-        kind = getattr(resource, "RLIMIT_" + name)
-        most = resource.getrlimit(kind)[1]
-        cap = (lambda value: value) if most < 0 else (lambda value: min(value, most))
-        resource.setrlimit(kind, (cap(soft), cap(soft if hard is None else hard)))
+# The same for all guests: set once, by the zygote.
+LIMITS = {
+    resource.RLIMIT_CORE: (0, 0),
+    resource.RLIMIT_MEMLOCK: (1 << 16, 1 << 16),
+    resource.RLIMIT_MSGQUEUE: (0, 0),
+    resource.RLIMIT_SIGPENDING: (256, 256),
+    resource.RLIMIT_RTPRIO: (0, 0),
+    resource.RLIMIT_NICE: (0, 0),
+}
 
-    set_limit("CORE", 0)
-    set_limit("MEMLOCK", 1 << 16)
-    set_limit("MSGQUEUE", 0)
-    set_limit("SIGPENDING", 256)
-    set_limit("RTPRIO", 0)
-    set_limit("NICE", 0)
-    set_limit("FSIZE", request["file_bytes"])
-    set_limit("CPU", request["cpu_s"], request["cpu_s"] + 1)
+
+def limit(limits):
+    for kind, (soft, hard) in limits.items():
+        most = resource.getrlimit(kind)[1]
+        if most >= 0:
+            soft, hard = min(soft, most), min(hard, most)
+        resource.setrlimit(kind, (soft, hard))
+
+
+def limits_of(request):
+    def same(value):
+        return value, value
+
+    limits = {
+        resource.RLIMIT_FSIZE: same(request["file_bytes"]),
+        resource.RLIMIT_CPU: (request["cpu_s"], request["cpu_s"] + 1),
+        resource.RLIMIT_NPROC: same(request["processes"] + 2),
+        resource.RLIMIT_NOFILE: same(request["open_files"]),
+    }
     if request["address_bytes"]:
-        set_limit("AS", request["address_bytes"])
-    set_limit("NPROC", request["processes"] + 2)
-    set_limit("NOFILE", request["open_files"])
+        limits[resource.RLIMIT_AS] = same(request["address_bytes"])
+    return limits
 
 
 READ, WRITE = 0x1 | 0x4 | 0x8, 0x7fff & ~(0x1 | 0x40 | 0x800)
@@ -47,46 +60,54 @@ class Program(ctypes.Structure):
     _fields_ = [("count", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
 
 
+STEPS = ctypes.create_string_buffer(bytes.fromhex(CONFIG["filter"]))
+FILTER = Program(len(CONFIG["filter"]) // 16, ctypes.addressof(STEPS))
+
+
 def give_up_rights():
     if OWNER is not None:
         os.setgroups([])
         os.setresgid(OWNER, OWNER, OWNER)
         os.setresuid(OWNER, OWNER, OWNER)
     system("capset", struct.pack("=Ii", 0x20080522, 0), bytes(24))
-    for code in FILTERS:
-        buffer = ctypes.create_string_buffer(code, len(code))
-        program = Program(len(code) // 8, ctypes.addressof(buffer))
-        system("seccomp", 1, 0, ctypes.byref(program))
+    system("seccomp", 1, 0, ctypes.byref(FILTER))
 
 
 def be_guest(request, streams):
+    # Held here, since a program may put something else in its place.
+    leave, status = os._exit, 125
     try:
-        os.setsid()
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-        os.closerange(3, 1 << 20)
-        if CONFIG["proc"]:
-            with open("/proc/self/oom_score_adj", "w") as score:
-                score.write("1000")
-        os.chdir("/work")
-        landlock()
-        limit(request)
-        give_up_rights()
-    except BaseException as error:
-        os.write(2, f"the sandbox could not begin: {error}\n".encode())
-        os._exit(125)
-    os._exit(run_program(request))
+        try:
+            os.setsid()
+            for number, stream in enumerate(streams):
+                os.dup2(stream, number)
+            os.closerange(3, 1 << 20)
+            if CONFIG["proc"]:
+                score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+                os.write(score, b"1000")
+                os.close(score)
+            os.chdir("/work")
+            landlock()
+            limit(limits_of(request))
+            give_up_rights()
+        except BaseException as error:
+            os.write(2, f"the sandbox could not begin: {error}\n".encode())
+        else:
+            status = 1
+            status = run_program(request)
+    finally:
+        # Whatever was raised, nothing goes back into the keeper's code.
+        leave(status)
 
 
 def open_streams():
-    def text(number, mode, errors):
-        return open(number, mode, encoding="utf-8", errors=errors, closefd=False)
+    def text(number, mode, buffering, errors):
+        return open(number, mode, buffering, encoding="utf-8", errors=errors, closefd=False)
 
-    sys.stdin = sys.__stdin__ = text(0, "r", "surrogateescape")
-    sys.stdout = sys.__stdout__ = text(1, "w", "surrogateescape")
-    sys.stderr = sys.__stderr__ = text(2, "w", "backslashreplace")
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)
+    # Output goes out at each end of a line.
+    sys.stdin = sys.__stdin__ = text(0, "r", -1, "surrogateescape")
+    sys.stdout = sys.__stdout__ = text(1, "w", 1, "surrogateescape")
+    sys.stderr = sys.__stderr__ = text(2, "w", 1, "backslashreplace")
 
 
 def status_of(error):

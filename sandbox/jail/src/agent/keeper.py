@@ -14,12 +14,25 @@ def keep(call, streams):
             size -= len(pieces[-1])
         return b"".join(pieces)
 
+    def read_file(size):
+        nonlocal coming
+        piece = read(size)
+        coming -= len(piece)
+        return piece
+
+    def refuse(path, why):
+        # The host hears an answer only behind all that it has announced.
+        while coming:
+            read_file(min(coming, PIECE))
+        answer(call, {"file": path, "why": why})
+
     request = json.loads(read_all(struct.unpack("<I", read_all(4))[0]))
+    coming = sum(size for _, size in request["files"])
     mount_call(request["disk_bytes"])
     path = "."
     try:
         for path, size in request["files"]:
-            put(path, size, read)
+            put(path, size, read_file)
         path = "."
         if request["kind"] == "run":
             run_guest(call, request, streams)
@@ -35,11 +48,11 @@ def keep(call, streams):
         else:
             answer(call, {})
     except Refused as error:
-        answer(call, {"file": path, "why": str(error)})
+        refuse(path, str(error))
     except OSError as error:
         links = (errno.ELOOP, errno.ENXIO, errno.ENOTDIR)
         why = "a folder or file of its path is no plain one" if error.errno in links else None
-        answer(call, {"file": path, "why": why or os.strerror(error.errno or 0)})
+        refuse(path, why or os.strerror(error.errno or 0))
 
 
 def run_guest(call, request, streams):

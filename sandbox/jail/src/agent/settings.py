@@ -9,7 +9,6 @@ import stat, struct, sys, threading, time, traceback, types
 
 CONFIG = json.loads(sys.argv[1])
 CALLS, OWNER = CONFIG["calls"], CONFIG["owner"]
-FILTERS = [bytes.fromhex(text) for text in CONFIG["filters"]]
 HELD = ctypes.PyDLL(None, use_errno=True)
 HELD.mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
 NOSUID, NODEV, NOEXEC, BIND, DETACH = 2, 4, 8, 4096, 2

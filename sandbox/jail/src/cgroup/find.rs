@@ -1,5 +1,8 @@
 //! Finds the folders of cgroups below which this process may make others.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
