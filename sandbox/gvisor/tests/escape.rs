@@ -106,7 +106,7 @@ async fn nothing_escapes() {
         println!("skipped: {why}");
         return;
     }
-    let image = root::image(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let image = root::image(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("gvisor-images"));
     let (folder, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let settings = Settings { start_ms: 60_000, ..Settings::new(state.path()) };
     let engine = GvisorEngine::new(settings).unwrap();
