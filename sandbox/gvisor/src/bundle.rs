@@ -90,12 +90,16 @@ pub(crate) fn config(spec: &SlotSpec) -> Value {
 /// reach that kernel's own devices only, and sockets that send echo requests.
 fn refusals() -> Vec<Value> {
     // The kernel takes 32 bits of an argument; a guest may set the others.
-    let is = |index: u32, mask: u32, value: u32| json!({
-        "index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ",
-    });
-    let refuse = |call: &str, arguments: Vec<Value>| json!({
-        "names": [call], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EPERM, "args": arguments,
-    });
+    let is = |index: u32, mask: u32, value: u32| {
+        json!({
+            "index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ",
+        })
+    };
+    let refuse = |call: &str, arguments: Vec<Value>| {
+        json!({
+            "names": [call], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EPERM, "args": arguments,
+        })
+    };
     let devices = [libc::S_IFCHR, libc::S_IFBLK].into_iter().flat_map(|kind| {
         let rows = [("mknod", 1), ("mknodat", 2)];
         rows.map(|(call, index)| refuse(call, vec![is(index, libc::S_IFMT, kind)]))
