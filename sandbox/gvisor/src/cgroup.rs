@@ -11,8 +11,9 @@ mod layout;
 
 use layout::{Layout, Version};
 
-/// Host threads for each process of the guest, and for the sandbox's own kernel.
-const THREADS_EACH: u32 = 4;
+/// Host threads for each process of the guest, and for the sandbox's own kernel. With `ptrace` each
+/// thread of that kernel that ran a process keeps one for it; out of threads, the kernel dies.
+const THREADS_EACH: u32 = 32;
 const THREADS_OWN: u32 = 256;
 const PERIOD_US: u64 = 100_000;
 const GONE_WITHIN: Duration = Duration::from_secs(3);

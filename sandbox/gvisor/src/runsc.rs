@@ -100,6 +100,7 @@ fn flags(settings: &Settings, date: Option<u32>) -> Vec<String> {
         "--network=none".to_owned(),
         "--ignore-cgroups".to_owned(),
         "--overlay2=none".to_owned(),
+        "--oci-seccomp".to_owned(),
     ];
     flags.extend(settings.flags.iter().cloned());
     flags

@@ -10,7 +10,7 @@ use headwater_sandbox::{
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::ENGINE;
 use crate::call::{Call, check, order};
@@ -21,6 +21,9 @@ use crate::wire::{CHUNK_BYTES, Kind, Order, frame, told};
 
 /// The longest that a small order may take, and the end of a call that was given up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// The longest that a call waits for the memory of the one before.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 const ENTRIES_MAX: usize = 100_000;
 
 /// A slot of the gVisor engine.
@@ -90,6 +93,16 @@ impl GvisorSlot {
         Ok(())
     }
 
+    /// Waits for the memory of the call before: the sandbox's kernel gives it back a moment after
+    /// the end of its processes. Files of a session stay, so this is about the larger part.
+    async fn given_back(&self, memory_bytes: u64) {
+        let until = Instant::now() + GIVEN_BACK_WITHIN;
+        let held = || self.remains.group.memory_bytes().unwrap_or(0);
+        while held().saturating_sub(self.idle_bytes) > memory_bytes / 2 && Instant::now() < until {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     fn gone(&mut self, why: &str) -> EngineError {
         self.state = State::Gone;
         self.remains.group.kill();
@@ -157,6 +170,7 @@ impl Slot for GvisorSlot {
     ) -> Result<Outcome, EngineError> {
         check(execution, &self.limits)?;
         self.settle().await?;
+        self.given_back(execution.limits.memory_bytes).await;
         let began = Instant::now();
         for file in &execution.files {
             self.put(file, execution.limits.file_bytes).await?;

@@ -1,6 +1,7 @@
 # The agent is pid 1 of a sandbox. It talks with its host over its own standard input and output:
 # a frame is a kind (1 byte), a channel (4), a length (4) and that many bytes.
 import fcntl
+import gc
 import json
 import os
 import resource

@@ -44,6 +44,8 @@ class Agent:
             self.relays = Relays(self.loop)
         for name in settings["preload"]:
             __import__(name)
+        # A collection in a child would write to what it shares with the agent: pages of its own.
+        gc.freeze()
         self.loop.watch(0, select.POLLIN, self.command)
         self.loop.watch(waker, select.POLLIN, self.woken)
         with open("/proc/version") as version:
