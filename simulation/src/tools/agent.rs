@@ -101,8 +101,7 @@ pub(super) async fn run(stage: Stage, number: u64) {
             false => {
                 calls += 1;
                 let ask = fresh(&stage, &format!("call-{number}-{calls}")).await;
-                book.add(ask.clone());
-                Some(ask)
+                ask.inspect(|ask| book.add(ask.clone()))
             }
         };
         match ask {
@@ -121,15 +120,16 @@ fn earlier(stage: &Stage) -> Option<Ask> {
     asks.get(stage.world.between(0, last) as usize).cloned()
 }
 
-async fn fresh(stage: &Stage, id: &str) -> Ask {
+async fn fresh(stage: &Stage, id: &str) -> Option<Ask> {
     let world = &stage.world;
-    let tool: Entry = CATALOG[world.between(0, CATALOG.len() as u64 - 1) as usize];
+    let tool: Entry = *CATALOG.get(world.between(0, CATALOG.len() as u64 - 1) as usize)?;
     let session = match world.percent(60) {
         true => session(stage).await,
         false => None,
     };
     let is_async = tool.nature != Nature::Reads && world.percent(35);
-    Ask { id: id.to_owned(), tool, number: world.between(1, 1_000_000), session, is_async }
+    let number = world.between(1, 1_000_000);
+    Some(Ask { id: id.to_owned(), tool, number, session, is_async })
 }
 
 /// One of the sessions that there are; the first ones begin them.
