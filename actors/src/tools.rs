@@ -28,7 +28,7 @@ pub use sessions::{SessionStep, SessionTold};
 pub use waiting::{CallRunner, WaitingState, WaitingTold};
 
 /// The backends port's nouns, for whoever makes backends.
-pub use headwater_backends::Backend;
+pub use headwater_backends::{Answer, Backend, BackendError, Content, Invocation, Listed};
 pub use headwater_tools::call::{CallResult, Class, Ending, Mode, Refusal};
 pub use headwater_tools::confirmation::{Approval, ApprovalState};
 pub use headwater_tools::pool::PoolSettings;

@@ -21,6 +21,7 @@ mod register;
 mod shared_store;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod workload;
 mod world;
 

@@ -2,7 +2,7 @@
 
 use crate::outcome::Outcome;
 use crate::quota::{self, Kind};
-use crate::{gateway, gossip, identity, ingest, metered, prompts, reembed, register};
+use crate::{gateway, gossip, identity, ingest, metered, prompts, reembed, register, tools};
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,10 +31,12 @@ pub enum Workload {
     Identity,
     /// Prompts committed, promoted, watched and taken back through nodes in trouble.
     Prompts,
+    /// Tools that a swarm of agents calls through nodes in trouble, done and charged once.
+    Tools,
 }
 
 impl Workload {
-    pub const ALL: [Workload; 12] = [
+    pub const ALL: [Workload; 13] = [
         Workload::Metered,
         Workload::QuotaStorm,
         Workload::LeaseThrash,
@@ -47,6 +49,7 @@ impl Workload {
         Workload::Gateway,
         Workload::Identity,
         Workload::Prompts,
+        Workload::Tools,
     ];
 
     /// The name in commands and reports.
@@ -64,6 +67,7 @@ impl Workload {
             Workload::Gateway => "gateway",
             Workload::Identity => "identity",
             Workload::Prompts => "prompts",
+            Workload::Tools => "tools",
         }
     }
 
@@ -87,6 +91,7 @@ impl Workload {
             Workload::Gateway => gateway::SOMETIMES,
             Workload::Identity => identity::SOMETIMES,
             Workload::Prompts => prompts::SOMETIMES,
+            Workload::Tools => tools::SOMETIMES,
         }
     }
 
@@ -104,6 +109,7 @@ impl Workload {
             Workload::Gateway => gateway::run(seed),
             Workload::Identity => identity::run(seed),
             Workload::Prompts => prompts::run(seed),
+            Workload::Tools => tools::run(seed),
         }
     }
 }

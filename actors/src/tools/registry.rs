@@ -134,6 +134,7 @@ impl ToolsHandle {
                 row.withdrawn = reason;
                 let key = keys::version(name.as_str(), version.get());
                 transaction.set(&key, &records::encode(&row)?)?;
+                records::tell(transaction)?;
                 Ok(Ok(()))
             })
         })
@@ -172,6 +173,7 @@ impl ToolsHandle {
                     Some(version) => transaction.set(&key, &records::encode(&version.get())?)?,
                     None => transaction.clear(&key)?,
                 }
+                records::tell(transaction)?;
                 Ok(Ok(()))
             })
         })
@@ -190,6 +192,7 @@ impl ToolsHandle {
             Box::pin(async move {
                 let row = records::encode(&grant.to_json())?;
                 transaction.set(&keys::grant(&grant.id), &row)?;
+                records::tell(transaction)?;
                 Ok(Ok(()))
             })
         })
@@ -211,6 +214,7 @@ impl ToolsHandle {
                     return Ok(Err(ToolsError::Unknown { what: format!("grant '{id}'") }));
                 }
                 transaction.clear(&key)?;
+                records::tell(transaction)?;
                 Ok(Ok(()))
             })
         })

@@ -107,6 +107,9 @@ impl Planted {
                 | Mutant::LayerNotProved
                 | Mutant::NightNotCounted,
             ) => &[Workload::Prompts],
+            Planted::Actors(
+                Mutant::CallWithoutRow | Mutant::CallNotReserved | Mutant::StaleHolderHeard,
+            ) => &[Workload::Tools],
             // Each defect of the shells is named above or here: one that no workload can show
             // would be hunted for nothing.
             Planted::Actors(
