@@ -136,14 +136,8 @@ impl Node {
         let prompts = prompts::start(&settings, runtime, &store, &mut registry).await?;
         prompts::run(&prompts, runtime, gateway.as_ref(), &fleet, &services.leases);
         let audit = audit::start(&settings, runtime, gateway.as_ref(), &mut registry)?;
-        let tool_parts = tools::Parts {
-            runtime,
-            store: &store,
-            tenancy,
-            gateway: gateway.as_ref(),
-            audit: audit.as_ref(),
-        };
-        let tools = tools::start(&settings, tool_parts, &mut registry).await?;
+        let stands = tools::Parts::of(runtime, &store, tenancy, gateway.as_ref(), audit.as_ref());
+        let tools = tools::start(&settings, stands, &mut registry).await?;
         let _ = serving.set(router(EdgeParts {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),

@@ -15,11 +15,23 @@ use crate::{prompts, sandbox};
 
 /// What the service stands on.
 pub(crate) struct Parts<'a> {
-    pub(crate) runtime: &'a Runtime,
-    pub(crate) store: &'a Retry,
-    pub(crate) tenancy: &'a TenancyHandle,
-    pub(crate) gateway: Option<&'a GatewayHandle>,
-    pub(crate) audit: Option<&'a AuditHandle>,
+    runtime: &'a Runtime,
+    store: &'a Retry,
+    tenancy: &'a TenancyHandle,
+    gateway: Option<&'a GatewayHandle>,
+    audit: Option<&'a AuditHandle>,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn of(
+        runtime: &'a Runtime,
+        store: &'a Retry,
+        tenancy: &'a TenancyHandle,
+        gateway: Option<&'a GatewayHandle>,
+        audit: Option<&'a AuditHandle>,
+    ) -> Parts<'a> {
+        Parts { runtime, store, tenancy, gateway, audit }
+    }
 }
 
 /// The tools of this node, followed from now on.

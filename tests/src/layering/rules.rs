@@ -11,6 +11,10 @@ const QUIC: &str = "headwater-cluster-quic";
 const CLUSTER: &str = "headwater-cluster";
 const MODELS: &str = "headwater-models";
 const VECTORS: &str = "headwater-vectors";
+const BACKENDS: &str = "headwater-backends";
+const IMAGES: &str = "headwater-sandbox-images";
+const SANDBOX: &str = "headwater-sandbox";
+const TOOLS: &str = "headwater-tools";
 const STORAGE: &str = "headwater-storage";
 const ACTORS: &str = "headwater-actors";
 const EDGE: &str = "headwater-edge";
@@ -23,8 +27,10 @@ pub const RULES: Rules =
     Rules { crates: CRATES, heavy: HEAVY, also_pure: ALSO_PURE, runtime: RUNTIME, seeded: SEEDED };
 
 const CRATES: &[CrateRule] = &[
+    rule(BACKENDS, Layer::Port, &[]),
     rule(CLUSTER, Layer::Port, &[]),
     rule(MODELS, Layer::Port, &[]),
+    rule(SANDBOX, Layer::Port, &[]),
     rule(SECRETS, Layer::Port, &[]),
     rule(STORAGE, Layer::Port, &[]),
     rule(VECTORS, Layer::Port, &[]),
@@ -32,6 +38,15 @@ const CRATES: &[CrateRule] = &[
     rule(GATEWAY, Layer::Pure, &[MODELS]),
     rule(PROMPTS, Layer::Pure, &[]),
     rule(TENANCY, Layer::Pure, &[]),
+    rule(TOOLS, Layer::Pure, &[SANDBOX]),
+    rule("headwater-backends-http", Layer::Adapter, &[BACKENDS]),
+    rule("headwater-backends-mcp", Layer::Adapter, &[BACKENDS]),
+    // Its outside system is the network; no slot knows it but by its sockets.
+    rule("headwater-sandbox-egress", Layer::Adapter, &[]),
+    // Tests of engines run guests, and guests need an image.
+    rule("headwater-sandbox-gvisor", Layer::Adapter, &[SANDBOX, IMAGES]),
+    rule(IMAGES, Layer::Adapter, &[SANDBOX]),
+    rule("headwater-sandbox-jail", Layer::Adapter, &[SANDBOX, IMAGES]),
     rule(QUIC, Layer::Adapter, &[CLUSTER]),
     rule("headwater-models-burn", Layer::Adapter, &[MODELS]),
     rule("headwater-models-names", Layer::Adapter, &[MODELS]),
@@ -49,7 +64,10 @@ const CRATES: &[CrateRule] = &[
     rule(
         ACTORS,
         Layer::Shell,
-        &[CLUSTER, MODELS, SECRETS, STORAGE, VECTORS, EMBEDDING, GATEWAY, PROMPTS, TENANCY],
+        &[
+            BACKENDS, CLUSTER, MODELS, SANDBOX, SECRETS, STORAGE, VECTORS, EMBEDDING, GATEWAY,
+            PROMPTS, TENANCY, TOOLS,
+        ],
     ),
     // The edge renders nouns of the embedding service and of the models port; it meets them
     // re-exported by the actors, so it needs no edge of its own to either.
@@ -59,14 +77,17 @@ const CRATES: &[CrateRule] = &[
     rule(
         SIMULATION,
         Layer::Shell,
-        &[ACTORS, EDGE, CLUSTER, MODELS, STORAGE, VECTORS, EMBEDDING, GATEWAY, PROMPTS, TENANCY],
+        &[
+            ACTORS, EDGE, BACKENDS, CLUSTER, MODELS, SANDBOX, STORAGE, VECTORS, EMBEDDING, GATEWAY,
+            PROMPTS, TENANCY, TOOLS,
+        ],
     ),
     rule(NODE, Layer::Top, &[]),
     rule("headwater-tests", Layer::Top, &[]),
 ];
 
 /// Ports that are as free of a runtime as a pure service; storage alone awaits on tokio's locks.
-const ALSO_PURE: &[&str] = &[CLUSTER, MODELS, SECRETS, VECTORS];
+const ALSO_PURE: &[&str] = &[BACKENDS, CLUSTER, MODELS, SANDBOX, SECRETS, VECTORS];
 
 /// The judge by JSON schema stands on it; whether an answer fits hangs on no order.
 const SEEDED: &[&str] = &["ahash"];
@@ -105,14 +126,26 @@ const HEAVY: &[HeavyRule] = &[
     heavy("foundationdb*", &["headwater-storage-fdb"], "links the client library"),
     heavy("h3*", &[EDGE_TLS], "one adapter hides HTTP/3"),
     heavy("quinn*", &[QUIC, EDGE_TLS], "QUIC between nodes, and under HTTP/3"),
-    heavy("rustls*", &[QUIC, EDGE_TLS], "certificates between nodes, and for clients"),
+    heavy(
+        "rustls*",
+        &[QUIC, EDGE_TLS, "headwater-sandbox-egress"],
+        "certificates between nodes, for clients, and on the way out of sandboxes",
+    ),
     heavy(
         "reqwest",
-        &["headwater-models-remote", "headwater-secrets-vault", "headwater-vectors-qdrant", NODE],
+        &[
+            "headwater-backends-http",
+            "headwater-backends-mcp",
+            "headwater-models-remote",
+            "headwater-secrets-vault",
+            "headwater-vectors-qdrant",
+            NODE,
+        ],
         "one HTTP client, in adapters; the node fetches the keys of outside issuers with it",
     ),
     heavy("jsonwebtoken", &[EDGE], "tokens are judged in one place"),
-    heavy("jsonschema", &["headwater-prompts"], "judges answers that must fit a schema"),
+    heavy("jsonschema", &["headwater-prompts", TOOLS], "judges answers that must fit a schema"),
+    heavy("rmcp", &["headwater-backends-mcp"], "the protocol's SDK, behind one adapter"),
     heavy("minijinja", &["headwater-prompts"], "the language of prompts, read in one place"),
     heavy("rcgen", &[QUIC, EDGE_TLS], "makes the certificates that the adapters check"),
     heavy(

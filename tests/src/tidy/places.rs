@@ -7,15 +7,21 @@ const PURE: &[&str] = &[
     "actors/embedding/src/",
     "actors/prompts/src/",
     "actors/tenancy/src/",
+    "actors/tools/src/",
+    "backends/src/",
     "cluster/src/",
     "models/src/",
+    "sandbox/src/",
     "secrets/src/",
     "vectors/src/",
 ];
 
 /// Code that only tests run, though its file is no `tests.rs`: a panic there is a failing test.
 const DOUBLES: &[&str] = &[
+    "backends/src/memory.rs",
     "models/src/double.rs",
+    "sandbox/src/conformance",
+    "sandbox/src/double.rs",
     "secrets/src/double.rs",
     "vectors/src/memory.rs",
     "storage/src/conformance",
