@@ -15,7 +15,10 @@ async fn answer(bytes: &[u8], bytes_max: u64) -> Result<(String, Vec<(usize, Vec
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(bytes).await.unwrap();
     drop(theirs);
-    let reply = Keeper::new(ours).answer(bytes_max).await.map_err(|error| error.to_string())?;
+    let reply = Keeper::new(ours)
+        .answer(bytes_max)
+        .await
+        .map_err(|error| format!("{:?}: {error}", error.kind()))?;
     Ok((format!("{:?}", reply.answer.status), reply.files))
 }
 
@@ -30,7 +33,7 @@ async fn a_keepers_answer_is_read_within_its_limits() {
     let files = vec![(2, b"abc".to_vec()), (0, Vec::new())];
     assert_eq!(answer(&whole, 3).await, Ok(("Some(9)".to_owned(), files)));
 
-    let end = "early eof";
+    let end = "UnexpectedEof";
     let long = ((64_u32 << 20) + 1).to_le_bytes();
     for (bytes, expected) in [
         (Vec::new(), end),

@@ -8,10 +8,14 @@ use std::{fs, net::TcpListener};
 
 use async_trait::async_trait;
 use headwater_sandbox::conformance::{Counts, Places, Witness, run};
-use headwater_sandbox::{Engine, EngineError, Image, ImageName, Limits, SlotSpec, Way};
-use headwater_sandbox_images::{Recipe, make, open};
+use headwater_sandbox::{Engine, EngineError, Image, Limits, SlotSpec, Way};
 use headwater_sandbox_jail::{Jail, JailSettings};
 use sha2::{Digest, Sha256};
+
+#[path = "support/image.rs"]
+mod image;
+
+use image::image;
 
 const SECRET: &str = "nobody may read this";
 
@@ -99,16 +103,6 @@ fn cgroups(folder: &Path, prefix: &str) -> usize {
         usize::from(is_one) + cgroups(&entry.path(), prefix)
     };
     folders.map(count).sum()
-}
-
-/// An image that is kept from run to run, since making one takes a while.
-fn image() -> Image {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("images");
-    let name = ImageName::new("suite").unwrap();
-    if let Ok((image, _)) = open(&folder, &name) {
-        return image;
-    }
-    make(&folder, &Recipe::new(name)).unwrap().0
 }
 
 /// The witness is no witness if it does not see a slot that is there.

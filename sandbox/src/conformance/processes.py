@@ -13,7 +13,7 @@ try:
                 time.sleep(1000)
 except (OSError, AttributeError):
     sys.exit(0)
-#: thread_bomb ends=exit,wall,memory,signal
+#: thread_bomb ends=exit,wall,cpu,memory,signal
 import threading, time
 threads = 0
 try:
@@ -28,7 +28,7 @@ except RuntimeError:
 held = []
 while True:
     held.append(bytearray(b"x" * (8 << 20)))
-#: memory_bomb_in_children ends=exit,memory,wall,signal
+#: memory_bomb_in_children ends=exit,memory,wall,cpu,signal
 try:
     for _ in range(8):
         if os.fork() == 0:
@@ -113,7 +113,7 @@ if hasattr(signal, "setitimer"):
     while time.monotonic() < end:
         pass
     signal.setitimer(signal.ITIMER_REAL, 0)
-#: deep_recursion ends=exit,signal,memory
+#: deep_recursion ends=exit,signal,memory,cpu,wall
 sys.setrecursionlimit(10 ** 9)
 def down(number):
     return down(number + 1)

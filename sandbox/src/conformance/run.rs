@@ -84,15 +84,51 @@ pub(super) async fn attacks(
         Ok(slot) => slot,
         Err(error) => return vec![report("neighbour", Err(format!("starting: {error}")))],
     };
-    for case in cases() {
-        if !case.name.contains(only) || !case.applies_to(isolation) {
-            continue;
-        }
+    let cases = cases().into_iter();
+    let (killed, others): (Vec<Case>, Vec<Case>) = cases
+        .filter(|case| case.name.contains(only) && case.applies_to(isolation))
+        .partition(|case| case.see == See::Killed);
+    for case in others {
         let seen = attack(engine, image, witness, neighbour.as_mut(), &case).await;
         reports.push(report(&case.name, seen));
     }
+    reports.extend(all_killed(engine, image, witness, &killed).await);
+    if let Err(why) = is_well(neighbour.as_mut()).await {
+        reports.push(report("neighbour", Err(why)));
+    }
     if let Err(error) = neighbour.close().await {
         reports.push(report("neighbour", Err(format!("closing: {error}"))));
+    }
+    reports
+}
+
+/// Programs that are killed for one call share a slot, which must stand all of them.
+async fn all_killed(
+    engine: &dyn Engine,
+    image: &Image,
+    witness: &mut dyn Witness,
+    cases: &[Case],
+) -> Vec<Report> {
+    const NAME: &str = "hostile_calls";
+    if cases.is_empty() {
+        return Vec::new();
+    }
+    let mut slot = match engine.start(spec(image, NAME, Way::Single)).await {
+        Ok(slot) => slot,
+        Err(error) => return vec![report(NAME, Err(format!("starting: {error}")))],
+    };
+    let mut reports = Vec::new();
+    for case in cases {
+        let program = fill(&case.program, &witness.places());
+        let mut seen = attack_in(engine, slot.as_mut(), &program, case).await;
+        let faults = witness.faults().await;
+        if !faults.is_empty() {
+            seen = Err(format!("on the host: {}", faults.join("; ")));
+        }
+        reports.push(report(&case.name, seen));
+    }
+    if let Err(error) = slot.close().await {
+        reports.push(report(NAME, Err(format!("closing: {error}"))));
     }
     reports
 }
