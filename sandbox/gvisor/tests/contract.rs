@@ -118,6 +118,23 @@ async fn programs_end_as_they_do_outside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn devices_and_echoes_are_refused_whatever_else_an_argument_holds() {
+    let Some(bench) = bench() else { return };
+    let mut slot = bench.engine.start(spec("refused", Way::Single)).await.unwrap();
+    let source = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n\
+        def ask(*words):\n  made = libc.syscall(*map(ctypes.c_ulong, words))\n  return made if made < 0 else 0, ctypes.get_errno()\n\
+        node, socket = (259, 41) if os.uname().machine == 'x86_64' else (33, 198)\n\
+        path = ctypes.create_string_buffer(b'/work/node')\nhigh = 1 << 32\n\
+        for kind in (0o020600, 0o060600, 0o060600 | high):\n  print(ask(node, 0, ctypes.addressof(path), kind, 0x103))\n\
+        for family, protocol in ((2, 1), (10, 58), (2 | high, 1), (2, 1 | high)):\n  print(ask(socket, family, 2, protocol))\n\
+        ctypes.set_errno(0)\nprint(ask(node, 0, ctypes.addressof(path), 0o010600, 0), ask(socket, 2, 2, 0), ask(socket, 2, 1, 6))\n";
+    let (_, heard, errors) = run(&mut slot, &execution(source)).await;
+    let refused = "(-1, 1)\n".repeat(7);
+    assert_eq!(heard, format!("{refused}(0, 0) (0, 0) (0, 0)\n"), "{errors}");
+    slot.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_end_calls_and_the_slot_goes_on() {
     let Some(bench) = bench() else { return };
     let mut slot = bench.engine.start(spec("limits", Way::Session)).await.unwrap();
