@@ -28,6 +28,15 @@ pub(super) enum Start {
     Answer(CallResult),
 }
 
+/// What writing a call's end down came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Finished {
+    /// It stands, with what the caller should know of its session.
+    Written(Option<String>),
+    /// Another holder has the call: what this one has to tell counts for nothing.
+    Stale,
+}
+
 /// What one transaction needs to know.
 #[derive(Clone)]
 struct Beginning {
@@ -76,10 +85,10 @@ impl ToolsHandle {
         epoch: u64,
         ending: &Ending,
         duration_ms: u64,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Finished, StoreError> {
         let session = ready.call.session.as_deref();
         if !ready.has_row() && session.is_none() {
-            return Ok(None);
+            return Ok(Finished::Written(None));
         }
         let done = Finishing {
             ready: ready.clone(),
@@ -96,8 +105,8 @@ impl ToolsHandle {
             Box::pin(async move { done.attempt(transaction).await })
         });
         match written.await? {
-            Applied::Now(warning) => Ok(warning),
-            Applied::Earlier => Ok(None),
+            Applied::Now(finished) => Ok(finished),
+            Applied::Earlier => Ok(Finished::Written(None)),
         }
     }
 
@@ -165,7 +174,7 @@ impl Beginning {
             Begin::OutcomeUnknown(next, refusal) => {
                 records::store_call(transaction, &ready.key, &next)?;
                 if let Some(held) = &mut held {
-                    held.session.settle(&ready.call.id, ready.price(), *now_ms);
+                    held.session.settle(&ready.reservation, ready.price(), *now_ms);
                 }
                 self.store_session(transaction, held.as_ref())?;
                 Ok(Err(refusal))
@@ -199,7 +208,7 @@ impl Beginning {
         }
         let price = if planted(Mutant::CallNotReserved) { 0 } else { self.ready.price() };
         let expires_ms = call.deadline_ms.saturating_add(UNSETTLED_MS);
-        held.session.reserve(&call.id, price, expires_ms, self.now_ms)
+        held.session.reserve(&self.ready.reservation, price, expires_ms, self.now_ms)
     }
 
     fn go(
@@ -265,10 +274,7 @@ struct Finishing {
 }
 
 impl Finishing {
-    async fn attempt(
-        &self,
-        transaction: &mut dyn Transaction,
-    ) -> Result<Option<String>, StoreError> {
+    async fn attempt(&self, transaction: &mut dyn Transaction) -> Result<Finished, StoreError> {
         let Finishing { ready, epoch, ending, now_ms, .. } = self;
         if ready.has_row()
             && let Some(record) = records::call(transaction, &ready.key).await?
@@ -277,26 +283,28 @@ impl Finishing {
             match idempotency::finish(&record, epoch, ending.clone(), *now_ms) {
                 Finish::Kept(next) => records::store_call(transaction, &ready.key, &next)?,
                 Finish::Freed => transaction.clear(&ready.key.row())?,
-                Finish::Stale { .. } => return Ok(None),
+                Finish::Stale { .. } => return Ok(Finished::Stale),
             }
         }
-        let CallKey { team, session: Some(session), id } = &ready.key else { return Ok(None) };
+        let CallKey { team, session: Some(session), .. } = &ready.key else {
+            return Ok(Finished::Written(None));
+        };
         let Some(row) = records::load(transaction, &keys::session(team, session)).await? else {
-            return Ok(None);
+            return Ok(Finished::Written(None));
         };
         let mut held = Held::of(team, session, row, Default::default())?;
         let charge = Charge::of(ending, ready.price(), 0).microdollars;
         let is_kept = ending.is_ok() || charge > 0;
         let is_new = match is_kept {
-            true => held.session.settle(id, charge, *now_ms),
-            false => held.session.refund(id),
+            true => held.session.settle(&ready.reservation, charge, *now_ms),
+            false => held.session.refund(&ready.reservation),
         };
         if !is_new {
-            return Ok(held.looped);
+            return Ok(Finished::Written(held.looped));
         }
         let warning = self.note(transaction, &mut held, charge)?;
         transaction.set(&keys::session(team, session), &records::encode(&held.row())?)?;
-        Ok(warning)
+        Ok(Finished::Written(warning))
     }
 
     /// Notes the step in the session's trace, and looks for loops.

@@ -8,7 +8,7 @@ use headwater_tools::call::{CallResult, Charge, Ending, Refusal, sha256_of_value
 use headwater_tools::idempotency;
 
 use super::audit::{self, CallTrail};
-use super::begin::Start;
+use super::begin::{Finished, Start};
 use super::handle::{KeptAnswer, Shared, ToolsHandle};
 use super::nouns::{Called, ToolAsk, ToolCaller};
 use super::ready::Ready;
@@ -206,7 +206,13 @@ impl ToolsHandle {
         }
         let charge = Charge::of(&ending, ready.price(), 0);
         let warning = match self.finish(ready, epoch, &ending, took_ms).await {
-            Ok(warning) => warning,
+            Ok(Finished::Written(warning)) => warning,
+            Ok(Finished::Stale) => {
+                // Whoever took the call over charges it and tells what it came to.
+                share.give_back();
+                let (id, retry_after_ms) = (ready.call.id.clone(), 1_000);
+                return (Err(Refusal::InProgress { id, retry_after_ms }), None);
+            }
             Err(error) => {
                 tracing::warn!(call = ready.call.id, %error, "a call's end is written down later");
                 self.finish_later(ready.clone(), epoch, ending.clone(), took_ms);

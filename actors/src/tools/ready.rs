@@ -22,6 +22,8 @@ pub(super) struct Ready {
     pub(super) caller: ToolCaller,
     pub(super) call: Call,
     pub(super) key: CallKey,
+    /// What its session holds back for it; calls that may be made twice at once hold twice.
+    pub(super) reservation: String,
     pub(super) definition: Arc<Definition>,
     /// Such as `web-search@2`.
     pub(super) version: String,
@@ -91,9 +93,11 @@ impl ToolsHandle {
             session: call.session.clone(),
             id: call.id.clone(),
         };
+        let is_once = repeat != Repeat::ReadOnly && !call.is_dry_run;
+        let reservation = if is_once { call.id.clone() } else { self.shared.draw_id("read") };
         let deprecation = tool.notice(now_ms).map(|notice| notice.text);
         let caller = caller.clone();
-        Ok(Ready { caller, call, key, definition, version, repeat, asks, deprecation })
+        Ok(Ready { caller, call, key, reservation, definition, version, repeat, asks, deprecation })
     }
 
     fn call_of(

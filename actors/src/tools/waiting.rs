@@ -191,8 +191,8 @@ impl ToolsHandle {
         read.await?.ok_or_else(|| ToolsError::Unknown { what: what() })
     }
 
-    /// Cancels a call that has not ended. What runs is stopped soon; whether its tool has done it
-    /// already the call's own row tells.
+    /// Cancels a call that has not ended. What has begun to change something goes on to its end:
+    /// whether its tool has done it, the row of the call's id tells.
     ///
     /// # Errors
     /// [`ToolsError::Unknown`], [`ToolsError::Conflict`] when it has ended, the store's.
