@@ -81,20 +81,10 @@ pub enum Mutant {
     VariantsDrawnAnew,
     /// A request gets some version that its slot holds.
     AnyVersionOfSlot,
-    /// A call of a tool is made before its row stands.
-    CallWithoutRow,
-    /// A call's price is not held back in its session.
-    CallNotReserved,
-    /// A holder that was taken for dead ends the call of the one after it.
-    StaleHolderHeard,
-    /// Who has which part of a layer is not written down.
-    LayerNotProved,
-    /// A night is run and not counted.
-    NightNotCounted,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 43] = [
+    pub const ALL: [Mutant; 38] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -133,11 +123,6 @@ impl Mutant {
         Mutant::RefreshDoesNotRead,
         Mutant::VariantsDrawnAnew,
         Mutant::AnyVersionOfSlot,
-        Mutant::CallWithoutRow,
-        Mutant::CallNotReserved,
-        Mutant::StaleHolderHeard,
-        Mutant::LayerNotProved,
-        Mutant::NightNotCounted,
     ];
 }
 

@@ -13,7 +13,6 @@ use super::handle::PromptsHandle;
 use super::keys::PromptKey;
 use super::nouns::PromptError;
 use super::usage::service;
-use crate::mutants::{Mutant, planted};
 
 /// Who asks by night.
 const BY: &str = "headwater, nightly";
@@ -123,9 +122,7 @@ impl PromptsHandle {
                 let problem = "was run by somebody else for this day";
                 return Err(PromptError::Conflict(Problem::new("nightly", problem)));
             }
-            if !planted(Mutant::NightNotCounted) {
-                draft.head.last_night = Some(day);
-            }
+            draft.head.last_night = Some(day);
             draft.eval = Some(eval.clone());
             draft.events.extend(event.clone().map(|told| (Event::NightlyFailed, told)));
             Ok(())

@@ -3,16 +3,16 @@
 
 use headwater_storage::retry::Applied;
 use headwater_storage::{StoreError, Transaction};
-use headwater_tools::call::{CallResult, Charge, Ending, Refusal, sha256_of_value};
+use headwater_tools::call::{CallResult, Refusal, sha256_of_value};
 use headwater_tools::confirmation::{Approval, Asked, EXPIRES_MS};
 use headwater_tools::idempotency::{self, Begin, Finish, Record};
 use headwater_tools::steps::{LoopSettings, LoopWatch, Step, Verdict};
 
+use super::dispatch::End;
 use super::handle::ToolsHandle;
 use super::keys::{self, CallKey};
 use super::ready::Ready;
 use super::records::{self, Held, SeenRow, StepRow};
-use crate::mutants::{Mutant, planted};
 
 /// How long after a call's deadline its reservation is charged when nobody has settled it, in ms.
 const UNSETTLED_MS: u64 = 60_000;
@@ -83,8 +83,7 @@ impl ToolsHandle {
         &self,
         ready: &Ready,
         epoch: u64,
-        ending: &Ending,
-        duration_ms: u64,
+        end: &End,
     ) -> Result<Finished, StoreError> {
         let session = ready.call.session.as_deref();
         if !ready.has_row() && session.is_none() {
@@ -93,8 +92,7 @@ impl ToolsHandle {
         let done = Finishing {
             ready: ready.clone(),
             epoch,
-            ending: ending.clone(),
-            duration_ms,
+            end: end.clone(),
             loops: self.shared.settings.loops,
             now_ms: self.shared.runtime.wall_ms(),
         };
@@ -206,7 +204,7 @@ impl Beginning {
                 return Err(Refusal::Loop { text: text.clone() });
             }
         }
-        let price = if planted(Mutant::CallNotReserved) { 0 } else { self.ready.price() };
+        let price = self.ready.price();
         let expires_ms = call.deadline_ms.saturating_add(UNSETTLED_MS);
         held.session.reserve(&self.ready.reservation, price, expires_ms, self.now_ms)
     }
@@ -220,9 +218,7 @@ impl Beginning {
         if let Err(refusal) = self.reserve(held.as_deref_mut()) {
             return Ok(Err(refusal));
         }
-        if !planted(Mutant::CallWithoutRow) {
-            records::store_call(transaction, &self.ready.key, next)?;
-        }
+        records::store_call(transaction, &self.ready.key, next)?;
         self.store_session(transaction, held.as_deref())?;
         Ok(Ok(Start::Run { epoch: next.epoch }))
     }
@@ -267,20 +263,18 @@ fn short(hash: &str) -> String {
 struct Finishing {
     ready: Ready,
     epoch: u64,
-    ending: Ending,
-    duration_ms: u64,
+    end: End,
     loops: LoopSettings,
     now_ms: u64,
 }
 
 impl Finishing {
     async fn attempt(&self, transaction: &mut dyn Transaction) -> Result<Finished, StoreError> {
-        let Finishing { ready, epoch, ending, now_ms, .. } = self;
+        let Finishing { ready, epoch, end, now_ms, .. } = self;
         if ready.has_row()
             && let Some(record) = records::call(transaction, &ready.key).await?
         {
-            let epoch = if planted(Mutant::StaleHolderHeard) { record.epoch } else { *epoch };
-            match idempotency::finish(&record, epoch, ending.clone(), *now_ms) {
+            match idempotency::finish(&record, *epoch, end.ending.clone(), *now_ms) {
                 Finish::Kept(next) => records::store_call(transaction, &ready.key, &next)?,
                 Finish::Freed => transaction.clear(&ready.key.row())?,
                 Finish::Stale { .. } => return Ok(Finished::Stale),
@@ -293,9 +287,8 @@ impl Finishing {
             return Ok(Finished::Written(None));
         };
         let mut held = Held::of(team, session, row, Default::default())?;
-        let charge = Charge::of(ending, ready.price(), 0).microdollars;
-        let is_kept = ending.is_ok() || charge > 0;
-        let is_new = match is_kept {
+        let charge = end.charge.microdollars;
+        let is_new = match end.may_have_run {
             true => held.session.settle(&ready.reservation, charge, *now_ms),
             false => held.session.refund(&ready.reservation),
         };
@@ -314,7 +307,8 @@ impl Finishing {
         held: &mut Held,
         microdollars: u64,
     ) -> Result<Option<String>, StoreError> {
-        let Finishing { ready, ending, now_ms, duration_ms, .. } = self;
+        let Finishing { ready, end, now_ms, .. } = self;
+        let End { ending, took_ms, .. } = end;
         let (team, session) = (held.session.team().to_owned(), held.session.id().to_owned());
         let step = StepRow {
             at_ms: *now_ms,
@@ -326,7 +320,7 @@ impl Finishing {
                 Ok(_) => String::new(),
                 Err(refusal) => refusal.code().to_owned(),
             },
-            duration_ms: *duration_ms,
+            duration_ms: *took_ms,
             microdollars,
         };
         transaction.set(&keys::step(&team, &session, held.steps), &records::encode(&step)?)?;

@@ -205,7 +205,11 @@ impl ToolsHandle {
             self.keep(ready, result);
         }
         let charge = Charge::of(&ending, ready.price(), 0);
-        let warning = match self.finish(ready, epoch, &ending, took_ms).await {
+        // A holder before this one may have had it done, too.
+        let may_have_run =
+            ending.is_ok() || charge.microdollars > 0 || used.is_doubtful || epoch > 1;
+        let end = End { ending: ending.clone(), took_ms, charge, may_have_run };
+        let warning = match self.finish(ready, epoch, &end).await {
             Ok(Finished::Written(warning)) => warning,
             Ok(Finished::Stale) => {
                 // Whoever took the call over charges it and tells what it came to.
@@ -215,25 +219,36 @@ impl ToolsHandle {
             }
             Err(error) => {
                 tracing::warn!(call = ready.call.id, %error, "a call's end is written down later");
-                self.finish_later(ready.clone(), epoch, ending.clone(), took_ms);
-                None
+                self.finish_later(ready.clone(), epoch, end, Some(share));
+                return (ending, None);
             }
         };
-        let requests = u64::from(ending.is_ok() || charge.microdollars > 0);
-        share.settle(Amounts { requests, tokens: 0, micro_usd: charge.microdollars }).await;
+        share.settle(end.amounts()).await;
         (ending, warning)
     }
 
-    fn finish_later(&self, ready: Ready, epoch: u64, ending: Ending, took_ms: u64) {
+    /// Writes the end down once the store is there again; then it is charged.
+    fn finish_later(&self, ready: Ready, epoch: u64, end: End, share: Option<Share>) {
         let handle = self.clone();
         let runtime: Runtime = self.shared.runtime.clone();
         self.shared.runtime.spawn(async move {
             let until_ms = runtime.now_ms() + SETTLE_MS;
             while runtime.now_ms() < until_ms {
                 runtime.pause(SETTLE_AGAIN_MS).await;
-                if handle.finish(&ready, epoch, &ending, took_ms).await.is_ok() {
-                    return;
+                match handle.finish(&ready, epoch, &end).await {
+                    Err(_) => continue,
+                    Ok(Finished::Written(_)) => break,
+                    Ok(Finished::Stale) => {
+                        share.into_iter().for_each(Share::give_back);
+                        return;
+                    }
                 }
+            }
+            if let Some(share) = share {
+                share.settle(end.amounts()).await;
+            }
+            if runtime.now_ms() < until_ms {
+                return;
             }
             tracing::error!(call = ready.call.id, "a call's end could not be written down");
         });
@@ -280,10 +295,10 @@ impl ToolsHandle {
         };
         if ready.call.session.is_some()
             && let Start::Run { epoch } = self.begin(ready).await?
-            && let Err(error) = self.finish(ready, epoch, &Ok(result.clone()), 0).await
+            && let Err(error) = self.finish(ready, epoch, &End::kept(&result)).await
         {
             tracing::warn!(call = ready.call.id, %error, "a kept answer is counted later");
-            self.finish_later(ready.clone(), epoch, Ok(result.clone()), 0);
+            self.finish_later(ready.clone(), epoch, End::kept(&result), None);
         }
         Ok(Going::Kept(result))
     }
@@ -298,6 +313,28 @@ impl ToolsHandle {
         let kept_ms = self.shared.runtime.now_ms();
         let kept = KeptAnswer { result: result.clone(), kept_ms, bytes };
         self.shared.cache.insert(cache_key(ready), Arc::new(kept));
+    }
+}
+
+/// How a call ended, and what it counts for.
+#[derive(Debug, Clone)]
+pub(super) struct End {
+    pub(super) ending: Ending,
+    pub(super) took_ms: u64,
+    pub(super) charge: Charge,
+    /// The tool has done it, or may have.
+    pub(super) may_have_run: bool,
+}
+
+impl End {
+    fn kept(result: &CallResult) -> End {
+        let ending = Ok(result.clone());
+        End { ending, took_ms: 0, charge: Charge::default(), may_have_run: true }
+    }
+
+    fn amounts(&self) -> Amounts {
+        let requests = u64::from(self.may_have_run);
+        Amounts { requests, tokens: 0, micro_usd: self.charge.microdollars }
     }
 }
 

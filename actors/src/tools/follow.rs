@@ -79,6 +79,7 @@ async fn tools(transaction: &mut dyn Transaction) -> Result<Vec<Tool>, StoreErro
             let row: VersionRow = records::decode(&row)?;
             match tool(transaction, &name, version, row).await {
                 Ok(tool) => tools.push(tool),
+                Err(error) if error.is_retryable() => return Err(error),
                 // One that this build cannot read holds none of the others up.
                 Err(error) => tracing::error!(tool = name, version, %error, "a tool is left out"),
             }

@@ -106,8 +106,13 @@ impl Shared {
     }
 
     pub(super) fn serve(&self, served: Served) {
-        self.metrics.tools(served.registry.defaults(self.runtime.wall_ms()).count());
-        *self.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+        let count = served.registry.defaults(self.runtime.wall_ms()).count();
+        let mut held = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        // Of two reads at once the later one may have begun first.
+        if served.revision >= held.revision {
+            *held = Arc::new(served);
+            self.metrics.tools(count);
+        }
     }
 
     /// A new id for one write.

@@ -25,6 +25,8 @@ pub(super) struct CallUse {
     pub(super) egress_bytes: Option<u64>,
     pub(super) code: Option<CodeUse>,
     pub(super) tries: u32,
+    /// Some try may have been done, whatever the last one came to.
+    pub(super) is_doubtful: bool,
 }
 
 /// What a tool said.
@@ -125,6 +127,7 @@ impl ToolsHandle {
                 BackendError::Busy { retry_after_ms, .. } => (*retry_after_ms).max(pause_ms),
                 _ => pause_ms,
             };
+            used.is_doubtful |= !error.is_without_effect();
             if is_last || wait_ms + LEAST_MS >= ready.call.left_ms(runtime.wall_ms()) {
                 return Err(refusal(ready, error));
             }

@@ -103,13 +103,8 @@ impl Planted {
                 | Mutant::ChangeNotTold
                 | Mutant::RefreshDoesNotRead
                 | Mutant::VariantsDrawnAnew
-                | Mutant::AnyVersionOfSlot
-                | Mutant::LayerNotProved
-                | Mutant::NightNotCounted,
+                | Mutant::AnyVersionOfSlot,
             ) => &[Workload::Prompts],
-            Planted::Actors(
-                Mutant::CallWithoutRow | Mutant::CallNotReserved | Mutant::StaleHolderHeard,
-            ) => &[Workload::Tools],
             // Each defect of the shells is named above or here: one that no workload can show
             // would be hunted for nothing.
             Planted::Actors(
