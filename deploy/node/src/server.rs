@@ -120,10 +120,7 @@ impl Node {
         notices::start(webhooks, place.caller.runtime(), &store, &services.leases, &mut registry);
         let embedding = start_embedding(&settings, &store, &mut registry).await?;
         let served = ServedElsewhere::default();
-        let calibrations = Calibrations::new(store.clone(), CalibrationSettings::default());
-        let fleet = join_fleet(&settings, &place, &embedding, &served)
-            .with_loader(models::loader(&settings))
-            .with_calibrations(calibrations);
+        let fleet = join_fleet(&settings, &place, &embedding, &served, &store);
         let runtime = place.caller.runtime();
         let Retrieval { collections, ingest, workers } =
             retrieval::start(&settings, runtime, &store, &services, &fleet, &mut registry)?;
@@ -271,9 +268,14 @@ fn join_fleet(
     place: &Place,
     local: &EmbeddingHandle,
     served: &ServedElsewhere,
+    store: &Retry,
 ) -> EmbeddingFleet {
+    let calibrations = Calibrations::new(store.clone(), CalibrationSettings::default());
+    let whole = |fleet: EmbeddingFleet| {
+        fleet.with_loader(models::loader(settings)).with_calibrations(calibrations)
+    };
     if settings.cluster.listen.is_none() {
-        return EmbeddingFleet::local(local.clone());
+        return whole(EmbeddingFleet::local(local.clone()));
     }
     let (caller, members) = (place.caller.clone(), place.members.clone());
     let timeout_ms = settings.embedding.request_timeout_ms;
@@ -281,7 +283,7 @@ fn join_fleet(
     let remote = RemoteEmbedding::new(caller.clone(), members, timeout_ms, ingest_timeout_ms);
     caller.runtime().spawn(remote.clone().follow());
     caller.runtime().spawn(serve_embedding(caller.clone(), local.clone(), served.clone()));
-    EmbeddingFleet::with_remote(local.clone(), remote)
+    whole(EmbeddingFleet::with_remote(local.clone(), remote))
 }
 
 /// From now on other nodes may send requests for those of this node's models that serve.

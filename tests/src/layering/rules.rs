@@ -110,7 +110,8 @@ const HEAVY: &[HeavyRule] = &[
     heavy("cubecl*", &["headwater-models-burn"], "burn's own back ends"),
     heavy(
         "axum",
-        &[EDGE, EDGE_TLS, NODE],
+        // The protocol's adapter serves its own tests with it.
+        &[EDGE, EDGE_TLS, NODE, "headwater-backends-mcp"],
         "the edge is a router; the node owns the sockets and serves it, in the clear or not",
     ),
     heavy("datafusion*", &["headwater-storage-lake"], "compiles for minutes; one adapter hides it"),
@@ -147,7 +148,11 @@ const HEAVY: &[HeavyRule] = &[
     heavy("jsonschema", &["headwater-prompts", TOOLS], "judges answers that must fit a schema"),
     heavy("rmcp", &["headwater-backends-mcp"], "the protocol's SDK, behind one adapter"),
     heavy("minijinja", &["headwater-prompts"], "the language of prompts, read in one place"),
-    heavy("rcgen", &[QUIC, EDGE_TLS], "makes the certificates that the adapters check"),
+    heavy(
+        "rcgen",
+        &[QUIC, EDGE_TLS, "headwater-sandbox-egress"],
+        "makes the certificates that the adapters check",
+    ),
     heavy(
         "ractor*",
         &[ACTORS, QUIC, SIMULATION],

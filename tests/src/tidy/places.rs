@@ -8,7 +8,6 @@ const PURE: &[&str] = &[
     "actors/prompts/src/",
     "actors/tenancy/src/",
     "actors/tools/src/",
-    "backends/src/",
     "cluster/src/",
     "models/src/",
     "sandbox/src/",
