@@ -344,6 +344,7 @@ fn sandbox_routes() -> Vec<Route> {
         route(Identity, No, Get, "/v1/sandbox/sessions", sandbox::sessions),
         route(Identity, No, Post, "/v1/sandbox/sessions", sandbox::open),
         route(Identity, No, Get, FILES, sandbox::files),
+        route(Identity, No, Post, FILES, sandbox::put_file),
         route(Identity, No, Get, FILE, sandbox::file),
         route(Identity, No, Post, "/v1/sandbox/sessions/{id}/{action}", sandbox::act),
     ]

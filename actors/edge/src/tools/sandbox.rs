@@ -219,7 +219,7 @@ pub(crate) async fn sessions(
     respond(answered.await)
 }
 
-/// `POST /v1/sandbox/sessions/{id}/{action}`: `run`, `pause`, `resume`, `close` or `files`.
+/// `POST /v1/sandbox/sessions/{id}/{action}`: `run`, `pause`, `resume` or `close`.
 pub(crate) async fn act(
     State(edge): State<Edge>,
     Extension(grant): Extension<Arc<Grant>>,
@@ -234,19 +234,32 @@ pub(crate) async fn act(
                 let request: RunRequest = read_json(body, &edge.settings).await?;
                 return answer(sandbox, Some(&id), request, team).await;
             }
-            "files" => {
-                let request: FileRequest = read_json(body, &edge.settings).await?;
-                sandbox.write_file(team, &id, &file_of(0, request)?).await
-            }
             "pause" => sandbox.set_paused(team, &id, true).await,
             "resume" => sandbox.set_paused(team, &id, false).await,
             "close" => sandbox.close(team, &id),
             _ => {
-                let message = "action: must be run, files, pause, resume or close".to_owned();
+                let message = "action: must be run, pause, resume or close".to_owned();
                 return Err(ApiError::invalid("action", "invalid_path", message));
             }
         };
         done.map_err(|refusal| ApiError::of_call(&refusal))?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    };
+    respond(answered.await)
+}
+
+/// `POST /v1/sandbox/sessions/{id}/files`
+pub(crate) async fn put_file(
+    State(edge): State<Edge>,
+    Extension(grant): Extension<Arc<Grant>>,
+    id: One,
+    body: Body,
+) -> Response {
+    let answered = async {
+        let request: FileRequest = read_json(body, &edge.settings).await?;
+        let file = file_of(0, request)?;
+        let written = handle(&edge)?.write_file(&grant.tenant, &one(id)?, &file).await;
+        written.map_err(|refusal| ApiError::of_call(&refusal))?;
         Ok(StatusCode::NO_CONTENT.into_response())
     };
     respond(answered.await)
