@@ -96,9 +96,9 @@ impl ToolsHandle {
             loops: self.shared.settings.loops,
             now_ms: self.shared.runtime.wall_ms(),
         };
-        // Once alone: the id that one try has set free may be another call's by the next try.
-        let id = self.shared.operation();
-        let written = self.shared.retry.write(id, |transaction| {
+        // Once alone, however often it is tried, also later: the id that one try has set free may be
+        // another call's by the next try.
+        let written = self.shared.retry.write(end.operation, |transaction| {
             let done = done.clone();
             Box::pin(async move { done.attempt(transaction).await })
         });
@@ -171,7 +171,8 @@ impl Beginning {
             Begin::Refuse(refusal) => Ok(Err(refusal)),
             Begin::OutcomeUnknown(next, refusal) => {
                 records::store_call(transaction, &ready.key, &next)?;
-                if let Some(held) = &mut held {
+                let is_counted = record.is_some_and(|record| record.is_counted);
+                if let Some(held) = held.as_mut().filter(|_| !is_counted) {
                     held.session.settle(&ready.reservation, ready.price(), *now_ms);
                 }
                 self.store_session(transaction, held.as_ref())?;
@@ -215,7 +216,9 @@ impl Beginning {
         mut held: Option<&mut Held>,
         next: &Record,
     ) -> Outcome {
-        if let Err(refusal) = self.reserve(held.as_deref_mut()) {
+        // What its session has counted already is not counted again.
+        let held_back = held.as_deref_mut().filter(|_| !next.is_counted);
+        if let Err(refusal) = self.reserve(held_back) {
             return Ok(Err(refusal));
         }
         records::store_call(transaction, &self.ready.key, next)?;
@@ -259,6 +262,15 @@ fn short(hash: &str) -> String {
     hash.chars().take(SEEN_DIGITS).collect()
 }
 
+/// What a call's session makes of its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    Once,
+    /// An earlier run of the same id did.
+    Already,
+    Not,
+}
+
 #[derive(Clone)]
 struct Finishing {
     ready: Ready,
@@ -271,15 +283,14 @@ struct Finishing {
 impl Finishing {
     async fn attempt(&self, transaction: &mut dyn Transaction) -> Result<Finished, StoreError> {
         let Finishing { ready, epoch, end, now_ms, .. } = self;
-        if ready.has_row()
-            && let Some(record) = records::call(transaction, &ready.key).await?
-        {
-            match idempotency::finish(&record, *epoch, end.ending.clone(), *now_ms) {
-                Finish::Kept(next) => records::store_call(transaction, &ready.key, &next)?,
-                Finish::Freed => transaction.clear(&ready.key.row())?,
-                Finish::Stale { .. } => return Ok(Finished::Stale),
-            }
-        }
+        let counts = match ready.has_row() {
+            true => match self.close(transaction).await? {
+                Some(counts) => counts,
+                None => return Ok(Finished::Stale),
+            },
+            false if end.may_have_run() => Counts::Once,
+            false => Counts::Not,
+        };
         let CallKey { team, session: Some(session), .. } = &ready.key else {
             return Ok(Finished::Written(None));
         };
@@ -287,10 +298,15 @@ impl Finishing {
             return Ok(Finished::Written(None));
         };
         let mut held = Held::of(team, session, row, Default::default())?;
-        let charge = end.charge.microdollars;
-        let is_new = match end.may_have_run {
-            true => held.session.settle(&ready.reservation, charge, *now_ms),
-            false => held.session.refund(&ready.reservation),
+        // Where it is not known whether the tool did it, its session takes it for done.
+        let charge = match end.ending.is_err() && counts == Counts::Once {
+            true => ready.price(),
+            false => end.charge.microdollars,
+        };
+        let is_new = match counts {
+            Counts::Once => held.session.settle(&ready.reservation, charge, *now_ms),
+            Counts::Not => held.session.refund(&ready.reservation),
+            Counts::Already => true,
         };
         if !is_new {
             return Ok(Finished::Written(held.looped));
@@ -298,6 +314,25 @@ impl Finishing {
         let warning = self.note(transaction, &mut held, charge)?;
         transaction.set(&keys::session(team, session), &records::encode(&held.row())?)?;
         Ok(Finished::Written(warning))
+    }
+
+    /// Ends the row. What the call's session makes of it comes back; nothing when another one holds
+    /// the row, or held it last.
+    async fn close(&self, transaction: &mut dyn Transaction) -> Result<Option<Counts>, StoreError> {
+        let Finishing { ready, epoch, end, now_ms, .. } = self;
+        let Some(record) = records::call(transaction, &ready.key).await? else { return Ok(None) };
+        let (ending, is_doubtful) = (end.ending.clone(), end.is_doubtful);
+        match idempotency::finish(&record, *epoch, ending, is_doubtful, *now_ms) {
+            Finish::Kept(next) => {
+                records::store_call(transaction, &ready.key, &next)?;
+                Ok(Some(if record.is_counted { Counts::Already } else { Counts::Once }))
+            }
+            Finish::Freed => {
+                transaction.clear(&ready.key.row())?;
+                Ok(Some(Counts::Not))
+            }
+            Finish::Stale { .. } => Ok(None),
+        }
     }
 
     /// Notes the step in the session's trace, and looks for loops.

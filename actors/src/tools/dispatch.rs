@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use headwater_storage::retry::OperationId;
 use headwater_tenancy::{Amounts, Payer, Unit};
 use headwater_tools::call::{CallResult, Charge, Ending, Refusal, sha256_of_value};
 use headwater_tools::idempotency;
@@ -205,10 +206,13 @@ impl ToolsHandle {
             self.keep(ready, result);
         }
         let charge = Charge::of(&ending, ready.price(), 0);
-        // A holder before this one may have had it done, too.
-        let may_have_run =
-            ending.is_ok() || charge.microdollars > 0 || used.is_doubtful || epoch > 1;
-        let end = End { ending: ending.clone(), took_ms, charge, may_have_run };
+        let end = End {
+            operation: self.shared.operation(),
+            ending: ending.clone(),
+            took_ms,
+            charge,
+            is_doubtful: used.is_doubtful,
+        };
         let warning = match self.finish(ready, epoch, &end).await {
             Ok(Finished::Written(warning)) => warning,
             Ok(Finished::Stale) => {
@@ -295,10 +299,12 @@ impl ToolsHandle {
         };
         if ready.call.session.is_some()
             && let Start::Run { epoch } = self.begin(ready).await?
-            && let Err(error) = self.finish(ready, epoch, &End::kept(&result)).await
         {
-            tracing::warn!(call = ready.call.id, %error, "a kept answer is counted later");
-            self.finish_later(ready.clone(), epoch, End::kept(&result), None);
+            let end = End::kept(self.shared.operation(), &result);
+            if let Err(error) = self.finish(ready, epoch, &end).await {
+                tracing::warn!(call = ready.call.id, %error, "a kept answer is counted later");
+                self.finish_later(ready.clone(), epoch, end, None);
+            }
         }
         Ok(Going::Kept(result))
     }
@@ -319,21 +325,28 @@ impl ToolsHandle {
 /// How a call ended, and what it counts for.
 #[derive(Debug, Clone)]
 pub(super) struct End {
+    /// Writing it down is one operation, however often it is tried.
+    pub(super) operation: OperationId,
     pub(super) ending: Ending,
     pub(super) took_ms: u64,
     pub(super) charge: Charge,
-    /// The tool has done it, or may have.
-    pub(super) may_have_run: bool,
+    /// Some try may have been done, whatever the last one came to.
+    pub(super) is_doubtful: bool,
 }
 
 impl End {
-    fn kept(result: &CallResult) -> End {
-        let ending = Ok(result.clone());
-        End { ending, took_ms: 0, charge: Charge::default(), may_have_run: true }
+    fn kept(operation: OperationId, result: &CallResult) -> End {
+        let (ending, charge) = (Ok(result.clone()), Charge::default());
+        End { operation, ending, took_ms: 0, charge, is_doubtful: false }
+    }
+
+    /// The tool has done it, or may have.
+    pub(super) fn may_have_run(&self) -> bool {
+        self.is_doubtful || self.ending.as_ref().map_or_else(Refusal::may_have_run, |_| true)
     }
 
     fn amounts(&self) -> Amounts {
-        let requests = u64::from(self.may_have_run);
+        let requests = u64::from(self.may_have_run());
         Amounts { requests, tokens: 0, micro_usd: self.charge.microdollars }
     }
 }

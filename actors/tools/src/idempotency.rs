@@ -82,6 +82,10 @@ pub struct Record {
     pub state: State,
     /// Counts the runs: the fencing token of each.
     pub epoch: u64,
+    /// A run before the present one may have been done: the id is never free again.
+    pub may_have_run: bool,
+    /// Its session has counted the call.
+    pub is_counted: bool,
     pub created_ms: u64,
 }
 
@@ -132,6 +136,8 @@ pub fn begin(
             repeat: request.repeat,
             state: running(holder, settings, now_ms),
             epoch,
+            may_have_run: false,
+            is_counted: false,
             created_ms: now_ms,
         });
     };
@@ -148,15 +154,14 @@ pub fn begin(
         }
         State::Running { holder: dead, .. } => {
             if record.may_repeat() {
-                return Begin::Again(record.held_by(holder, settings, now_ms));
+                return Begin::Again(record.again_by(holder, settings, now_ms));
             }
             let why = format!("{dead}, which ran it, is gone");
-            let mut next = record.clone();
-            next.state = State::Unknown { why: why.clone() };
+            let next = record.ended(State::Unknown { why: why.clone() });
             Begin::OutcomeUnknown(next, unknown(request.id, why))
         }
         State::Unknown { .. } if record.may_repeat() => {
-            Begin::Again(record.held_by(holder, settings, now_ms))
+            Begin::Again(record.again_by(holder, settings, now_ms))
         }
         State::Unknown { why } => Begin::Refuse(unknown(request.id, why.clone())),
     }
@@ -178,27 +183,39 @@ pub fn resume(
 /// What a holder did to its row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Finish {
-    /// Write this.
+    /// Write this. Where the row before was not counted, its session counts the call now.
     Kept(Record),
-    /// Delete the row: the id is free again.
+    /// Delete the row: nothing was done, and the id is free again.
     Freed,
     /// Somebody else holds the row, or it has ended; what this holder has to tell is not kept.
     Stale { epoch: u64 },
 }
 
 /// Ends a run. A holder that was taken for dead, and is the last one that ran it, is heard too.
-pub fn finish(record: &Record, epoch: u64, ending: Ending, now_ms: u64) -> Finish {
+/// `is_doubtful`: some try of this run may have been done, whatever the last one came to.
+pub fn finish(
+    record: &Record,
+    epoch: u64,
+    ending: Ending,
+    is_doubtful: bool,
+    now_ms: u64,
+) -> Finish {
     if !record.is_held(epoch) {
         return Finish::Stale { epoch: record.epoch };
     }
-    let mut next = record.clone();
-    next.state = match ending {
+    let state = match ending {
         Err(Refusal::OutcomeUnknown { why, .. }) => State::Unknown { why },
-        // The tool was not reached, or did not do it: whoever sends the id again may have it run.
-        Err(refusal) if !refusal.may_have_run() => return Finish::Freed,
+        Err(refusal) if !refusal.may_have_run() => {
+            // Whoever sends the id again may have it run: a free id would forget its epochs, by
+            // which a holder that wakes up late is known, and that it was counted.
+            if !is_doubtful && !record.may_have_run {
+                return Finish::Freed;
+            }
+            State::Unknown { why: refusal.to_string() }
+        }
         ending => State::Done { ending, ended_ms: now_ms },
     };
-    Finish::Kept(next)
+    Finish::Kept(record.ended(state))
 }
 
 /// Tells a failure after which nobody knows whether the tool did it (a connection that broke, a
@@ -264,6 +281,16 @@ impl Record {
         next.epoch += 1;
         next.state = running(holder, settings, now_ms);
         next
+    }
+
+    /// Held by another one after a run that may have been done.
+    fn again_by(&self, holder: &str, settings: &Settings, now_ms: u64) -> Record {
+        Record { may_have_run: true, ..self.held_by(holder, settings, now_ms) }
+    }
+
+    /// After a run that was done or may have been.
+    fn ended(&self, state: State) -> Record {
+        Record { state, may_have_run: true, is_counted: true, ..self.clone() }
     }
 
     fn is_held(&self, epoch: u64) -> bool {

@@ -132,6 +132,10 @@ struct CallRow {
     repeat: RepeatRow,
     state: StateRow,
     epoch: u64,
+    #[serde(default)]
+    may_have_run: bool,
+    #[serde(default)]
+    is_counted: bool,
     created_ms: u64,
 }
 
@@ -169,6 +173,8 @@ pub(in crate::tools) async fn call(
         },
         state,
         epoch: row.epoch,
+        may_have_run: row.may_have_run,
+        is_counted: row.is_counted,
         created_ms: row.created_ms,
     }))
 }
@@ -205,6 +211,8 @@ pub(in crate::tools) fn store_call(
         },
         state,
         epoch: record.epoch,
+        may_have_run: record.may_have_run,
+        is_counted: record.is_counted,
         created_ms: record.created_ms,
     };
     transaction.set(&key.row(), &encode(&row)?)

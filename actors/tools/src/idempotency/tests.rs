@@ -58,9 +58,9 @@ fn again(record: &Record, repeat: Repeat, now_ms: u64) -> Begin {
 fn the_first_result_is_the_answer_for_good() {
     let record = first(Repeat::Unsafe);
     assert_eq!(record.epoch, 1);
-    let done = kept(finish(&record, 1, Ok(result(7)), 50));
+    let done = kept(finish(&record, 1, Ok(result(7)), false, 50));
     assert_eq!(again(&done, Repeat::Unsafe, 9_999), Begin::Answer(result(7)));
-    assert_eq!(finish(&done, 1, Ok(result(8)), 60), Finish::Stale { epoch: 1 });
+    assert_eq!(finish(&done, 1, Ok(result(8)), false, 60), Finish::Stale { epoch: 1 });
     assert_eq!(extend(&done, 1, &SETTINGS, 60), Finish::Stale { epoch: 1 });
     // A newer version was published meanwhile.
     let newer = tool("pay", "2");
@@ -74,7 +74,7 @@ fn the_first_result_is_the_answer_for_good() {
 
 #[test]
 fn the_same_id_for_another_call_is_a_conflict() {
-    let done = kept(finish(&first(Repeat::ReadOnly), 1, Ok(result(7)), 50));
+    let done = kept(finish(&first(Repeat::ReadOnly), 1, Ok(result(7)), false, 50));
     let (pay, other) = (tool("pay", "1"), tool("buy", "1"));
     let same = request(&pay, Repeat::ReadOnly);
     for (request, expected) in [
@@ -118,16 +118,16 @@ fn a_dead_holder_leaves_what_may_be_repeated() {
             Begin::Again(next) => {
                 assert!(is_again, "{repeat:?}");
                 assert_eq!(next.epoch, 2);
-                assert_eq!(finish(&next, 1, Ok(result(1)), 110), Finish::Stale { epoch: 2 });
+                assert_eq!(finish(&next, 1, Ok(result(1)), false, 110), Finish::Stale { epoch: 2 });
                 assert_eq!(extend(&next, 1, &SETTINGS, 110), Finish::Stale { epoch: 2 });
-                kept(finish(&next, 2, Ok(result(1)), 110));
+                kept(finish(&next, 2, Ok(result(1)), false, 110));
             }
             Begin::OutcomeUnknown(next, refusal) => {
                 assert!(!is_again, "{repeat:?}");
                 assert!(refusal.to_string().contains("node-1"), "{refusal}");
                 assert_eq!(again(&next, Repeat::Unsafe, 5_000), Begin::Refuse(refusal));
                 // It was not dead after all, and nobody else has run it.
-                let done = kept(finish(&next, 1, Ok(result(1)), 110));
+                let done = kept(finish(&next, 1, Ok(result(1)), false, 110));
                 assert_eq!(again(&done, Repeat::Unsafe, 120), Begin::Answer(result(1)));
             }
             begin => panic!("{begin:?}"),
@@ -139,18 +139,32 @@ fn a_dead_holder_leaves_what_may_be_repeated() {
 fn a_refusal_frees_the_id_unless_the_tool_may_have_run() {
     let record = first(Repeat::Unsafe);
     let cancelled = Refusal::Cancelled { by: "anna".to_owned() };
-    assert_eq!(finish(&record, 1, Err(cancelled.clone()), 5), Finish::Freed);
+    assert_eq!(finish(&record, 1, Err(cancelled.clone()), false, 5), Finish::Freed);
     let pay = tool("pay", "1");
     let doubtful = doubt(request(&pay, Repeat::Unsafe), "it broke", cancelled.clone());
     assert_eq!(doubtful.code(), "outcome_unknown");
-    let unknown = kept(finish(&record, 1, Err(doubtful.clone()), 5));
+    let unknown = kept(finish(&record, 1, Err(doubtful.clone()), false, 5));
     assert_eq!(unknown.state, State::Unknown { why: "it broke".to_owned() });
     assert_eq!(again(&unknown, Repeat::Unsafe, 9), Begin::Refuse(doubtful));
     for repeat in [Repeat::ReadOnly, Repeat::SafeWithId] {
         assert_eq!(doubt(request(&pay, repeat), "it broke", cancelled.clone()), cancelled);
     }
+    // A try before the last one, or a holder before this one, may have done it: the row stays, and
+    // its session counts it once.
+    let known = first(Repeat::SafeWithId);
+    let doubtful = kept(finish(&known, 1, Err(cancelled.clone()), true, 5));
+    let Begin::Again(next) = again(&known, Repeat::SafeWithId, 100) else { panic!() };
+    assert!(next.may_have_run && !next.is_counted);
+    let taken_over = kept(finish(&next, 2, Err(cancelled.clone()), false, 105));
+    for (record, epoch) in [(doubtful, 1), (taken_over, 2)] {
+        assert_eq!(record.state, State::Unknown { why: cancelled.to_string() });
+        let Begin::Again(next) = again(&record, Repeat::SafeWithId, 110) else { panic!() };
+        assert!(next.is_counted && next.epoch == epoch + 1);
+        let cancelled = Err(cancelled.clone());
+        assert!(kept(finish(&next, next.epoch, cancelled, false, 120)).is_counted);
+    }
     let invalid = Refusal::OutputInvalid { tool: "pay".to_owned(), problem: "x".to_owned() };
-    let done = kept(finish(&record, 1, Err(invalid.clone()), 5));
+    let done = kept(finish(&record, 1, Err(invalid.clone()), false, 5));
     assert_eq!(again(&done, Repeat::Unsafe, 9), Begin::Refuse(invalid));
 }
 
@@ -164,10 +178,10 @@ fn a_call_waits_for_its_approval() {
     let resumed = resume(&waiting, "approval-1", "node-2", &SETTINGS, 10).unwrap();
     assert_eq!(resumed.epoch, 2);
     // Whoever laid it down does not hold it any more, and it goes on once.
-    assert_eq!(finish(&resumed, 1, Ok(result(1)), 11), Finish::Stale { epoch: 2 });
+    assert_eq!(finish(&resumed, 1, Ok(result(1)), false, 11), Finish::Stale { epoch: 2 });
     assert_eq!(resume(&resumed, "approval-1", "node-3", &SETTINGS, 12), None);
     assert_eq!(wait(&waiting, 1, "approval-1"), Finish::Stale { epoch: 1 });
-    kept(finish(&resumed, 2, Ok(result(1)), 13));
+    kept(finish(&resumed, 2, Ok(result(1)), false, 13));
 }
 
 /// What runs a call somewhere, for as long as it lives.
@@ -229,7 +243,7 @@ impl Life {
             return;
         }
         let (Some(row), version) = read else { return };
-        match finish(&row, self.holders[place].epoch, Ok(result(number)), self.now_ms) {
+        match finish(&row, self.holders[place].epoch, Ok(result(number)), false, self.now_ms) {
             Finish::Kept(next) => {
                 if self.write(version, next) {
                     self.kept += 1;

@@ -220,7 +220,7 @@ impl World {
             deprecation: None,
         };
         let text = result.content.to_string();
-        match idempotency::finish(&self.rows[&call], epoch, Ok(result), self.now_ms) {
+        match idempotency::finish(&self.rows[&call], epoch, Ok(result), false, self.now_ms) {
             RowEnd::Kept(row) => drop(self.rows.insert(call.clone(), row)),
             end => panic!("seed {}: {end:?}", self.seed),
         }
