@@ -63,16 +63,13 @@ impl ToolsHandle {
             approval: self.shared.draw_id("approval"),
             now_ms: self.shared.runtime.wall_ms(),
         };
-        let id = self.shared.operation();
-        let written = self.shared.retry.write(id, |transaction| {
+        let written = self.shared.write_once(|transaction| {
             let beginning = beginning.clone();
             Box::pin(async move { beginning.attempt(transaction).await })
         });
-        match written.await {
-            Ok(Applied::Now(start)) => start,
-            // Whether the row stands is not known; the id is free to be sent again.
-            Ok(Applied::Earlier) | Err(_) => Err(Refusal::StorageDown { retry_after_ms: 1_000 }),
-        }
+        // Whether the row stands is not known then; the id may be sent again.
+        let down = |_| Err(Refusal::StorageDown { retry_after_ms: 1_000 });
+        written.await.unwrap_or_else(down)
     }
 
     /// Writes down how the call ended. What the caller should know of its session comes back.
