@@ -64,6 +64,8 @@ pub struct EdgeParts {
     pub gateway_versions: Option<GatewayVersions>,
     pub prompts: PromptsHandle,
     pub tools: ToolsHandle,
+    /// The same tools, for clients of MCP.
+    pub mcp: McpAnswers,
     /// None on a node that keeps no audit.
     pub audit: Option<AuditHandle>,
     pub metrics: EdgeMetrics,
