@@ -27,6 +27,7 @@ use crate::identity::Authority;
 use crate::metrics::EdgeMetrics;
 use crate::routes::{Route, Scope, routes};
 use crate::status;
+use crate::tools::mcp::McpAnswers;
 
 /// What the edge enforces by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
