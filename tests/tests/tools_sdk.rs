@@ -104,7 +104,7 @@ fn check(rows: &[Value], sdks: &[&str]) {
     for row in rows {
         assert_eq!(row["tool"], told, "{row}");
         if row["sdk"].as_str().unwrap().starts_with("mcp") {
-            assert_eq!(row["names"], json!(["weather"]), "{row}");
+            assert_eq!(row["names"], json!(["weather_v1"]), "{row}");
             assert_eq!(row["wrong"][0], true, "{row}");
             assert!(row["wrong"][1].as_str().unwrap().contains("town"), "{row}");
         } else {
@@ -149,8 +149,8 @@ fn models_and_mcp_clients_call_tools_with_their_official_sdks() {
     assert_eq!(published.status, 201, "{}", published.text());
     let grant = json!({"team": "acme", "tool": "weather"}).to_string();
     connection.send("PUT", "/v1/tool-grants/weather", &headers, grant.as_bytes()).unwrap();
-    let granted = connection.receive().unwrap();
-    assert_eq!(granted.status / 100, 2, "{}", granted.text());
+    let (status, _) = connection.head().unwrap();
+    assert_eq!(status, 204);
 
     let mut command = Command::new(python().unwrap());
     command.arg(repository_root().join("tests/clients/tools.py")).arg(MODEL);
