@@ -5,7 +5,9 @@ mod backends;
 use headwater_actors::gateway::{AuditHandle, GatewayHandle};
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::TenancyHandle;
-use headwater_actors::tools::{CallRunner, ToolsHandle, ToolsMetrics, ToolsSettings};
+use headwater_actors::tools::{
+    AgentFollower, CallRunner, ToolsHandle, ToolsMetrics, ToolsSettings,
+};
 use headwater_storage::retry::Retry;
 use prometheus_client::registry::Registry;
 
@@ -73,5 +75,6 @@ pub(crate) async fn start(
     }
     runtime.spawn(tools.clone().follow());
     runtime.spawn(CallRunner::new(tools.clone()).run());
+    runtime.spawn(AgentFollower::new(tools.clone()).run());
     Ok(tools)
 }
