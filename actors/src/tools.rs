@@ -1,6 +1,7 @@
 //! Tools: a registry that every node follows, one path for every call, sessions of agents, approvals,
 //! calls that are made later, and sandboxes for code.
 
+mod agents;
 mod approvals;
 mod audit;
 mod begin;
@@ -20,8 +21,11 @@ pub mod sandbox;
 mod sessions;
 mod waiting;
 
+pub use agents::{
+    AgentFollower, OFFERED_MAX, RunAsk, RunEvent, RunEvents, RunState, RunTold, TOOLS_MAX,
+};
 pub use approvals::Decided;
-pub use handle::{Backends, ToolsHandle, ToolsSettings};
+pub use handle::{AgentsSettings, Backends, ToolsHandle, ToolsSettings};
 pub use metrics::ToolsMetrics;
 pub use nouns::{Called, ToolAsk, ToolCaller, ToolsError};
 pub use registry::Published;
@@ -30,6 +34,9 @@ pub use waiting::{CallRunner, WaitingState, WaitingTold};
 
 /// The backends port's nouns, for whoever makes backends.
 pub use headwater_backends::{Answer, Backend, BackendError, Content, Invocation, Listed};
+pub use headwater_tools::agent::{
+    AgentSettings, Finish as RunFinish, Message as RunMessage, Notice as RunNotice, ToolRequest,
+};
 pub use headwater_tools::call::{CallResult, Class, Ending, Mode, Refusal};
 pub use headwater_tools::confirmation::{Approval, ApprovalState};
 pub use headwater_tools::pool::PoolSettings;

@@ -97,6 +97,7 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(audit_routes());
     all.extend(prompt_routes());
     all.extend(tool_routes());
+    all.extend(agent_routes());
     all.extend(sandbox_routes());
     all
 }
@@ -329,6 +330,22 @@ fn tool_routes() -> Vec<Route> {
         route(Identity, No, Put, NOTE, sessions::put_note),
         route(Identity, No, Delete, NOTE, sessions::delete_note),
         route(Identity, No, Post, "/v1/agent-sessions/{id}/{action}", sessions::act),
+    ]
+}
+
+fn agent_routes() -> Vec<Route> {
+    use Counted::{Later, No};
+    use Method::{Get, Post};
+    use Scope::Identity;
+    use tools::agents;
+    const RUN: &str = "/v1/agents/runs/{id}";
+    // Each question of a run is counted when its model is asked.
+    vec![
+        route(Identity, Later, Post, "/v1/agents/run", agents::run),
+        route(Identity, No, Get, "/v1/agents/runs", agents::list),
+        route(Identity, No, Get, RUN, agents::get),
+        route(Identity, No, Get, "/v1/agents/runs/{id}/events", agents::events),
+        route(Identity, No, Post, "/v1/agents/runs/{id}/{action}", agents::act),
     ]
 }
 

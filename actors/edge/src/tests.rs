@@ -1,5 +1,6 @@
 //! The whole router over the double: requests in, statuses and bodies out.
 
+mod agents;
 mod audit;
 mod body;
 mod budgets;

@@ -1,6 +1,7 @@
-//! `/v1/tools` and what belongs to them: the registry, calls, approvals, sessions of agents, and
-//! sandboxes.
+//! `/v1/tools` and what belongs to them: the registry, calls, approvals, agents and their sessions,
+//! and sandboxes.
 
+pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod calls;
 mod error;

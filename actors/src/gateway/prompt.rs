@@ -50,7 +50,7 @@ impl Debug for Watcher {
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct PromptUse {
-    /// As records name it, such as `greeting@7`.
+    /// As records name it, such as `greeting@7`; empty where only the watcher is wanted.
     pub label: String,
     /// By their names.
     pub secrets: BTreeMap<String, SecretValue>,

@@ -37,6 +37,24 @@ pub struct ToolsSettings {
     pub team_calls_max: usize,
     /// Whether events are written down for webhooks.
     pub tells: bool,
+    pub agents: AgentsSettings,
+}
+
+/// How runs of agents are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentsSettings {
+    /// For how long a node that runs one is believed to, in ms; another node takes it over then.
+    pub lease_ms: u64,
+    /// Runs that go on at once on this node; more are told to wait.
+    pub runs_max: usize,
+    /// Of one team.
+    pub team_runs_max: usize,
+}
+
+impl Default for AgentsSettings {
+    fn default() -> Self {
+        AgentsSettings { lease_ms: 15_000, runs_max: 1_000, team_runs_max: 200 }
+    }
 }
 
 impl Default for ToolsSettings {
@@ -48,6 +66,7 @@ impl Default for ToolsSettings {
             calls_max: 1_000,
             team_calls_max: 200,
             tells: false,
+            agents: AgentsSettings::default(),
         }
     }
 }
@@ -90,6 +109,8 @@ pub(super) struct Shared {
     pub(super) cache: Cache<(String, String), Arc<KeptAnswer>>,
     breakers: Mutex<BTreeMap<String, Breaker>>,
     pub(super) running: Mutex<BTreeMap<String, usize>>,
+    /// Runs of agents, by their teams.
+    pub(super) runs: Mutex<BTreeMap<String, usize>>,
     /// Limits of tools' own quotas that stand in the books, by the books' name.
     pub(super) quotas: Mutex<BTreeMap<String, Vec<Limit>>>,
     /// Unset, tools that run code are refused.
@@ -98,6 +119,24 @@ pub(super) struct Shared {
     pub(super) audit: OnceLock<AuditHandle>,
     /// Unset, there are no agents.
     pub(super) gateway: OnceLock<GatewayHandle>,
+}
+
+/// A place among the runs of agents that go on at once on this node.
+pub(super) struct Running {
+    pub(super) shared: Arc<Shared>,
+    pub(super) team: String,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut runs = self.shared.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = runs.get_mut(&self.team) {
+            *count -= 1;
+            if *count == 0 {
+                runs.remove(&self.team);
+            }
+        }
+    }
 }
 
 impl Shared {
@@ -196,6 +235,7 @@ impl ToolsHandle {
             cache,
             breakers: Mutex::default(),
             running: Mutex::default(),
+            runs: Mutex::default(),
             quotas: Mutex::default(),
             sandbox: OnceLock::new(),
             audit: OnceLock::new(),

@@ -151,3 +151,43 @@ pub(super) fn approval(team: &str, id: &str) -> Vec<u8> {
 pub(super) fn approvals(team: &str) -> KeyRange {
     below("approval", &[team.into()])
 }
+
+/// A run of an agent.
+pub(super) fn run(team: &str, id: &str) -> Vec<u8> {
+    key("agent_run", &[team.into(), id.into()])
+}
+
+pub(super) fn runs(team: &str) -> KeyRange {
+    below("agent_run", &[team.into()])
+}
+
+/// An entry of a run's journal, in pieces.
+pub(super) fn run_entry(team: &str, id: &str, index: u64) -> Place {
+    Place { kind: "agent_entry", path: vec![team.into(), id.into(), number(index)] }
+}
+
+/// The entries of a run's journal from this one on, and before that one.
+pub(super) fn run_entries(team: &str, id: &str, from: u64, until: u64) -> KeyRange {
+    let at = |index| run_entry(team, id, index).pieces().begin;
+    KeyRange { begin: at(from), end: at(until) }
+}
+
+/// Who holds a run that has not ended.
+pub(super) fn run_lease(team: &str, id: &str) -> Vec<u8> {
+    key("agent_lease", &[team.into(), id.into()])
+}
+
+pub(super) fn run_leases() -> KeyRange {
+    below("agent_lease", &[])
+}
+
+/// A run that has ended, in the order of the ends.
+pub(super) fn ended_run(ended_ms: u64, team: &str, id: &str) -> Vec<u8> {
+    key("agent_ended", &[number(ended_ms), team.into(), id.into()])
+}
+
+/// Runs that ended before this.
+pub(super) fn ended_runs(before_ms: u64) -> KeyRange {
+    let range = below("agent_ended", &[]);
+    KeyRange { begin: range.begin, end: key("agent_ended", &[number(before_ms)]) }
+}

@@ -31,6 +31,7 @@ pub struct ToolsMetrics {
     calls: Family<CallLabels, Counter>,
     refused: Family<ReasonLabels, Counter>,
     took: Family<ToolLabels, Histogram>,
+    agent_runs: Family<ReasonLabels, Counter>,
 }
 
 impl ToolsMetrics {
@@ -42,12 +43,15 @@ impl ToolsMetrics {
             calls: Family::default(),
             refused: Family::default(),
             took: Family::new_with_constructor(took),
+            agent_runs: Family::default(),
         };
         let registry = registry.sub_registry_with_prefix("headwater_tools");
         registry.register("served", "Tools that this node serves", metrics.tools.clone());
         registry.register("calls", "Calls that ended, by tool and outcome", metrics.calls.clone());
         let help = "Calls refused before any tool was asked, by reason";
         registry.register("refused", help, metrics.refused.clone());
+        let agents = metrics.agent_runs.clone();
+        registry.register("agent_runs", "Runs of agents that ended, by reason", agents);
         let help = "From a call to its end";
         registry.register_with_unit("call", help, Unit::Seconds, metrics.took.clone());
         metrics
@@ -59,6 +63,10 @@ impl ToolsMetrics {
 
     pub(super) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(super) fn agent_ended(&self, reason: &'static str) {
+        self.agent_runs.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     pub(super) fn called(&self, tool: &str, ending: &Ending, took_ms: u64) {

@@ -1,5 +1,6 @@
 //! Rows of the tool service: a version byte, and JSON, which old rows may have less of.
 
+mod agents;
 mod approvals;
 mod calls;
 mod sessions;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{self, Place};
 
+pub(super) use agents::{CallerRow, EntryRow, LeaseRow, OfferedRow, RunRow, finish_of};
 pub(super) use approvals::{approval, decode_approval, store_approval};
 pub(super) use calls::{call, store_call};
 pub(super) use sessions::{Held, SeenRow, SessionRow, StepRow};

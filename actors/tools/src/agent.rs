@@ -9,6 +9,7 @@ mod context;
 mod decide;
 mod fold;
 mod nouns;
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ pub use nouns::{
     AgentSettings, AskedCall, Effect, Entry, Event, Finish, Message, Notice, ToolOffer,
     ToolRequest, Usage,
 };
+pub use replay::Replay;
 
 /// See the module.
 #[derive(Debug, Clone)]

@@ -6,7 +6,9 @@ pub(crate) mod mcp;
 use headwater_actors::gateway::{AuditHandle, GatewayHandle};
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::TenancyHandle;
-use headwater_actors::tools::{CallRunner, ToolsHandle, ToolsMetrics, ToolsSettings};
+use headwater_actors::tools::{
+    AgentFollower, CallRunner, ToolsHandle, ToolsMetrics, ToolsSettings,
+};
 use headwater_storage::retry::Retry;
 use prometheus_client::registry::Registry;
 
@@ -74,5 +76,6 @@ pub(crate) async fn start(
     }
     runtime.spawn(tools.clone().follow());
     runtime.spawn(CallRunner::new(tools.clone()).run());
+    runtime.spawn(AgentFollower::new(tools.clone()).run());
     Ok(tools)
 }

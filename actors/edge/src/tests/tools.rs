@@ -9,15 +9,15 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use headwater_actors::gateway::AuditHandle;
+use headwater_actors::gateway::{AuditHandle, GatewayHandle};
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::TenancyHandle;
 use headwater_actors::tools::sandbox::{
     Engine, Image, ImageName, SandboxHandle, SandboxMetrics, SandboxParts,
 };
 use headwater_actors::tools::{
-    Backend, CallRunner, Definition, PoolSettings, ToolCaller, ToolsHandle, ToolsMetrics,
-    ToolsSettings,
+    AgentFollower, Backend, CallRunner, Definition, PoolSettings, ToolCaller, ToolsHandle,
+    ToolsMetrics, ToolsSettings,
 };
 use headwater_backends::memory::{Fault, MemoryBackend};
 use headwater_sandbox::Isolation;
@@ -64,7 +64,7 @@ pub(super) async fn served(
     runtime: &Runtime,
     store: &Retry,
     tenancy: &TenancyHandle,
-    audit: Option<&AuditHandle>,
+    (audit, gateway): (Option<&AuditHandle>, Option<&GatewayHandle>),
     registry: &mut Registry,
 ) -> (ToolsHandle, Arc<MemoryBackend>) {
     let backend = Arc::new(MemoryBackend::new().knows_calls());
@@ -80,9 +80,11 @@ pub(super) async fn served(
         metrics,
     );
     audit.into_iter().for_each(|audit| tools.record_to(audit.clone()));
+    gateway.into_iter().for_each(|gateway| tools.ask_through(gateway.clone()));
     tools.run_code_in(sandboxes(runtime, registry));
     tools.refresh().await.expect("a store in memory");
     runtime.spawn(CallRunner::new(tools.clone()).run());
+    runtime.spawn(AgentFollower::new(tools.clone()).run());
     (tools, backend)
 }
 
@@ -93,7 +95,7 @@ pub(super) fn speak(request: Request<Body>) -> Pin<Box<dyn Future<Output = Respo
     Box::pin(async move { axum::Json(told).into_response() })
 }
 
-fn definition(name: &str, kind: &str) -> Value {
+pub(super) fn definition(name: &str, kind: &str) -> Value {
     json!({
         "name": name,
         "description": "Looks things up",
@@ -110,13 +112,19 @@ fn definition(name: &str, kind: &str) -> Value {
     })
 }
 
-struct Team<'w> {
-    world: &'w World,
-    token: String,
+pub(super) struct Team<'w> {
+    pub(super) world: &'w World,
+    pub(super) token: String,
 }
 
 impl Team<'_> {
-    async fn run(&self, method: &str, path: &str, body: Value, expected: (u16, &str)) -> Value {
+    pub(super) async fn run(
+        &self,
+        method: &str,
+        path: &str,
+        body: Value,
+        expected: (u16, &str),
+    ) -> Value {
         check(self.world, &self.token, method, path, body, expected).await
     }
 
@@ -125,7 +133,7 @@ impl Team<'_> {
     }
 }
 
-fn team<'w>(world: &'w World, name: &str) -> Team<'w> {
+pub(super) fn team<'w>(world: &'w World, name: &str) -> Team<'w> {
     Team { world, token: token_of(name, None) }
 }
 

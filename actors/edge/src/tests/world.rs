@@ -155,8 +155,9 @@ impl World {
         let authority = authority.with_issuers(setup.issuers).with_keys(identity.clone());
         let prompts = written_prompts(&runtime, &store, &mut registry);
         gateway.iter().for_each(|gateway| prompts.ask_through(gateway.clone(), embedder.clone()));
+        let heard = (audit.as_ref(), gateway.as_ref());
         let (tools, backend) =
-            super::tools::served(&runtime, &store, &tenancy, audit.as_ref(), &mut registry).await;
+            super::tools::served(&runtime, &store, &tenancy, heard, &mut registry).await;
         let ingest =
             setup.ingest.then(|| bulk(runtime, store, &collections, sink, embedder, &mut registry));
         let edge = EdgeParts {

@@ -46,7 +46,10 @@ impl Trail {
                 protocol: protocol_of(route, request).to_owned(),
                 model_asked: request.model.clone(),
                 trace_parent: *trace_parent,
-                prompt_version: prompt.as_ref().map(|prompt| prompt.label.clone()),
+                prompt_version: prompt
+                    .as_ref()
+                    .map(|prompt| prompt.label.clone())
+                    .filter(|label| !label.is_empty()),
                 ..AuditRecord::new(id, &caller.tenant, Outcome::Left)
             };
             let (record, audit) = (audit.begin(record), audit.clone());

@@ -153,7 +153,7 @@ impl Agent {
         }
     }
 
-    fn name_of(&self, id: &str) -> String {
+    pub(super) fn name_of(&self, id: &str) -> String {
         let call = self.round.iter().find(|call| call.request.id == id);
         call.map(|call| call.request.name.clone()).unwrap_or_default()
     }

@@ -1,6 +1,7 @@
 //! Ways through a run step by step.
 
 mod crashes;
+mod replay;
 
 use serde_json::json;
 
