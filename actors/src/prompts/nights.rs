@@ -89,6 +89,7 @@ impl PromptsHandle {
         let ask = EvalAsk {
             version: night.version,
             golden_set: night.golden_set.clone(),
+            baseline: None,
             limit: None,
             budget_micro_usd: Some(night.budget_micro_usd),
             by: BY.to_owned(),
