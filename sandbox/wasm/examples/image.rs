@@ -15,9 +15,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("give a wheel or its folder, a folder of images, and a name".into());
     };
     let began = Instant::now();
-    let (image, manifest) = make_image(source.as_ref(), Path::new(&folder), &ImageName::new(name)?)?;
+    let (image, manifest) =
+        make_image(source.as_ref(), Path::new(&folder), &ImageName::new(name)?)?;
     let packages = manifest.packages.len();
-    println!("{}: {} bytes, {packages} packages, {:?}", image.root.display(), manifest.bytes, began.elapsed());
+    println!(
+        "{}: {} bytes, {packages} packages, {:?}",
+        image.root.display(),
+        manifest.bytes,
+        began.elapsed()
+    );
     let began = Instant::now();
     let engine = WasmEngine::new(Settings::default())?;
     engine.prepare(&image).await?;

@@ -159,8 +159,7 @@ impl WasmEngine {
         let compiled = self.compiled(image).await?;
         // What the slot's own image asks for may not be there where another stands in.
         let preload = image.preload.clone();
-        let mut slot =
-            WasmSlot::new(Arc::clone(&self.shared), compiled, claim, preload, &spec);
+        let mut slot = WasmSlot::new(Arc::clone(&self.shared), compiled, claim, preload, &spec);
         slot.settle().await?;
         Ok(slot)
     }

@@ -230,8 +230,8 @@ fn told<'a>(list: &'a str, word: &'a str) -> impl Iterator<Item = &'a str> {
 /// Unpacks the data of matplotlib where the library has it: the package opens it as plain files.
 fn unpack_data(archive: &Path, to: &Path) -> Result<(), ImageError> {
     let file = File::open(archive).map_err(failed("reading", archive))?;
-    let mut outer = ZipArchive::new(file)
-        .map_err(|error| failed("reading", archive)(error.into()))?;
+    let mut outer =
+        ZipArchive::new(file).map_err(|error| failed("reading", archive)(error.into()))?;
     let mut inner = Vec::new();
     match outer.by_name(DATA) {
         Ok(member) => member.take(DATA_BYTES_MAX).read_to_end(&mut inner),

@@ -18,13 +18,12 @@
 //!
 //! The engine itself is behind the feature `engine`, since wasmtime compiles for minutes.
 
-#![cfg_attr(
+#[cfg(feature = "engine")]
+mod engine;
+#[cfg_attr(
     not(feature = "engine"),
     allow(dead_code, reason = "the engine is what uses the guest's world")
 )]
-
-#[cfg(feature = "engine")]
-mod engine;
 mod guest;
 mod image;
 

@@ -115,9 +115,21 @@ async fn programs_end_as_they_do_outside() {
         ("import os; os.abort()", Ended::Signal(6), ""),
         ("import atexit; atexit.register(print, 'end')", Ended::Exit(0), "end\n"),
         ("print(__name__, end='')", Ended::Exit(0), "__main__"),
-        ("import sys; print(sys.stdout.encoding, sys.getfilesystemencoding())", Ended::Exit(0), "utf-8 utf-8\n"),
-        ("f = open('late', 'w'); f.write('x')\nimport atexit, os\natexit.register(lambda: print(os.listdir('.')))", Ended::Exit(0), "['late']\n"),
-        ("import os; print(os.listdir('.'), os.listdir('/'))", Ended::Exit(0), "[] ['dev', 'etc', 'proc', 'tmp', 'usr', 'work']\n"),
+        (
+            "import sys; print(sys.stdout.encoding, sys.getfilesystemencoding())",
+            Ended::Exit(0),
+            "utf-8 utf-8\n",
+        ),
+        (
+            "f = open('late', 'w'); f.write('x')\nimport atexit, os\natexit.register(lambda: print(os.listdir('.')))",
+            Ended::Exit(0),
+            "['late']\n",
+        ),
+        (
+            "import os; print(os.listdir('.'), os.listdir('/'))",
+            Ended::Exit(0),
+            "[] ['dev', 'etc', 'proc', 'tmp', 'usr', 'work']\n",
+        ),
         ("import numpy; print(numpy.arange(5).sum())", Ended::Exit(0), "10\n"),
         ("import threading as t; t.Thread(target=print).start()", Ended::Exit(1), ""),
         ("x = bytearray(8 << 30)", Ended::Exit(1), ""),
@@ -131,7 +143,8 @@ async fn programs_end_as_they_do_outside() {
         assert_eq!((outcome.ended, heard.as_str()), (ended, output), "{source}: {errors}");
     }
     let (_, _, errors) = run(&mut slot, &execution("def f():\n  1/0\nf()")).await;
-    let expected = "Traceback (most recent call last):\n  File \"main.py\", line 3, in <module>\n    f()\n";
+    let expected =
+        "Traceback (most recent call last):\n  File \"main.py\", line 3, in <module>\n    f()\n";
     assert!(errors.starts_with(expected) && errors.contains("line 2, in f"), "{errors}");
     let (_, _, errors) = run(&mut slot, &execution("x = bytearray(8 << 30)")).await;
     assert!(errors.contains("MemoryError") || errors.contains("OverflowError"), "{errors}");
@@ -229,8 +242,7 @@ async fn files_go_in_and_out_and_links_lead_nowhere() {
     ];
     assert_eq!(names, expected);
     assert_eq!(slot.list(2).await.unwrap().len(), 2);
-    for (name, bytes_max) in [("in/a", 5), ("link", 99), ("etc/passwd", 99), ("no", 9)]
-    {
+    for (name, bytes_max) in [("in/a", 5), ("link", 99), ("etc/passwd", 99), ("no", 9)] {
         let error = slot.read(&path(name), bytes_max).await.unwrap_err();
         assert!(matches!(error, EngineError::File { .. }), "{name}: {error}");
     }

@@ -38,7 +38,6 @@ pub(crate) struct Report {
     pub(crate) ended: Option<Ended>,
     pub(crate) cpu_us: u64,
     pub(crate) peak_bytes: u64,
-    pub(crate) has_call: bool,
 }
 
 /// Whether the engine takes a call, told before anything is done.

@@ -170,25 +170,26 @@ impl Guest {
     fn report(&self, ended: Option<Ended>) -> Report {
         let used_ns = thread_cpu_ns().saturating_sub(self.times.cpu_began_ns);
         let peak_bytes = self.peak_bytes + self.wasi.files().used_bytes();
-        Report { ended, cpu_us: used_ns / 1_000, peak_bytes, has_call: self.has_call }
+        Report { ended, cpu_us: used_ns / 1_000, peak_bytes }
     }
 }
 
 impl ResourceLimiter for Guest {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let desired = desired as u64;
-        let used = desired.saturating_add(self.wasi.files().used_bytes());
+        // A guest has a memory, and a heap for what its exceptions carry.
+        let bytes = self.memory_bytes.saturating_add(desired.saturating_sub(current) as u64);
+        let used = bytes.saturating_add(self.wasi.files().used_bytes());
         if used > self.memory_bytes_max {
             self.was_short = true;
             return Ok(false);
         }
-        self.memory_bytes = self.memory_bytes.max(desired);
-        self.peak_bytes = self.peak_bytes.max(desired);
+        self.memory_bytes = bytes;
+        self.peak_bytes = self.peak_bytes.max(bytes);
         self.control.memory_bytes.store(self.memory_bytes, Ordering::Relaxed);
         self.share_memory();
         Ok(true)

@@ -51,7 +51,7 @@ impl Settings {
         config.epoch_interruption(true);
         config.max_wasm_stack(STACK_BYTES);
         // Nobody reads back traces of guests, and their tables are a good part of the code.
-        config.wasm_backtrace(false);
+        config.wasm_backtrace_max_frames(None);
         config.native_unwind_info(false);
         config.generate_address_map(false);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));

@@ -150,7 +150,7 @@ impl WasmSlot {
         };
         let wall_us = micros(began.elapsed());
         self.state = State::Empty;
-        let Report { ended, cpu_us, peak_bytes, .. } = report;
+        let Report { ended, cpu_us, peak_bytes } = report;
         let ended = ended.ok_or_else(|| lost("the guest was given up"))?;
         let files = self.files().collect(&execution.collect, execution.limits.disk_bytes);
         self.clean();

@@ -8,7 +8,10 @@ fn execution() -> Execution {
     Execution {
         source: "print(1)".to_owned(),
         arguments: vec!["a".to_owned()],
-        environment: vec![("KEY".to_owned(), "old".to_owned()), ("KEY".to_owned(), "new".to_owned())],
+        environment: vec![
+            ("KEY".to_owned(), "old".to_owned()),
+            ("KEY".to_owned(), "new".to_owned()),
+        ],
         input: b"given".to_vec(),
         files: Vec::new(),
         collect: Vec::new(),

@@ -352,12 +352,7 @@ impl Wasi {
         Ok(memory.put_u64(at, place)?)
     }
 
-    pub(crate) fn fd_tell(
-        &mut self,
-        memory: &mut Memory<'_>,
-        descriptor: u32,
-        at: u32,
-    ) -> Answer {
+    pub(crate) fn fd_tell(&mut self, memory: &mut Memory<'_>, descriptor: u32, at: u32) -> Answer {
         self.fd_seek(memory, descriptor, 0, u32::from(CURRENT), at)
     }
 }

@@ -18,7 +18,6 @@ pub(crate) enum Errno {
     TooManyLinks = 34,
     NameTooLong = 37,
     NoEntry = 44,
-    NoMemory = 48,
     NoSpace = 51,
     NotFolder = 54,
     NotEmpty = 55,

@@ -35,11 +35,6 @@ impl Memory<'_> {
         self.put(at, &value.to_le_bytes())
     }
 
-    pub(crate) fn u32(&self, at: u32) -> Result<u32, Errno> {
-        let bytes = self.bytes(at, 4)?;
-        bytes.try_into().map(u32::from_le_bytes).map_err(|_| Errno::Fault)
-    }
-
     /// A path as the guest gave it; preview 1 says that paths are UTF-8.
     pub(crate) fn path(&self, at: u32, count: u32) -> Result<String, Errno> {
         if count > PATH_BYTES_MAX {

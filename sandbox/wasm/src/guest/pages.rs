@@ -55,7 +55,8 @@ impl Pages {
             let place = at + done as u64;
             let (page, offset) = (place / PAGE_BYTES, (place % PAGE_BYTES) as usize);
             let part = (PAGE_BYTES as usize - offset).min(bytes.len() - done);
-            let target = self.pages.entry(page).or_insert_with(|| Box::new([0; PAGE_BYTES as usize]));
+            let target =
+                self.pages.entry(page).or_insert_with(|| Box::new([0; PAGE_BYTES as usize]));
             target[offset..offset + part].copy_from_slice(&bytes[done..done + part]);
             done += part;
         }

@@ -126,12 +126,7 @@ impl Wasi {
         Ok(Wait { for_ns, events: due.map(|(_, about)| event(about, 0, 0)).collect() })
     }
 
-    pub(crate) fn end_wait(
-        memory: &mut Memory<'_>,
-        wait: &Wait,
-        events: u32,
-        at: u32,
-    ) -> Answer {
+    pub(crate) fn end_wait(memory: &mut Memory<'_>, wait: &Wait, events: u32, at: u32) -> Answer {
         memory.put(events, &wait.events.concat())?;
         Ok(memory.put_u32(at, wait.events.len() as u32)?)
     }

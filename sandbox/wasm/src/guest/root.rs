@@ -69,9 +69,8 @@ impl Root {
     }
 
     fn data_folder(&self) -> Option<(String, u32)> {
-        let down = |path: &str| {
-            path.split('/').try_fold(TOP, |folder, name| self.child(folder, name))
-        };
+        let down =
+            |path: &str| path.split('/').try_fold(TOP, |folder, name| self.child(folder, name));
         let folder = down(MATPLOTLIB)?;
         let Fixed::Folder(names) = self.at(down(LIBRARY)?)? else { return None };
         let archive = names.keys().find(|name| name.ends_with(".zip"))?;

