@@ -50,6 +50,8 @@ impl Settings {
         config.wasm_exceptions(true);
         config.epoch_interruption(true);
         config.max_wasm_stack(STACK_BYTES);
+        // No guest runs on such a stack, but it may not be the smaller one.
+        config.async_stack_size(THREAD_STACK_BYTES);
         // Nobody reads back traces of guests, and their tables are a good part of the code.
         config.wasm_backtrace_max_frames(None);
         config.native_unwind_info(false);
