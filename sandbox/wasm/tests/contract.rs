@@ -197,7 +197,7 @@ async fn limits_end_calls_and_the_slot_goes_on() {
             Limits { memory_bytes: 96 << 20, ..base },
             "51\n",
         ),
-        ("[open(str(i), 'w') for i in range(10 ** 6)]", base, "51\n"),
+        ("[open(str(i), 'w').close() for i in range(10 ** 6)]", base, "51\n"),
         ("open('/etc/new', 'w')", base, "69\n"),
         ("open('/etc/passwd', 'r+')", base, "69\n"),
     ];
