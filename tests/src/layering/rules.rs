@@ -47,6 +47,7 @@ const CRATES: &[CrateRule] = &[
     rule("headwater-sandbox-gvisor", Layer::Adapter, &[SANDBOX, IMAGES]),
     rule(IMAGES, Layer::Adapter, &[SANDBOX]),
     rule("headwater-sandbox-jail", Layer::Adapter, &[SANDBOX, IMAGES]),
+    rule("headwater-sandbox-wasm", Layer::Adapter, &[SANDBOX, IMAGES]),
     rule(QUIC, Layer::Adapter, &[CLUSTER]),
     rule("headwater-models-burn", Layer::Adapter, &[MODELS]),
     rule("headwater-models-names", Layer::Adapter, &[MODELS]),
@@ -146,6 +147,7 @@ const HEAVY: &[HeavyRule] = &[
     ),
     heavy("jsonwebtoken", &[EDGE], "tokens are judged in one place"),
     heavy("jsonschema", &["headwater-prompts", TOOLS], "judges answers that must fit a schema"),
+    heavy("wasmtime", &["headwater-sandbox-wasm"], "compiles for minutes; one adapter hides it"),
     heavy("rmcp", &["headwater-backends-mcp"], "the protocol's SDK, behind one adapter"),
     heavy("minijinja", &["headwater-prompts"], "the language of prompts, read in one place"),
     heavy(

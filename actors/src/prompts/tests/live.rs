@@ -167,7 +167,7 @@ async fn what_nobody_could_judge_by_is_refused() {
     let world = world(every_answer()).await;
     let regex = json!({"type": "regex", "pattern": "Dear"});
     let cases = [
-        (set(&[regex.clone()]), "needs a golden set with a case whose judge is llm"),
+        (set(std::slice::from_ref(&regex)), "needs a golden set with a case whose judge is llm"),
         (set(&[judge(1), judge(2)]), "needs a golden set with one llm judge"),
     ];
     for (number, (cases, told)) in cases.into_iter().enumerate() {

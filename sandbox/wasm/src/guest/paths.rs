@@ -141,6 +141,7 @@ impl Wasi {
         }
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the call has these in preview 1")]
     pub(crate) fn path_readlink(
         &mut self,
         memory: &mut Memory<'_>,
@@ -173,6 +174,7 @@ impl Wasi {
         Ok(self.files().remove_folder(folder, name, now_ns)?)
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the call has these in preview 1")]
     pub(crate) fn path_rename(
         &mut self,
         memory: &mut Memory<'_>,

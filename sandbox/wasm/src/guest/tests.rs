@@ -29,11 +29,13 @@ fn root() -> Arc<Root> {
     Arc::new(Root::load(folder.path()).unwrap())
 }
 
+type Heard = Arc<Mutex<Vec<(Channel, Vec<u8>)>>>;
+
 /// A guest whose memory has paths and bytes at fixed places.
 struct Desk {
     wasi: Wasi,
     bytes: Vec<u8>,
-    heard: Arc<Mutex<Vec<(Channel, Vec<u8>)>>>,
+    heard: Heard,
 }
 
 /// Places in the memory: a path, another one, what calls tell, a buffer and its description.
