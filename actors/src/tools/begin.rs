@@ -282,7 +282,7 @@ struct Finishing {
 
 impl Finishing {
     async fn attempt(&self, transaction: &mut dyn Transaction) -> Result<Finished, StoreError> {
-        let Finishing { ready, epoch, end, now_ms, .. } = self;
+        let Finishing { ready, end, now_ms, .. } = self;
         let counts = match ready.has_row() {
             true => match self.close(transaction).await? {
                 Some(counts) => counts,

@@ -2,7 +2,7 @@
 
 use headwater_storage::tuple::{self, Element};
 use headwater_storage::{KeyRange, RangeRead, StoreError};
-use headwater_tools::agent::{Agent, Entry};
+use headwater_tools::agent::{Agent, Effect, Entry};
 
 use super::journal::{Hold, RunKey};
 use super::runner::Runner;
@@ -89,19 +89,16 @@ impl AgentFollower {
         }
     }
 
-    fn begin(
-        &self,
-        hold: Hold,
-        row: RunRow,
-        agent: Agent,
-        running: Running,
-        effects: Vec<headwater_tools::agent::Effect>,
-    ) {
+    fn begin(&self, hold: Hold, row: RunRow, agent: Agent, running: Running, effects: Vec<Effect>) {
         let runner = Runner::new(self.tools.clone(), hold, row, agent, running);
         self.tools.shared.runtime.spawn(runner.run(effects));
     }
 
-    async fn give_up(&self, hold: &Hold, why: &dyn std::fmt::Display) -> Result<(), StoreError> {
+    async fn give_up(
+        &self,
+        hold: &Hold,
+        why: &(dyn std::fmt::Display + Sync),
+    ) -> Result<(), StoreError> {
         tracing::error!(run = hold.key.id, %why, "a run of an agent cannot go on");
         self.tools.give_up_run(hold).await
     }

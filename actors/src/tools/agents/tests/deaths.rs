@@ -159,7 +159,8 @@ async fn long_texts_stand_in_pieces_and_old_runs_are_forgotten() {
     one.end("long").await;
     let messages = one.tools.run_messages(&caller("anna"), "long").await.unwrap();
     assert_eq!(messages[0], Message::User { text });
-    let pieces = world.cluster.retry(1_000).read(|transaction| {
+    let store = world.cluster.retry(1_000);
+    let pieces = store.read(|transaction| {
         let range = keys::run_entries(TEAM, "long", 0, u64::MAX);
         Box::pin(async move { transaction.range(RangeRead::all(range)).await })
     });
