@@ -1,8 +1,8 @@
 //! What it costs to find the version of a prompt that serves, and to render it.
 //!
-//! 10,000 prompts of 20 teams over a memory store, as in a node that follows them. The baseline is
-//! a map behind a lock with the prompts' names as its key: what a cache costs that knows no
-//! pointers, experiments or canaries.
+//! 10,000 prompts of 200 teams, 500 of them with an experiment, over a memory store, as in a node
+//! that follows them. The baseline is a map behind a lock with the prompts' names as its key: what a
+//! cache costs that knows no pointers, experiments or canaries.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 
 const PROMPTS: usize = 10_000;
-const TEAMS: usize = 20;
+const TEAMS: usize = 200;
 const LOOKS: usize = 1_000_000;
 /// One look in so many is timed by itself.
 const TIMED: usize = 8;

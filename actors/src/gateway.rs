@@ -15,7 +15,7 @@ mod nouns;
 mod prompt;
 mod redaction;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tries;
 mod versions;
 

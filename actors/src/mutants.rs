@@ -81,10 +81,20 @@ pub enum Mutant {
     VariantsDrawnAnew,
     /// A request gets some version that its slot holds.
     AnyVersionOfSlot,
+    /// An experiment enters its layer by what its node has read before.
+    LayerNotProved,
+    /// A night that somebody else has counted is counted again.
+    NightNotCounted,
+    /// A tool is asked before the call's row stands.
+    CallWithoutRow,
+    /// A call reserves nothing from its session.
+    CallNotReserved,
+    /// A call whose last try was not done is free again, whatever an earlier one came to.
+    DoubtForgotten,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 38] = [
+    pub const ALL: [Mutant; 43] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -123,6 +133,11 @@ impl Mutant {
         Mutant::RefreshDoesNotRead,
         Mutant::VariantsDrawnAnew,
         Mutant::AnyVersionOfSlot,
+        Mutant::LayerNotProved,
+        Mutant::NightNotCounted,
+        Mutant::CallWithoutRow,
+        Mutant::CallNotReserved,
+        Mutant::DoubtForgotten,
     ];
 }
 

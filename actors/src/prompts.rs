@@ -4,6 +4,7 @@
 mod access;
 mod cases;
 mod change;
+mod estimates;
 mod evals;
 mod experiments;
 mod feedback;
@@ -14,20 +15,26 @@ mod judge_checks;
 mod judging;
 mod keys;
 mod labels;
+mod live;
 mod manage;
 mod metrics;
 mod nights;
 mod nouns;
+mod pairs;
 mod promotions;
 mod proposals;
 mod records;
 mod runner;
 mod scan;
+mod spread;
 mod table;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod watch;
 
-pub use evals::{CaseResult, Estimate, Eval, EvalAsk};
+pub use estimates::Estimate;
+pub use evals::{CaseResult, Eval, EvalAsk};
 pub use experiments::{Analysed, ExperimentAsk};
 pub use feedback::Feedback;
 pub use golden::{GoldenAsk, GoldenInfo};
@@ -52,6 +59,8 @@ pub use headwater_prompts::experiment::{
     Analysis, Better, Ending, Experiment, Finding, Goal, GoalKind, Holdout, Segment, Share,
     State as ExperimentState, Unit, Variant,
 };
+/// How live answers are judged.
+pub use headwater_prompts::live::LiveJudge;
 /// Rules of the secret scan, as the service works with them.
 pub use headwater_prompts::scan::{RuleError, Scanner};
 /// Its numbers.
@@ -60,9 +69,9 @@ pub use headwater_prompts::sequential::Range;
 pub use headwater_prompts::{
     Acceptance, Access, Action, Agreement, Canary, Case, Drift, Flag, Gates, GoldenSet, Head,
     Interval, Judge, Label, MessageTemplate, ModelSettings, Move, NAME_RULE, Nightly, Outcome,
-    Pointer, Problem, Promotion, PromptDocument, Proposal, Rendered, RenderedMessage, Rescored,
-    Role, ShadowGate, Stage, Standing, State, ToolSchema, Variable, Verdict, agreements, diff,
-    holds_marker, is_prompt_name, show_markers, text_holds_marker,
+    Pair, PairOutcome, Pairs, Pointer, Problem, Promotion, PromptDocument, Proposal, Rendered,
+    RenderedMessage, Rescored, Role, ShadowGate, Stage, Standing, State, ToolSchema, Variable,
+    Verdict, agreements, diff, holds_marker, is_prompt_name, show_markers, text_holds_marker,
 };
 /// The secrets port's nouns that whoever renders prompts meets.
 pub use headwater_secrets::{SecretError, SecretSource};

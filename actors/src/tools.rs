@@ -6,6 +6,7 @@ mod approvals;
 mod audit;
 mod begin;
 mod dispatch;
+mod finish;
 mod follow;
 mod handle;
 mod keys;

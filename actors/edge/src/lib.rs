@@ -33,6 +33,7 @@ pub use identity::{
 };
 pub use metrics::EdgeMetrics;
 pub use router::{EdgeParts, EdgeSettings, router, starting};
+pub use tools::mcp::McpAnswers;
 
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,7 @@ use crate::identity::Authority;
 use crate::metrics::EdgeMetrics;
 use crate::routes::{Route, Scope, routes};
 use crate::status;
+use crate::tools::mcp::McpAnswers;
 
 /// What the edge enforces by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct EdgeParts {
     pub gateway_versions: Option<GatewayVersions>,
     pub prompts: PromptsHandle,
     pub tools: ToolsHandle,
+    /// The same tools, for clients of MCP.
+    pub mcp: McpAnswers,
     /// None on a node that keeps no audit.
     pub audit: Option<AuditHandle>,
     pub metrics: EdgeMetrics,

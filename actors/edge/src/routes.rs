@@ -298,7 +298,7 @@ fn tool_routes() -> Vec<Route> {
     use Counted::No;
     use Method::{Delete, Get, Post, Put};
     use Scope::{Identity, Operator};
-    use tools::{approvals, calls, registry, sessions};
+    use tools::{approvals, calls, mcp, registry, sessions};
     const VERSION: &str = "/v1/tools/{name}/versions/{version}";
     const ACT: &str = "/v1/tools/{name}/versions/{version}/{action}";
     const GRANT: &str = "/v1/tool-grants/{id}";
@@ -306,6 +306,7 @@ fn tool_routes() -> Vec<Route> {
     const NOTE: &str = "/v1/agent-sessions/{id}/notes/{name}";
     // No model works for a tool; calls have limits of their own names, `tool:<name>`.
     vec![
+        route(Identity, No, Post, "/mcp", mcp::answer),
         route(Identity, No, Get, "/v1/tools", registry::list),
         route(Identity, No, Post, "/v1/tools", registry::publish),
         route(Identity, No, Post, "/v1/tools/search", registry::search),

@@ -19,6 +19,7 @@ mod issuers;
 mod judging;
 mod keys;
 mod manage;
+mod pairs;
 mod policy;
 mod prompts;
 mod quotas;

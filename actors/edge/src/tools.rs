@@ -5,6 +5,7 @@ pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod calls;
 mod error;
+pub(crate) mod mcp;
 pub(crate) mod registry;
 pub(crate) mod sandbox;
 pub(crate) mod sessions;

@@ -310,7 +310,13 @@ fn watch(draw: &mut Draw, guard: &Guard, history: u64, change: Change, requests:
 fn guard(runs: usize, words: &str) {
     let requests = 600;
     let strict = Guard {
-        margins: Limits { error_rate: 0.0, latency_ratio: 1.0, judge_score: 0.0, cost_ratio: 1.0 },
+        margins: Limits {
+            error_rate: 0.0,
+            latency_ratio: 1.0,
+            judge_score: 0.0,
+            bad_answers: 0.0,
+            cost_ratio: 1.0,
+        },
         ..Guard::default()
     };
     let strict_5 = Guard { alpha: 0.05, ..strict };

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Judge;
+use crate::live::LiveJudge;
 use crate::name::{NAME_RULE, is_prompt_name};
 use crate::problem::Problem;
 
@@ -48,6 +49,8 @@ pub struct Gates {
     pub shadow: Option<ShadowGate>,
     /// How long a promoted version is watched, in ms; 0 watches none.
     pub guard_ms: u64,
+    /// Judges a share of the answers that users get, and has the guard watch the scores, too.
+    pub live_judge: Option<LiveJudge>,
 }
 
 impl Default for Gates {
@@ -58,6 +61,7 @@ impl Default for Gates {
             fast_cases: FAST_CASES,
             shadow: None,
             guard_ms: 600_000,
+            live_judge: None,
         }
     }
 }
@@ -86,6 +90,13 @@ impl Gates {
                 format!("must be 0 to {LONGEST_GUARD_MS}, a day"),
             ));
         }
+        if let Some(live) = &self.live_judge {
+            live.check("gates.live_judge")?;
+            if self.golden_set.is_none() {
+                let problem = "needs gates.golden_set, whose llm judge judges; name one";
+                return Err(Problem::new("gates.live_judge", problem));
+            }
+        }
         if let Some(shadow) = &self.shadow {
             if !(10..=10_000).contains(&shadow.samples) {
                 return Err(Problem::new("gates.shadow.samples", "must be 10 to 10000"));
@@ -95,6 +106,10 @@ impl Gates {
             }
             if let Some(judge) = &shadow.judge {
                 judge.check("gates.shadow.judge")?;
+                if judge.is_pairwise() {
+                    let problem = "is pairwise, and a shadow's answers get a score each; take llm";
+                    return Err(Problem::new("gates.shadow.judge", problem));
+                }
             }
         }
         Ok(())

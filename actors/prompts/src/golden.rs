@@ -114,6 +114,11 @@ impl GoldenSet {
     }
 }
 
+/// Whether a case is judged against a baseline version's answer.
+pub fn pairwise_in(cases: &[Case]) -> bool {
+    cases.iter().any(|case| case.judge.is_pairwise())
+}
+
 /// The weighted mean of scores; none without any.
 pub fn mean_score(scores: impl IntoIterator<Item = (f64, f64)>) -> Option<f64> {
     let (sum, weights) = scores.into_iter().fold((0.0, 0.0), |(sum, weights), (score, weight)| {

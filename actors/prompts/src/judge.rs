@@ -48,6 +48,13 @@ pub enum Judge {
         prompt: String,
         version: u64,
     },
+    /// A model says whether it is better than a baseline version's answer to the same case, asked
+    /// once with each of them first: `question`, `first`, `second`, `expected` and `rubric`.
+    Pairwise {
+        model: String,
+        prompt: String,
+        version: u64,
+    },
 }
 
 impl Judge {
@@ -76,13 +83,15 @@ impl Judge {
                 "is empty; name an encoder of this cluster",
             )),
             Judge::Similarity { .. } => Ok(()),
-            Judge::Llm { prompt, .. } if !is_prompt_name(prompt) => {
+            Judge::Llm { prompt, .. } | Judge::Pairwise { prompt, .. }
+                if !is_prompt_name(prompt) =>
+            {
                 Err(Problem::new(format!("{field}.prompt"), format!("must be {NAME_RULE}")))
             }
-            Judge::Llm { model, .. } if model.is_empty() => {
+            Judge::Llm { model, .. } | Judge::Pairwise { model, .. } if model.is_empty() => {
                 Err(Problem::new(format!("{field}.model"), "is empty; name a model of the gateway"))
             }
-            Judge::Llm { .. } => Ok(()),
+            Judge::Llm { .. } | Judge::Pairwise { .. } => Ok(()),
         }
     }
 
@@ -100,12 +109,15 @@ impl Judge {
             Judge::Llm { model, prompt, version } => {
                 format!("llm {model} asked by {prompt}@{version}")
             }
+            Judge::Pairwise { model, prompt, version } => {
+                format!("pairwise {model} asked by {prompt}@{version}")
+            }
         }
     }
 
     /// Whether it is a measure that many cases share, rather than a rule of one case.
     pub fn measures(&self) -> bool {
-        matches!(self, Judge::Similarity { .. } | Judge::Llm { .. })
+        matches!(self, Judge::Similarity { .. } | Judge::Llm { .. } | Judge::Pairwise { .. })
     }
 
     /// Whether both are of one kind, such as two models that judge.
@@ -118,7 +130,23 @@ impl Judge {
         match self {
             Judge::Exact { .. } | Judge::Similarity { .. } => true,
             Judge::Contains { texts } => texts.is_empty(),
-            Judge::Regex { .. } | Judge::JsonSchema { .. } | Judge::Llm { .. } => false,
+            Judge::Regex { .. }
+            | Judge::JsonSchema { .. }
+            | Judge::Llm { .. }
+            | Judge::Pairwise { .. } => false,
+        }
+    }
+
+    /// Whether it compares with a baseline version's answer.
+    pub fn is_pairwise(&self) -> bool {
+        matches!(self, Judge::Pairwise { .. })
+    }
+
+    /// The model that judges; none for judges that ask none.
+    pub fn model(&self) -> Option<&String> {
+        match self {
+            Judge::Llm { model, .. } | Judge::Pairwise { model, .. } => Some(model),
+            _ => None,
         }
     }
 
@@ -145,7 +173,7 @@ impl Judge {
                 (built.is_ok_and(|pattern| pattern.is_match(answer)), "does not match the pattern")
             }
             Judge::JsonSchema { schema } => return Some(fits(schema, answer)),
-            Judge::Similarity { .. } | Judge::Llm { .. } => return None,
+            Judge::Similarity { .. } | Judge::Llm { .. } | Judge::Pairwise { .. } => return None,
         };
         Some(if is_good { Score::full() } else { Score::none(why.to_owned()) })
     }
@@ -169,7 +197,7 @@ fn fits(schema: &Value, answer: &str) -> Score {
 }
 
 /// Models like to put JSON into a fence of Markdown.
-fn without_fence(answer: &str) -> &str {
+pub(crate) fn without_fence(answer: &str) -> &str {
     let answer = answer.trim();
     let inner = answer.strip_prefix("```").and_then(|inner| inner.strip_suffix("```"));
     inner.map_or(answer, |inner| inner.strip_prefix("json").unwrap_or(inner).trim())

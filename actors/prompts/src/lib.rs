@@ -13,14 +13,17 @@ mod golden;
 mod head;
 mod judge;
 mod label;
+pub mod live;
 mod marker;
 mod name;
 mod nightly;
+mod pairwise;
 mod problem;
 mod promotion;
 mod proposal;
 pub mod scan;
 pub mod sequential;
+pub mod spread;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -34,13 +37,14 @@ pub use document::{
 };
 pub use drift::{ANCHORS, Drift, MOST_ANCHORS, Rescored, judge_changes, judged_now};
 pub use gate::{FAST_CASES, Gates, ShadowGate};
-pub use golden::{CASES, Case, GoldenSet, mean_score};
+pub use golden::{CASES, Case, GoldenSet, mean_score, pairwise_in};
 pub use head::{Because, CANARY_PER_MILLE, Canary, Fork, Head, Move, Pointer, State};
 pub use judge::{Judge, Score};
 pub use label::{Label, Verdict, agreements};
 pub use marker::{holds_marker, replace_markers, show_markers, text_holds_marker};
 pub use name::{NAME_RULE, is_prompt_name, is_secret_name, is_variable_name};
 pub use nightly::Nightly;
+pub use pairwise::{BothOrders, Pair, PairOutcome, Pairs, Preference};
 pub use problem::Problem;
 pub use promotion::{
     Event, GUARD, Input, Outcome, Outcomes, Override, Promotion, Stage, Step, Wanted,

@@ -7,12 +7,15 @@ use headwater_tenancy::Amounts;
 use super::handle::GatewayHandle;
 
 impl GatewayHandle {
-    /// What an answer to it may cost at most, in millionths of a US dollar; none for a model that
-    /// is not served.
-    pub fn dearest(&self, request: &ChatRequest) -> Option<u64> {
+    /// How many tokens an answer to it may have, and what both may cost in millionths of a US
+    /// dollar, where its input has so many more tokens than it says; none for a model that is not
+    /// served.
+    pub fn dearest(&self, request: &ChatRequest, more: u64) -> Option<(u64, u64)> {
         let live = self.shared.live();
         let alias = live.config.alias(&request.model)?;
-        Some(estimate(alias, request, input_tokens(request)).micro_usd)
+        let input = input_tokens(request).saturating_add(more);
+        let most = estimate(alias, request, input);
+        Some((most.tokens.saturating_sub(input), most.micro_usd))
     }
 }
 

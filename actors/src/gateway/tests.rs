@@ -7,4 +7,4 @@ mod recorded;
 mod redaction;
 mod routes;
 mod versions;
-mod world;
+pub(crate) mod world;

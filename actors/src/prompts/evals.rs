@@ -2,12 +2,13 @@
 //! is kept by all that it hangs on, so a run that was broken off goes on, and an equal case is not
 //! paid for twice.
 
-use headwater_prompts::{Case, mean_score};
+use headwater_prompts::spread::BATCH_CASES;
+use headwater_prompts::{Case, Pair, Pairs, mean_score};
 use headwater_storage::retry::Applied;
 use headwater_storage::{RangeRead, ReadMode, StoreError, Transaction};
 use serde::{Deserialize, Serialize};
 
-use super::cases::request_of;
+use super::cases::Run;
 use super::handle::PromptsHandle;
 use super::keys::{self, PromptKey};
 use super::nouns::PromptError;
@@ -32,6 +33,9 @@ pub struct CaseResult {
     pub micro_usd: u64,
     /// It was paid for before.
     pub is_kept: bool,
+    /// How it came out against a baseline's answer, where it was compared with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<Pair>,
 }
 
 /// One run.
@@ -60,6 +64,9 @@ pub struct Eval {
     /// The day, counted from 1970, whose nightly run this is.
     #[serde(default)]
     pub night: Option<u64>,
+    /// What its pairs came to, where cases were compared with a baseline's answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<Pairs>,
 }
 
 /// What a run is to do.
@@ -67,6 +74,8 @@ pub struct Eval {
 pub struct EvalAsk {
     pub version: u64,
     pub golden_set: String,
+    /// What pairwise judges compare with; the version in production without it.
+    pub baseline: Option<u64>,
     /// Its first cases only.
     pub limit: Option<usize>,
     /// What the run may cost; what is under way when it is reached is finished.
@@ -80,42 +89,14 @@ pub struct EvalAsk {
     pub night: Option<u64>,
 }
 
-/// What a run may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Estimate {
-    pub cases: usize,
-    /// Of input, at most.
-    pub tokens: u64,
-    /// With whole answers at the dearest target; a judging model is not in it.
-    pub micro_usd: u64,
+/// What a run's cases came to.
+pub(super) struct Asked {
+    pub(super) results: Vec<CaseResult>,
+    pub(super) stopped: Option<String>,
+    pub(super) micro_usd: u64,
 }
 
 impl PromptsHandle {
-    /// What a run would ask at most.
-    ///
-    /// # Errors
-    /// As [`PromptsHandle::run_eval`].
-    pub async fn estimate_eval(
-        &self,
-        prompt: &PromptKey,
-        ask: &EvalAsk,
-    ) -> Result<Estimate, PromptError> {
-        let (_, ready) = self.version(prompt, ask.version).await?;
-        let set = self.golden_set(&prompt.team, &ask.golden_set).await?;
-        let taken = set.cases.iter().take(ask.limit.unwrap_or(usize::MAX));
-        let (mut cases, mut tokens, mut micro_usd) = (0, 0u64, 0u64);
-        let gateway = self.shared.gateway.get();
-        for case in taken {
-            cases += 1;
-            if let Ok(request) = request_of(&ready, case) {
-                tokens = tokens.saturating_add(headwater_gateway::input_tokens(&request));
-                let most = gateway.and_then(|gateway| gateway.dearest(&request));
-                micro_usd = micro_usd.saturating_add(most.unwrap_or_default());
-            }
-        }
-        Ok(Estimate { cases, tokens, micro_usd })
-    }
-
     /// Evals of the prompt, the newest first.
     ///
     /// # Errors
@@ -155,18 +136,57 @@ impl PromptsHandle {
         let gateway = self.shared.gateway.get().cloned().ok_or(PromptError::NoModels)?;
         let (_, ready) = self.version(prompt, ask.version).await?;
         let set = self.golden_set(&prompt.team, &ask.golden_set).await?;
-        let is_unchecked = !set.may_gate();
-        let cases: Vec<Case> =
-            set.cases.into_iter().take(ask.limit.unwrap_or(usize::MAX)).collect();
+        let (is_unchecked, golden_version) = (!set.may_gate(), set.version);
+        let cases = taken(set.cases, ask.limit, ask.night);
+        let baseline = match self.baseline_of(prompt, &ask, &cases).await? {
+            Some(baseline) => Some(self.old_version(prompt, baseline).await?),
+            None => None,
+        };
+        let (baseline, caller) = (baseline.as_deref(), &ask.caller);
+        let night = ask.night;
+        let run = Run { gateway: &gateway, prompt, ready: &ready, baseline, caller, night };
+        let asked = match cases.len() > BATCH_CASES {
+            true => self.spread(&run, &cases, (&ask, golden_version)).await?,
+            false => self.ask_all(&run, &cases, ask.budget_micro_usd).await,
+        };
+        let Asked { results, stopped, micro_usd } = asked;
+        let scores = results.iter().map(|result| (result.score, result.weight));
+        let score = mean_score(scores).filter(|_| stopped.is_none());
+        let pairs = baseline.map(|baseline| {
+            Pairs::of(baseline.number, results.iter().filter_map(|result| result.pair.as_ref()))
+        });
+        let eval = Eval {
+            id: 0,
+            version: ask.version,
+            golden_set: ask.golden_set,
+            golden_version,
+            stopped,
+            cases: cases.len(),
+            score,
+            micro_usd,
+            by: ask.by,
+            created_ms: self.shared.runtime.wall_ms(),
+            finished: results.len(),
+            is_unchecked,
+            night: ask.night,
+            pairs,
+            results,
+        };
+        match (eval.stopped.is_none() || ask.keeps_stopped) && ask.night.is_none() {
+            true => self.keep_eval(prompt, eval).await,
+            false => Ok(eval),
+        }
+    }
+
+    /// All cases on this node, some at a time.
+    async fn ask_all(&self, run: &Run<'_>, cases: &[Case], budget_micro_usd: Option<u64>) -> Asked {
         let (mut results, mut stopped, mut spent) = (Vec::new(), None, 0u64);
         for together in cases.chunks(TOGETHER) {
-            if ask.budget_micro_usd.is_some_and(|budget| spent >= budget) {
+            if budget_micro_usd.is_some_and(|budget| spent >= budget) {
                 stopped = Some(format!("its budget is used up after {} cases", results.len()));
                 break;
             }
-            let asked = together
-                .iter()
-                .map(|case| self.case(&gateway, prompt, &ready, (case, &ask.caller), ask.night));
+            let asked = together.iter().map(|case| self.case(run, case));
             for outcome in all(asked.collect()).await {
                 match outcome {
                     Ok(result) => {
@@ -181,28 +201,7 @@ impl PromptsHandle {
                 break;
             }
         }
-        let scores = results.iter().map(|result| (result.score, result.weight));
-        let score = mean_score(scores).filter(|_| stopped.is_none());
-        let eval = Eval {
-            id: 0,
-            version: ask.version,
-            golden_set: ask.golden_set,
-            golden_version: set.version,
-            stopped,
-            cases: cases.len(),
-            score,
-            micro_usd: spent,
-            by: ask.by,
-            created_ms: self.shared.runtime.wall_ms(),
-            finished: results.len(),
-            is_unchecked,
-            night: ask.night,
-            results,
-        };
-        match (eval.stopped.is_none() || ask.keeps_stopped) && ask.night.is_none() {
-            true => self.keep_eval(prompt, eval).await,
-            false => Ok(eval),
-        }
+        Asked { results, stopped, micro_usd: spent }
     }
 
     async fn keep_eval(&self, prompt: &PromptKey, eval: Eval) -> Result<Eval, PromptError> {
@@ -216,6 +215,14 @@ impl PromptsHandle {
             Applied::Earlier => Err(StoreError::CommitUnknown.into()),
         }
     }
+}
+
+/// The cases that a run asks. By night the version in production is asked, which pairs would
+/// compare with itself.
+pub(super) fn taken(cases: Vec<Case>, limit: Option<usize>, night: Option<u64>) -> Vec<Case> {
+    let is_asked = |case: &Case| night.is_none() || !case.judge.is_pairwise();
+    let limit = limit.unwrap_or(usize::MAX);
+    cases.into_iter().filter(is_asked).take(limit).collect()
 }
 
 /// Keeps a run as the prompt's next eval.

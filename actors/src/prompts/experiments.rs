@@ -16,6 +16,7 @@ use super::keys::{self, PromptKey};
 use super::manage::check_length;
 use super::nouns::{Actor, PromptError};
 use super::records;
+use crate::mutants::{Mutant, planted};
 
 /// Most experiments that run on one prompt at a time.
 const RUNNING: usize = 8;
@@ -317,8 +318,8 @@ fn enter_layer(
 ) -> Result<(), PromptError> {
     let (Some(key), Some(name)) = (key, &experiment.layer) else { return Ok(()) };
     let mut layer: Layer = match draft.read.get(key) {
-        Some(row) => records::decode(row)?,
-        None => Layer::of(name, running),
+        Some(row) if !planted(Mutant::LayerNotProved) => records::decode(row)?,
+        _ => Layer::of(name, running),
     };
     layer.enter(experiment, experiment.start_ms).map_err(|problems| told(&problems))?;
     draft.rows.push((key.to_vec(), records::encode(&layer)?));

@@ -16,8 +16,10 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::follow::{self, Name};
 use super::keys::PromptKey;
+use super::live::LiveMemory;
 use super::metrics::PromptMetrics;
 use super::nouns::{Chosen, PromptError, Ready, Resolved, Source, Wish};
+use super::spread::Led;
 use super::table::{Slot, Table};
 use super::usage;
 use super::watch::Observations;
@@ -73,6 +75,8 @@ pub(super) struct Shared {
     /// One read of the store at a time.
     pub(super) reading: Mutex<()>,
     pub(super) observations: Observations,
+    pub(super) live: LiveMemory,
+    pub(super) led: Led,
     /// Unset, no prompt with secrets is served.
     pub(super) secrets: OnceLock<Arc<dyn SecretSource>>,
     /// Unset, there are no evals and no shadows.
@@ -162,6 +166,8 @@ impl PromptsHandle {
             stuck: std::sync::Mutex::default(),
             reading: Mutex::new(()),
             observations: Observations::default(),
+            live: LiveMemory::default(),
+            led: Led::default(),
             secrets: OnceLock::new(),
             gateway: OnceLock::new(),
             embedder: OnceLock::new(),

@@ -2,6 +2,8 @@
 //! anchors. Until a comparison is passed, or somebody takes the new judges as they are, they pass
 //! and stop no version.
 
+mod rejudging;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,22 +14,19 @@ use headwater_storage::StoreError;
 use headwater_storage::retry::Applied;
 use serde::{Deserialize, Serialize};
 
-use super::cases::{AGAIN_MS, ANSWER_BYTES, TRIES, request_of};
-use super::evals::{TOGETHER, all};
+use super::cases::{ANSWER_BYTES, request_of};
 use super::golden::confirm_judges;
 use super::handle::PromptsHandle;
-use super::judging::Judged;
 use super::keys::{self, PromptKey};
 use super::manage::check_length;
 use super::nouns::{Actor, PromptError};
 use super::records;
 use super::usage::question_of;
 use crate::gateway::Caller;
+use rejudging::Rejudged;
 
 /// Answers that a record tells of, those first that flipped.
 const TOLD: usize = 50;
-/// What a comparison may cost unless it says otherwise, in millionths of a US dollar.
-const BUDGET_MICRO_USD: u64 = 1_000_000;
 
 /// What a comparison is to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,15 +77,14 @@ struct Anchor {
     case: Case,
     question: String,
     answer: String,
+    /// The baseline's, where it was compared with one and that is kept whole.
+    beside: Option<String>,
     old: f64,
 }
 
-/// What the new judges said.
-#[derive(Default)]
-struct Rejudged {
-    answers: Vec<Rescored>,
-    micro_usd: u64,
-    problems: Vec<String>,
+/// What was cut is not what was judged.
+fn is_whole(answer: &str) -> bool {
+    !answer.is_empty() && answer.len() + 4 < ANSWER_BYTES
 }
 
 impl PromptsHandle {
@@ -217,9 +215,10 @@ impl PromptsHandle {
                 let Some(case) = asked.get(result.case.as_str()) else { continue };
                 let was = before.iter().find(|old| old.id == case.id);
                 let is_old = was.is_some_and(|old| old.is_judged_as(case));
-                // What was cut is not what was judged.
-                let is_whole = !result.answer.is_empty() && result.answer.len() + 4 < ANSWER_BYTES;
-                if !is_old || !is_whole || judged_now(case, before, &golden.cases).is_none() {
+                if !is_old
+                    || !is_whole(&result.answer)
+                    || judged_now(case, before, &golden.cases).is_none()
+                {
                     continue;
                 }
                 let Ok(request) = request_of(&ready, case) else { continue };
@@ -231,80 +230,16 @@ impl PromptsHandle {
                         case: (*case).clone(),
                         question: question_of(&request),
                         answer: result.answer,
+                        beside: result
+                            .pair
+                            .map(|pair| pair.answer)
+                            .filter(|answer| is_whole(answer)),
                         old: result.score,
                     });
                 }
             }
         }
         Ok(anchors)
-    }
-
-    async fn rejudge(
-        &self,
-        anchors: Vec<Anchor>,
-        (before, after): (&[Case], &[Case]),
-        ask: &JudgeCheckAsk,
-    ) -> Rejudged {
-        let budget = ask.budget_micro_usd.unwrap_or(BUDGET_MICRO_USD);
-        let mut done = Rejudged::default();
-        for together in anchors.chunks(TOGETHER) {
-            if done.micro_usd >= budget {
-                let count = done.answers.len();
-                done.problems.push(format!(
-                    "its budget of {budget} micro-USD is used up after {count} answers; raise it"
-                ));
-                break;
-            }
-            let judging =
-                together.iter().map(|anchor| self.judge_anchor(anchor, before, after, ask));
-            for (anchor, judged) in together.iter().zip(all(judging.collect()).await) {
-                match judged {
-                    Ok(Judged { score, micro_usd }) => {
-                        done.micro_usd = done.micro_usd.saturating_add(micro_usd);
-                        let (eval, case) = (anchor.eval, anchor.case.id.clone());
-                        done.answers.push(Rescored {
-                            eval,
-                            case,
-                            old: anchor.old,
-                            new: score.value,
-                        });
-                    }
-                    Err(why) => done.problems.push(format!(
-                        "the answer to case '{}' could not be judged: {why}",
-                        anchor.case.id
-                    )),
-                }
-            }
-            // A judge that says nothing is asked no more.
-            if !done.problems.is_empty() {
-                break;
-            }
-        }
-        done
-    }
-
-    async fn judge_anchor(
-        &self,
-        anchor: &Anchor,
-        before: &[Case],
-        after: &[Case],
-        ask: &JudgeCheckAsk,
-    ) -> Result<Judged, String> {
-        let Some((judge, rubric)) = judged_now(&anchor.case, before, after) else {
-            return Err("its judge has not changed".to_owned());
-        };
-        let Anchor { case, question, answer, .. } = anchor;
-        let mut attempt = 0;
-        loop {
-            let judged =
-                self.judge(&ask.caller, &judge, question, answer, &case.expected, &rubric).await;
-            attempt += 1;
-            match judged {
-                Ok(judged) => return Ok(judged),
-                Err(why) if attempt >= TRIES => return Err(why),
-                Err(_) => self.shared.runtime.pause(AGAIN_MS << attempt).await,
-            }
-        }
     }
 
     async fn keep_check(

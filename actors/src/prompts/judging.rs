@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 
 use super::handle::PromptsHandle;
 use super::keys::PromptKey;
+use super::nouns::Ready;
 use super::usage::{EVAL_ROUTE, apply_settings, messages_of};
 use crate::embedding::{Embedder, Pool, Purpose};
-use crate::gateway::{Caller, ChatRequest, GatewayHandle, PromptUse};
+use crate::gateway::{Caller, ChatRequest, GatewayHandle, Observed, PromptUse};
 
 /// Wait for a vector, in ms.
 const EMBED_MS: u64 = 10_000;
@@ -24,6 +25,26 @@ pub(super) struct Judged {
 impl Judged {
     fn free(score: Score) -> Judged {
         Judged { score, micro_usd: 0 }
+    }
+}
+
+/// A model that judges, and the version of a prompt that asks it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judging<'a> {
+    model: &'a str,
+    prompt: &'a str,
+    version: u64,
+}
+
+impl<'a> Judging<'a> {
+    /// None for judges that ask no model.
+    pub(super) fn of(judge: &'a Judge) -> Option<Judging<'a>> {
+        match judge {
+            Judge::Llm { model, prompt, version } | Judge::Pairwise { model, prompt, version } => {
+                Some(Judging { model, prompt, version: *version })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -60,38 +81,65 @@ impl PromptsHandle {
                 let cosine = self.similarity(encoder, expected, answer).await?;
                 Ok(Judged::free(Score::of_similarity(cosine, *at_least)))
             }
-            Judge::Llm { model, prompt, version } => {
-                let key = PromptKey::new(&caller.tenant, prompt);
-                let ready =
-                    self.old_version(&key, *version).await.map_err(|error| error.to_string())?;
+            Judge::Llm { .. } => {
+                let judging = Judging::of(judge).ok_or("this judge asks no model")?;
                 let words = [
                     ("question", question),
                     ("answer", answer),
                     ("expected", expected),
                     ("rubric", rubric),
                 ];
-                let known = ready.compiled.variables();
-                let words = words.into_iter().filter(|(name, _)| known.contains_key(*name));
-                let variables: Map<String, Value> =
-                    words.map(|(name, word)| (name.to_owned(), Value::from(word))).collect();
-                let rendered =
-                    ready.compiled.render(&variables).map_err(|error| error.to_string())?;
-                let mut request = ChatRequest::new(model.clone(), messages_of(rendered));
-                apply_settings(&ready, &mut request);
-                request.model.clone_from(model);
-                let gateway = self.shared.gateway.get().ok_or("there is no gateway here")?;
-                let label = format!("{prompt}@{version}");
-                let mut used = PromptUse { label, ..PromptUse::default() };
-                let put = self.put_secrets(&key, &ready, &mut used).await;
-                put.map_err(|error| error.to_string())?;
-                let asked =
-                    self.ask_model(gateway, caller.clone(), EVAL_ROUTE, used, request).await;
-                let said = asked.map_err(|error| error.to_string())?;
+                let said = self.ask_judge(caller, judging, &words).await?;
                 let score = Score::read(&said.said).map_err(|problem| problem.to_string())?;
                 Ok(Judged { score, micro_usd: said.micro_usd })
             }
+            Judge::Pairwise { .. } => Err("this judge compares two answers".to_owned()),
             _ => Err("this judge decides by itself".to_owned()),
         }
+    }
+
+    /// Asks a judging model, with those of the words that its prompt has variables for.
+    ///
+    /// # Errors
+    /// In words, when it gave no answer.
+    pub(super) async fn ask_judge(
+        &self,
+        caller: &Caller,
+        judging: Judging<'_>,
+        words: &[(&str, &str)],
+    ) -> Result<Observed, String> {
+        let (ready, request) = self.judge_request(&caller.tenant, judging, words).await?;
+        let gateway = self.shared.gateway.get().ok_or("there is no gateway here")?;
+        let Judging { prompt, version, .. } = judging;
+        let mut used = PromptUse { label: format!("{prompt}@{version}"), ..PromptUse::default() };
+        let key = PromptKey::new(&caller.tenant, prompt);
+        let put = self.put_secrets(&key, &ready, &mut used).await;
+        put.map_err(|error| error.to_string())?;
+        let asked = self.ask_model(gateway, caller.clone(), EVAL_ROUTE, used, request).await;
+        asked.map_err(|error| error.to_string())
+    }
+
+    /// What a judging model is asked, and by which version.
+    ///
+    /// # Errors
+    /// In words, when there is no such version, or it does not take the words.
+    pub(super) async fn judge_request(
+        &self,
+        team: &str,
+        Judging { model, prompt, version }: Judging<'_>,
+        words: &[(&str, &str)],
+    ) -> Result<(Arc<Ready>, ChatRequest), String> {
+        let key = PromptKey::new(team, prompt);
+        let ready = self.old_version(&key, version).await.map_err(|error| error.to_string())?;
+        let known = ready.compiled.variables();
+        let words = words.iter().filter(|(name, _)| known.contains_key(*name));
+        let variables: Map<String, Value> =
+            words.map(|(name, word)| ((*name).to_owned(), Value::from(*word))).collect();
+        let rendered = ready.compiled.render(&variables).map_err(|error| error.to_string())?;
+        let mut request = ChatRequest::new(model.to_owned(), messages_of(rendered));
+        apply_settings(&ready, &mut request);
+        model.clone_into(&mut request.model);
+        Ok((ready, request))
     }
 
     /// Cosine of two texts' vectors.

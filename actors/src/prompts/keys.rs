@@ -1,7 +1,7 @@
 //! Keys of the prompt service's rows.
 
-use headwater_storage::KeyRange;
 use headwater_storage::tuple::{self, Element};
+use headwater_storage::{KeyRange, StoreError};
 
 const PROMPTS: &str = "prompts";
 
@@ -126,16 +126,21 @@ pub(super) enum Of {
     Served(u64),
     /// Beside production, in the promotion with this id.
     Shadow(u64),
+    /// By users since the move with this number, where the measure with this fingerprint judged
+    /// what they got.
+    Judged(u64, u64),
 }
 
 impl Mark {
     fn path(&self, rest: &[Element]) -> Vec<Element> {
-        let (kind, of) = match self.of {
-            Of::Served(since) => ("served", since),
-            Of::Shadow(promotion) => ("shadow", promotion),
+        let (kind, of, measure) = match self.of {
+            Of::Served(since) => ("served", since, None),
+            Of::Shadow(promotion) => ("shadow", promotion, None),
+            Of::Judged(since, measure) => ("judged", since, Some(measure)),
         };
         let own = [number(self.version), kind.into(), number(of)];
-        self.prompt.path(&[&own, rest].concat())
+        let measure: Vec<Element> = measure.map(number).into_iter().collect();
+        self.prompt.path(&[&own, measure.as_slice(), rest].concat())
     }
 
     /// What one process observed; `life` is another one for each.
@@ -192,6 +197,37 @@ pub(super) fn case_result(team: &str, fingerprint: &str) -> Vec<u8> {
     key("case", &[team.into(), fingerprint.into()])
 }
 
+/// A run that several nodes ask.
+pub(super) fn job(id: u64) -> Vec<u8> {
+    key("job", &[number(id)])
+}
+
+pub(super) fn jobs() -> KeyRange {
+    below("job", &[])
+}
+
+/// The run that a row of [`jobs`] is.
+pub(super) fn job_of(key: &[u8]) -> Result<u64, StoreError> {
+    match tuple::unpack(key)?.pop() {
+        Some(Element::Integer(id)) => Ok(id.unsigned_abs()),
+        _ => Err(StoreError::Corrupt("the key of an eval that is under way".to_owned())),
+    }
+}
+
+/// Who has which of its batches.
+pub(super) fn job_state(id: u64) -> Vec<u8> {
+    key("job_state", &[number(id)])
+}
+
+/// What the case at this place came to in it.
+pub(super) fn job_case(id: u64, place: u64) -> Vec<u8> {
+    key("job_case", &[number(id), number(place)])
+}
+
+pub(super) fn job_cases(id: u64) -> KeyRange {
+    below("job_case", &[number(id)])
+}
+
 impl PromptKey {
     pub(super) fn eval(&self, id: u64) -> Vec<u8> {
         key("eval", &self.path(&[number(id)]))
@@ -245,6 +281,11 @@ impl PromptKey {
     /// Set once an editor has taken a flagged answer into a golden set.
     pub(super) fn proposal_taken(&self, id: &str) -> Vec<u8> {
         key("proposal_taken", &self.path(&[id.into()]))
+    }
+
+    /// What judging its live answers took.
+    pub(super) fn judgings(&self) -> Vec<u8> {
+        key("judgings", &self.path(&[]))
     }
 
     pub(super) fn evals(&self) -> KeyRange {

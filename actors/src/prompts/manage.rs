@@ -290,7 +290,10 @@ impl PromptsHandle {
         prompt: &PromptKey,
         options: Options,
     ) -> Result<Head, PromptError> {
-        options.gates.as_ref().map_or(Ok(()), Gates::check)?;
+        if let Some(gates) = &options.gates {
+            gates.check()?;
+            self.check_live(&prompt.team, gates).await?;
+        }
         let (unknown, by) = (unknown(prompt), actor.name.clone());
         let at_ms = self.shared.runtime.wall_ms();
         self.change(prompt, move |draft| {

@@ -11,6 +11,11 @@ struct EventLabels {
     event: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
 /// See the module; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct PromptMetrics {
@@ -18,6 +23,7 @@ pub struct PromptMetrics {
     failed_reads: Counter,
     fallbacks: Counter,
     events: Family<EventLabels, Counter>,
+    judged: Family<OutcomeLabels, Counter>,
 }
 
 impl PromptMetrics {
@@ -37,7 +43,16 @@ impl PromptMetrics {
             metrics.fallbacks.clone(),
         );
         registry.register("events", "Steps of promotions, by event", metrics.events.clone());
+        registry.register(
+            "live_answers",
+            "Answers of users that were drawn to be judged, by outcome",
+            metrics.judged.clone(),
+        );
         metrics
+    }
+
+    pub(super) fn judged(&self, outcome: &'static str) {
+        self.judged.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     pub(super) fn prompts(&self, held: usize) {

@@ -5,6 +5,7 @@
 mod nights;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater_prompts::sequential::{Evidence, Guard, Health, Limits, Metric, Watched};
@@ -65,11 +66,13 @@ pub struct PromotionRunner {
     leases: Leases,
     /// Evals that this process has under way, or that were stopped, with how often.
     running: Arc<Mutex<Runs>>,
+    /// Whether this process helps with a run of another one.
+    helping: Arc<AtomicBool>,
 }
 
 impl PromotionRunner {
     pub fn new(prompts: PromptsHandle, leases: Leases) -> PromotionRunner {
-        PromotionRunner { prompts, leases, running: Arc::default() }
+        PromotionRunner { prompts, leases, running: Arc::default(), helping: Arc::default() }
     }
 
     /// Writes down what this node observed, and runs promotions while it has the lease, until the
@@ -82,6 +85,9 @@ impl PromotionRunner {
                 tracing::debug!(%error, "what was observed of prompts is written later");
             }
             let evaluates = self.prompts.shared.gateway.get().is_some();
+            if evaluates {
+                self.begin_help();
+            }
             if evaluates && self.has(EVAL_LEASE).await {
                 self.begin_evals();
                 self.begin_nights(&mut looked_ms).await;
@@ -98,6 +104,20 @@ impl PromotionRunner {
             Some(_) => true,
             None => matches!(self.leases.claim(lease).await, Claim::Mine { .. }),
         }
+    }
+
+    /// Helps with evals that other nodes lead, one batch at a time.
+    fn begin_help(&self) {
+        if self.helping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let this = self.clone();
+        self.prompts.shared.runtime.spawn(async move {
+            if let Err(error) = this.prompts.help().await {
+                tracing::debug!(%error, "an eval of another node is helped with later");
+            }
+            this.helping.store(false, Ordering::Release);
+        });
     }
 
     fn begin_evals(&self) {
@@ -177,6 +197,7 @@ impl PromotionRunner {
         let ask = EvalAsk {
             version: promotion.version,
             golden_set: set.clone(),
+            baseline: None,
             limit: is_fast.then_some(gates.fast_cases as usize),
             budget_micro_usd: None,
             by: promotion.by.clone(),
@@ -198,6 +219,7 @@ impl PromotionRunner {
                 (score >= gates.min_score, detail)
             }
             Err(PromptError::Unknown { what }) => (false, format!("{what} is not there")),
+            Err(PromptError::Invalid(problem)) => (false, problem.to_string()),
             Err(error) if is_last && !matches!(error, PromptError::Store(_)) => {
                 (false, error.to_string())
             }
@@ -249,14 +271,8 @@ impl PromotionRunner {
         let (seen, asked) = (old.watched.errors.count, new.watched.errors.count);
         let is_enough = asked >= u64::from(gate.samples) && seen >= LEAST_SEEN;
         let guard = Guard { alpha: ALPHA, ..Guard::default() };
-        let judged = guard.look(&old.judged(), &new.judged());
-        let look = match (guard.look(&old.watched, &new.watched), judged) {
-            (Health::Worse { metric, evidence }, _) => Look::Failed(worse(metric, &evidence)),
-            (_, Health::Worse { evidence, .. }) => Look::Failed(format!(
-                "bad answers {:.1} % against {:.1} %",
-                evidence.new * 100.0,
-                evidence.old * 100.0
-            )),
+        let look = match guard.look(&old.watched, &new.watched) {
+            Health::Worse { metric, evidence } => Look::Failed(worse(metric, &evidence)),
             _ if is_enough => {
                 Look::Passed(format!("no worse than version {production} over {asked} requests"))
             }
@@ -276,20 +292,24 @@ impl PromotionRunner {
         slot: &Slot,
         promotion: &Promotion,
     ) -> Result<(), PromptError> {
-        let new = mark(prompt, promotion.version, Of::Served(promotion.epoch));
-        let new = self.prompts.watched(&new).await?.watched;
+        let gates = &promotion.gates;
+        let measure = match (&gates.live_judge, &gates.golden_set) {
+            (Some(_), Some(set)) => self.prompts.measure(&prompt.team, set).await?,
+            _ => None,
+        };
+        let measure = measure.as_ref();
+        let own = (promotion.version, promotion.epoch);
+        let new = self.prompts.served(prompt, own, measure).await?;
         let before = match promotion.stage {
             Stage::Canary => slot.head.production.map(|one| (one, slot.head.production_since)),
             _ => promotion.from.map(|one| (one, promotion.from_since)),
         };
         let old = match before {
-            Some((version, since)) => {
-                self.prompts.watched(&mark(prompt, version, Of::Served(since))).await?.watched
-            }
+            Some(before) => self.prompts.served(prompt, before, measure).await?,
             None => Watched::default(),
         };
         let now_ms = self.prompts.shared.runtime.wall_ms();
-        let is_over = now_ms >= promotion.entered_ms.saturating_add(promotion.gates.guard_ms);
+        let is_over = now_ms >= promotion.entered_ms.saturating_add(gates.guard_ms);
         let (seen, asked) = (old.errors.count, new.errors.count);
         let fails_mostly = asked >= LEAST_SEEN && new.errors.rate() > FAILS_MOSTLY;
         let look = match guard_after().look(&old, &new) {
@@ -301,7 +321,10 @@ impl PromotionRunner {
             _ if is_over && seen < LEAST_SEEN => {
                 Look::Passed(format!("{asked} requests, with nothing to compare with"))
             }
-            _ if is_over => Look::Passed(format!("no worse over {asked} requests")),
+            _ if is_over => Look::Passed(format!(
+                "no worse over {asked} requests{}",
+                gates.live_judge.map(|_| judged(&old, &new)).unwrap_or_default()
+            )),
             _ => Look::Open,
         };
         self.tell(prompt, promotion, look).await
@@ -328,10 +351,33 @@ fn mark(prompt: &PromptKey, version: u64, of: Of) -> Mark {
 /// Traffic from before is of another time of day, so that what is compared with it may differ by
 /// more before it counts.
 fn guard_after() -> Guard {
-    let margins =
-        Limits { error_rate: 0.02, latency_ratio: 1.5, judge_score: 0.02, cost_ratio: 1.25 };
-    let limits = Limits { error_rate: 0.1, latency_ratio: 2.0, judge_score: 0.1, cost_ratio: 2.0 };
+    let margins = Limits {
+        error_rate: 0.02,
+        latency_ratio: 1.5,
+        judge_score: 0.02,
+        bad_answers: 0.02,
+        cost_ratio: 1.25,
+    };
+    let limits = Limits {
+        error_rate: 0.1,
+        latency_ratio: 2.0,
+        judge_score: 0.1,
+        bad_answers: 0.1,
+        cost_ratio: 2.0,
+    };
     Guard { alpha: ALPHA, margins, limits, ..Guard::default() }
+}
+
+/// What a judge made of the answers of both versions, for whoever reads how a watch ended.
+fn judged(old: &Watched, new: &Watched) -> String {
+    let (before, now) = (old.bad.count, new.bad.count);
+    if before < LEAST_SEEN || now < LEAST_SEEN {
+        return format!(
+            "; too few judged answers to compare, {now} against {before} of the version before"
+        );
+    }
+    let (score, was) = (new.judge_score.mean, old.judge_score.mean);
+    format!("; judge score {score:.3} over {now} answers against {was:.3} over {before}")
 }
 
 fn worse(metric: Metric, evidence: &Evidence) -> String {
@@ -342,6 +388,9 @@ fn worse(metric: Metric, evidence: &Evidence) -> String {
         }
         Metric::Latency => format!("latency {new:.0} ms against {old:.0} ms"),
         Metric::JudgeScore => format!("judge score {new:.3} against {old:.3}"),
+        Metric::BadAnswers => {
+            format!("bad answers {:.1} % against {:.1} %", new * 100.0, old * 100.0)
+        }
         Metric::Cost => format!("cost {new:.0} against {old:.0} micro-USD a request"),
     }
 }

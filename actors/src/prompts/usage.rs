@@ -12,13 +12,15 @@ use serde_json::{Map, Value};
 
 use super::handle::PromptsHandle;
 use super::keys::{Mark, Of, PromptKey};
+use super::live::Live;
 use super::nouns::{Chosen, PromptError, Ready, Resolved};
 use crate::gateway::{
     Ask, CacheWish, Caller, ChatRequest, GatewayError, GatewayHandle, Message, Observed,
     OutputFormat, Part, PromptUse, Role as Speaker, Tool, Watcher,
 };
 
-/// Shadows of one node that are under way at a time; more are not begun.
+/// Shadows and judgings of live answers of one node that are under way at a time; more are not
+/// begun.
 const SHADOWS: usize = 8;
 /// What records call the route of an eval, and of its judge.
 pub(super) const EVAL_ROUTE: &str = "/v1/prompts/eval";
@@ -42,7 +44,6 @@ struct Shadow {
     promotion: u64,
     production: u64,
     candidate: Arc<Ready>,
-    ask: ShadowAsk,
 }
 
 impl PromptsHandle {
@@ -51,7 +52,8 @@ impl PromptsHandle {
         let _ = self.shared.secrets.set(source);
     }
 
-    /// What the gateway has to know of a resolved prompt; `ask` is called for a shadow alone.
+    /// What the gateway has to know of a resolved prompt; `ask` is called for a shadow, and for an
+    /// answer that will be judged.
     ///
     /// # Errors
     /// [`PromptError::Secret`] when a secret of it cannot be had.
@@ -66,16 +68,31 @@ impl PromptsHandle {
         let mut used = PromptUse { label, ..PromptUse::default() };
         let put = self.put_secrets(prompt, ready, &mut used).await;
         put.inspect_err(|_| self.note_failure(prompt, resolved))?;
-        let shadow = self.shadow_of(prompt, resolved, ask);
+        let (shadow, is_judged) =
+            (self.shadow_of(prompt, resolved), self.is_judged(prompt, resolved));
+        let asked = (shadow.is_some() || is_judged).then(ask);
+        let live = asked.as_ref().filter(|_| is_judged).map(|ask| Live {
+            prompt: prompt.clone(),
+            version: ready.number,
+            since: resolved.since,
+            question: question_of(&ask.request),
+        });
+        let shadow = shadow.zip(asked);
         if let Some(mark) = mark_of(prompt, resolved) {
-            let (this, wants_text) = (self.clone(), shadow.is_some());
-            let shadow = Mutex::new(shadow);
+            let (this, wants_text) = (self.clone(), shadow.is_some() || live.is_some());
+            let after = Mutex::new((shadow, live));
             let hear = move |observed: Observed| {
                 this.observe(&mark, &observed, None);
-                let taken = shadow.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some(shadow) = taken {
-                    let (runtime, this) = (this.shared.runtime.clone(), this.clone());
-                    runtime.spawn(async move { this.cast(shadow, observed).await });
+                let mut after = after.lock().unwrap_or_else(PoisonError::into_inner);
+                let (shadow, live) = (after.0.take(), after.1.take());
+                let runtime = &this.shared.runtime;
+                if let Some(live) = live {
+                    let (this, observed) = (this.clone(), observed.clone());
+                    runtime.spawn(async move { this.judge_live(live, observed).await });
+                }
+                if let Some((shadow, ask)) = shadow {
+                    let this = this.clone();
+                    runtime.spawn(async move { this.cast(shadow, ask, observed).await });
                 }
             };
             used.watcher = Some(Watcher { wants_text, hear: Arc::new(hear) });
@@ -114,12 +131,7 @@ impl PromptsHandle {
     }
 
     /// The shadow of this request, when one is drawn.
-    fn shadow_of(
-        &self,
-        prompt: &PromptKey,
-        resolved: &Resolved,
-        ask: impl FnOnce() -> ShadowAsk,
-    ) -> Option<Shadow> {
+    fn shadow_of(&self, prompt: &PromptKey, resolved: &Resolved) -> Option<Shadow> {
         let slot = self.slot(prompt)?;
         let promotion = slot.promotion.as_ref().filter(|one| one.stage == Stage::Shadow)?;
         let gate = promotion.gates.shadow.as_ref()?;
@@ -131,13 +143,12 @@ impl PromptsHandle {
             promotion: promotion.id,
             production: resolved.ready.number,
             candidate: Arc::clone(candidate),
-            ask: ask(),
         })
     }
 
     /// Asks the candidate what production was asked, and judges both. Its answer goes nowhere.
-    async fn cast(&self, shadow: Shadow, production: Observed) {
-        let Shadow { prompt, promotion, candidate, ask, .. } = shadow;
+    async fn cast(&self, shadow: Shadow, ask: ShadowAsk, production: Observed) {
+        let Shadow { prompt, promotion, candidate, .. } = shadow;
         let Some(gateway) = self.shared.gateway.get().cloned() else { return };
         let Ok(_permit) = self.shared.shadows.try_acquire() else { return };
         let gate = self.slot(&prompt).and_then(|slot| {

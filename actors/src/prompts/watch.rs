@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use headwater_prompts::sequential::{Binary, Outcome, Watched};
+use headwater_prompts::sequential::{Outcome, Watched};
 use headwater_storage::{RangeRead, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -36,19 +36,6 @@ pub(super) struct Record {
     pub(super) watched: Watched,
     /// All of them together.
     pub(super) micro_usd: u64,
-    /// Answers that were judged; a success is one that is bad.
-    pub(super) bad: Binary,
-}
-
-/// Answers below this are bad.
-const GOOD: f64 = 0.5;
-
-impl Record {
-    /// How often answers were bad, as a guard looks at it: scores that are all alike have no spread
-    /// to compare means by.
-    pub(super) fn judged(&self) -> Watched {
-        Watched { errors: self.bad, ..Watched::default() }
-    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,9 +74,6 @@ impl PromptsHandle {
             is_written: false,
         });
         sum.record.watched.record(&outcome);
-        if let Some(score) = judge_score {
-            sum.record.bad.record(score < GOOD);
-        }
         sum.record.micro_usd = sum.record.micro_usd.saturating_add(observed.micro_usd);
         sum.is_written = false;
         if seen.marks.len() > MARKS {
@@ -144,7 +128,6 @@ impl PromptsHandle {
             let row: Record = records::decode(&row)?;
             sum.watched = sum.watched.merge(row.watched);
             sum.micro_usd = sum.micro_usd.saturating_add(row.micro_usd);
-            sum.bad = sum.bad.merge(row.bad);
         }
         Ok(sum)
     }

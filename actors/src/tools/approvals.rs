@@ -1,6 +1,5 @@
 //! Approvals: calls that wait until somebody has allowed them.
 
-use headwater_storage::retry::Applied;
 use headwater_storage::tuple::{self, Element};
 use headwater_storage::{RangeRead, StoreError};
 use headwater_tools::confirmation::{Approval, Approver};
@@ -57,7 +56,7 @@ impl ToolsHandle {
         id: &str,
         decided: Decided,
     ) -> Result<Approval, ToolsError> {
-        let (operation, now_ms) = (self.shared.operation(), self.shared.runtime.wall_ms());
+        let now_ms = self.shared.runtime.wall_ms();
         let (team, id) = (caller.team.clone(), id.to_owned());
         let approver = Approver {
             team: team.clone(),
@@ -66,7 +65,7 @@ impl ToolsHandle {
             // The pure rules keep agents, and whoever calls, from it.
             may_approve: true,
         };
-        let written = self.shared.retry.write(operation, |transaction| {
+        let written = self.shared.write_once(|transaction| {
             let (team, id) = (team.clone(), id.clone());
             let (approver, decided) = (approver.clone(), decided.clone());
             Box::pin(async move {
@@ -85,9 +84,6 @@ impl ToolsHandle {
                 Ok(Ok(approval))
             })
         });
-        match written.await? {
-            Applied::Now(done) => done,
-            Applied::Earlier => Err(StoreError::CommitUnknown.into()),
-        }
+        written.await?
     }
 }

@@ -9,7 +9,8 @@ use headwater_tools::call::{CallResult, Charge, Ending, Refusal, sha256_of_value
 use headwater_tools::idempotency;
 
 use super::audit::{self, CallTrail};
-use super::begin::{Finished, Start};
+use super::begin::Start;
+use super::finish::Finished;
 use super::handle::{KeptAnswer, Shared, ToolsHandle};
 use super::nouns::{Called, ToolAsk, ToolCaller};
 use super::ready::Ready;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use headwater_backends::Backend;
 use headwater_gateway::{Breaker, BreakerSettings};
-use headwater_storage::StoreError;
-use headwater_storage::retry::{OperationId, Retry};
+use headwater_storage::retry::{Applied, BodyFuture, OperationId, Retry};
+use headwater_storage::{StoreError, Transaction};
 use headwater_tenancy::Limit;
 use headwater_tools::call::CallResult;
 use headwater_tools::idempotency;
@@ -158,6 +158,22 @@ impl Shared {
     pub(super) fn operation(&self) -> OperationId {
         let hour = u32::try_from(self.runtime.wall_ms() / HOUR_MS).unwrap_or(u32::MAX);
         OperationId::draw(hour, self.runtime.environment())
+    }
+
+    /// Runs a transaction that writes, once whatever goes wrong: a late try that commits after others
+    /// have changed what it wrote undoes nothing.
+    ///
+    /// # Errors
+    /// As [`Retry::write`].
+    pub(super) async fn write_once<T: Send>(
+        &self,
+        body: impl for<'t> FnMut(&'t mut dyn Transaction) -> BodyFuture<'t, T> + Send,
+    ) -> Result<T, StoreError> {
+        match self.retry.write(self.operation(), body).await? {
+            Applied::Now(done) => Ok(done),
+            // No id is drawn twice.
+            Applied::Earlier => Err(StoreError::CommitUnknown),
+        }
     }
 
     /// Drawn anew for each use.

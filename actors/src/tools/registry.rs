@@ -1,6 +1,5 @@
 //! Publishing tools and granting them: each change is one transaction, and every node follows.
 
-use headwater_storage::retry::Applied;
 use headwater_storage::{ReadMode, StoreError, Transaction};
 use headwater_tools::{
     Decision, Definition, Difference, Filter, Grant, Problem, Tool, ToolName, ToolReference,
@@ -238,13 +237,7 @@ impl ToolsHandle {
             -> std::pin::Pin<Box<dyn Future<Output = Done<T>> + Send + 't>>
         + Send,
     ) -> Result<T, ToolsError> {
-        let id = self.shared.operation();
-        let written = self.shared.retry.write(id, |transaction| act(transaction));
-        let done = match written.await? {
-            Applied::Now(done) => done?,
-            // No id is drawn twice.
-            Applied::Earlier => return Err(StoreError::CommitUnknown.into()),
-        };
+        let done = self.shared.write_once(|transaction| act(transaction)).await??;
         if let Err(error) = self.catch_up().await {
             tracing::debug!(%error, "changed tools were not read at once");
         }

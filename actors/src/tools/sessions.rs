@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use headwater_storage::retry::Applied;
 use headwater_storage::tuple::{self, Element};
 use headwater_storage::{KeyRange, RangeRead, StoreError, Transaction};
 use headwater_tools::call::Refusal;
@@ -59,7 +58,7 @@ impl ToolsHandle {
         let session = Session::new(&id, &caller.team, &caller.subject, agent, budget, now_ms)?;
         let held = Held::new(session);
         let (team, row) = (caller.team.clone(), held.row());
-        let written = self.shared.retry.write_idempotent(|transaction| {
+        let written = self.shared.write_once(|transaction| {
             let (key, row) = (keys::session(&team, &id), row.clone());
             Box::pin(async move { transaction.set(&key, &records::encode(&row)?) })
         });
@@ -156,9 +155,9 @@ impl ToolsHandle {
         id: &str,
         act: Act<T>,
     ) -> Result<T, ToolsError> {
-        let (operation, now_ms) = (self.shared.operation(), self.shared.runtime.wall_ms());
+        let now_ms = self.shared.runtime.wall_ms();
         let (team, id) = (team.to_owned(), id.to_owned());
-        let written = self.shared.retry.write(operation, |transaction| {
+        let written = self.shared.write_once(|transaction| {
             let (team, id, act) = (team.clone(), id.clone(), act.clone());
             Box::pin(async move {
                 let key = keys::session(&team, &id);
@@ -173,10 +172,7 @@ impl ToolsHandle {
                 Ok(done)
             })
         });
-        match written.await? {
-            Applied::Now(done) => Ok(done?),
-            Applied::Earlier => Err(StoreError::CommitUnknown.into()),
-        }
+        Ok(written.await??)
     }
 
     /// The newest steps of a session, the newest first.
@@ -214,9 +210,9 @@ impl ToolsHandle {
         name: &str,
         value: Option<Vec<u8>>,
     ) -> Result<(), ToolsError> {
-        let (operation, now_ms) = (self.shared.operation(), self.shared.runtime.wall_ms());
+        let now_ms = self.shared.runtime.wall_ms();
         let (team, id, name) = (caller.team.clone(), id.to_owned(), name.to_owned());
-        let written = self.shared.retry.write(operation, |transaction| {
+        let written = self.shared.write_once(|transaction| {
             let (team, id, name, value) = (team.clone(), id.clone(), name.clone(), value.clone());
             Box::pin(async move {
                 let Some(mut held) = whole(transaction, &team, &id).await? else {
@@ -239,10 +235,7 @@ impl ToolsHandle {
                 Ok(Ok(()))
             })
         });
-        match written.await? {
-            Applied::Now(done) => done,
-            Applied::Earlier => Err(StoreError::CommitUnknown.into()),
-        }
+        written.await?
     }
 
     /// All notes of a session, by their names.

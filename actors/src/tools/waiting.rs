@@ -6,7 +6,6 @@ mod runner;
 
 use std::sync::Arc;
 
-use headwater_storage::retry::Applied;
 use headwater_storage::{StoreError, Transaction};
 use headwater_tools::call::{CallResult, Mode, Refusal};
 use serde::{Deserialize, Serialize};
@@ -140,9 +139,9 @@ impl ToolsHandle {
             error: None,
         };
         let arguments = ask.arguments.to_string();
-        let (operation, team) = (self.shared.operation(), caller.team.clone());
+        let team = caller.team.clone();
         let same = (ready.version.clone(), arguments.clone());
-        let written = self.shared.retry.write(operation, |transaction| {
+        let written = self.shared.write_once(|transaction| {
             let (team, id, row) = (team.clone(), id.clone(), row.clone());
             let (arguments, same) = (arguments.clone(), same.clone());
             Box::pin(async move {
@@ -161,10 +160,7 @@ impl ToolsHandle {
                 told(transaction, &team, &id, row).await.map(Ok)
             })
         });
-        match written.await? {
-            Applied::Now(done) => Ok(done?),
-            Applied::Earlier => Err(StoreError::CommitUnknown.into()),
-        }
+        Ok(written.await??)
     }
 
     /// An asynchronous call of the caller's team.
@@ -224,9 +220,8 @@ impl ToolsHandle {
         id: &str,
         act: impl Fn(&mut WaitingRow) -> Result<T, ToolsError> + Send + Sync + 'static,
     ) -> Result<T, ToolsError> {
-        let operation = self.shared.operation();
         let (team, id, act) = (team.to_owned(), id.to_owned(), Arc::new(act));
-        let written = self.shared.retry.write(operation, |transaction| {
+        let written = self.shared.write_once(|transaction| {
             let (team, id, act) = (team.clone(), id.clone(), Arc::clone(&act));
             Box::pin(async move {
                 let key = keys::waiting(&team, &id).row();
@@ -241,10 +236,7 @@ impl ToolsHandle {
                 Ok(done)
             })
         });
-        match written.await? {
-            Applied::Now(done) => done,
-            Applied::Earlier => Err(StoreError::CommitUnknown.into()),
-        }
+        written.await?
     }
 }
 

@@ -149,12 +149,12 @@ impl Node {
             audit: audit.clone(),
             gateway_versions,
             prompts,
+            mcp: tools::mcp::answers(&tools, settings.server.body_limit_bytes),
             tools,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         }));
-        embedding.loaded().await;
-        offer_models(&place, &embedding);
+        offer_models(&place, &embedding).await;
         tracing::info!(%address, "ready");
         Ok(Node {
             address,
@@ -286,8 +286,9 @@ fn join_fleet(
     whole(EmbeddingFleet::with_remote(local.clone(), remote))
 }
 
-/// From now on other nodes may send requests for those of this node's models that serve.
-fn offer_models(place: &Place, embedding: &EmbeddingHandle) {
+/// Once all are loaded, other nodes may send requests for those of this node's models that serve.
+async fn offer_models(place: &Place, embedding: &EmbeddingHandle) {
+    embedding.loaded().await;
     let (members, models) = (place.members.clone(), embedding.clone());
     tokio::spawn(async move {
         let mut told = None;

@@ -103,8 +103,13 @@ impl Planted {
                 | Mutant::ChangeNotTold
                 | Mutant::RefreshDoesNotRead
                 | Mutant::VariantsDrawnAnew
-                | Mutant::AnyVersionOfSlot,
+                | Mutant::AnyVersionOfSlot
+                | Mutant::LayerNotProved
+                | Mutant::NightNotCounted,
             ) => &[Workload::Prompts],
+            Planted::Actors(
+                Mutant::CallWithoutRow | Mutant::CallNotReserved | Mutant::DoubtForgotten,
+            ) => &[Workload::Tools],
             // Each defect of the shells is named above or here: one that no workload can show
             // would be hunted for nothing.
             Planted::Actors(

@@ -55,7 +55,7 @@ impl Entry {
             "idempotent": self.nature != Nature::Forgets,
             "confirmation": if self.asks { "always" } else { "never" },
             "output_bytes_max": OUTPUT_BYTES,
-            "breaker": {"failures": 4, "open_ms": 3_000},
+            "breaker": {"failures": 2, "open_ms": 3_000},
             "backend": {"http": {"url": "https://service.example.com/do"}},
         })
     }

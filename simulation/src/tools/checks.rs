@@ -152,6 +152,7 @@ async fn charges(stage: &Stage, asks: &[Ask]) {
     let mut charged: BTreeMap<String, u64> = BTreeMap::new();
     for books in book.books() {
         for (model, money) in ledger(stage, &books).await {
+            world.note(format_args!("{money} for {model}"));
             let tool = model.strip_prefix("tool:").and_then(Entry::named);
             match tool {
                 Some(tool) if tool.price == money => *charged.entry(model).or_default() += 1,

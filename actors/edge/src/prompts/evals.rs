@@ -8,12 +8,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use headwater_actors::prompts::{
-    Action, Case, Eval, EvalAsk, GoldenAsk, GoldenInfo, Judge, PromptKey, agreements,
+    Action, Case, Eval, EvalAsk, GoldenAsk, GoldenInfo, Pairs, PromptKey, agreements,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::judging::told_agreement;
+use super::judging::{interval, told_agreement};
 use super::{Asked, Name, Pair, actor, asked, check_name, number, pair};
 use crate::body::read_json;
 use crate::chat::caller;
@@ -37,6 +37,7 @@ struct SetRequest {
 struct EvalRequest {
     version: u64,
     golden_set: String,
+    baseline: Option<u64>,
     limit: Option<usize>,
     #[serde(default)]
     dry_run: bool,
@@ -150,6 +151,29 @@ fn head(eval: &Eval) -> Value {
         "judges_unchecked": eval.is_unchecked,
         // The day that its night belongs to, counted from 1970.
         "nightly": eval.night,
+        "pairwise": eval.pairs.as_ref().map(told_pairs),
+    })
+}
+
+fn told_pairs(pairs: &Pairs) -> Value {
+    json!({
+        "baseline": pairs.baseline,
+        "compared": pairs.compared(),
+        "wins": pairs.wins,
+        "ties": pairs.ties,
+        "losses": pairs.losses,
+        "win_rate": pairs.win_rate().map(interval),
+        // Pairs that the judge saw differently in the other order.
+        "orders_disagreed": pairs.orders_disagreed,
+    })
+}
+
+fn told_pair(pair: &headwater_actors::prompts::Pair) -> Value {
+    json!({
+        "baseline": pair.baseline,
+        "baseline_answer": pair.answer,
+        "outcome": pair.outcome,
+        "orders_agree": pair.orders_agree,
     })
 }
 
@@ -166,32 +190,33 @@ fn whole(eval: &Eval) -> Value {
             "latency_ms": one.latency_ms,
             "cost_micro_usd": one.micro_usd,
             "kept": one.is_kept,
+            "pairwise": one.pair.as_ref().map(told_pair),
         })
     };
     told["results"] = eval.results.iter().map(result).collect();
     told
 }
 
-/// What is asked for a caller the caller may ask itself.
-async fn check_models(
-    asked: &Asked<'_>,
-    grant: &Grant,
-    version: u64,
-    set: &str,
-) -> Result<(), ApiError> {
-    let (_, ready) =
-        asked.prompts.version(&asked.prompt, version).await.map_err(ApiError::from_prompt)?;
-    let set = asked.prompts.golden_set(&asked.prompt.team, set).await;
+/// What is asked for a caller the caller may ask itself; says what is compared with.
+async fn check_models(asked: &Asked<'_>, grant: &Grant, ask: &mut EvalAsk) -> Result<(), ApiError> {
+    let Asked { prompts, prompt, .. } = asked;
+    let (_, ready) = prompts.version(prompt, ask.version).await.map_err(ApiError::from_prompt)?;
+    let set = prompts.golden_set(&prompt.team, &ask.golden_set).await;
     let set = set.map_err(ApiError::from_prompt)?;
-    check_allowed(grant, ready.document.model.model.iter().chain(judging_models(&set.cases)))
+    let models = ready.document.model.model.iter().chain(judging_models(&set.cases));
+    check_allowed(grant, models)?;
+    let taken: Vec<Case> = set.cases.into_iter().take(ask.limit.unwrap_or(usize::MAX)).collect();
+    ask.baseline = prompts.baseline_of(prompt, ask, &taken).await.map_err(ApiError::from_prompt)?;
+    if let Some(baseline) = ask.baseline {
+        let (_, ready) = prompts.version(prompt, baseline).await.map_err(ApiError::from_prompt)?;
+        check_allowed(grant, ready.document.model.model.iter())?;
+    }
+    Ok(())
 }
 
 /// Models that judge.
 pub(super) fn judging_models(cases: &[Case]) -> impl Iterator<Item = &String> {
-    cases.iter().filter_map(|case| match &case.judge {
-        Judge::Llm { model, .. } => Some(model),
-        _ => None,
-    })
+    cases.iter().filter_map(|case| case.judge.model())
 }
 
 pub(super) fn check_allowed<'a>(
@@ -215,12 +240,13 @@ pub(crate) async fn run(
     let answer = async {
         let asked = asked(&edge, &grant, &uri, name, Action::Edit)?;
         let request: EvalRequest = read_json(body, &edge.settings).await?;
-        let EvalRequest { version, golden_set, limit, dry_run, budget_micro_usd } = request;
+        let EvalRequest { version, golden_set, baseline, limit, dry_run, budget_micro_usd } =
+            request;
         check_name("golden_set", &golden_set)?;
-        check_models(&asked, &grant, version, &golden_set).await?;
-        let ask = EvalAsk {
+        let mut ask = EvalAsk {
             version,
             golden_set,
+            baseline,
             limit,
             budget_micro_usd,
             by: asked.actor.name.clone(),
@@ -228,6 +254,7 @@ pub(crate) async fn run(
             keeps_stopped: true,
             night: None,
         };
+        check_models(&asked, &grant, &mut ask).await?;
         if dry_run {
             let estimate = asked.prompts.estimate_eval(&asked.prompt, &ask).await;
             let estimate = estimate.map_err(ApiError::from_prompt)?;

@@ -50,7 +50,7 @@ struct LabelRequest {
     note: String,
 }
 
-fn interval(of: Interval) -> Value {
+pub(super) fn interval(of: Interval) -> Value {
     json!({"estimate": of.estimate, "lower": of.lower, "upper": of.upper})
 }
 

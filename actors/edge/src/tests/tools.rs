@@ -2,9 +2,13 @@
 //! what bad input is told.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
 use headwater_actors::gateway::{AuditHandle, GatewayHandle};
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::TenancyHandle;
@@ -12,8 +16,8 @@ use headwater_actors::tools::sandbox::{
     Engine, Image, ImageName, SandboxHandle, SandboxMetrics, SandboxParts,
 };
 use headwater_actors::tools::{
-    AgentFollower, Backend, CallRunner, Definition, PoolSettings, ToolsHandle, ToolsMetrics,
-    ToolsSettings,
+    AgentFollower, Backend, CallRunner, Definition, PoolSettings, ToolCaller, ToolsHandle,
+    ToolsMetrics, ToolsSettings,
 };
 use headwater_backends::memory::{Fault, MemoryBackend};
 use headwater_sandbox::Isolation;
@@ -82,6 +86,13 @@ pub(super) async fn served(
     runtime.spawn(CallRunner::new(tools.clone()).run());
     runtime.spawn(AgentFollower::new(tools.clone()).run());
     (tools, backend)
+}
+
+/// Stands where the node puts MCP, and says who asks.
+pub(super) fn speak(request: Request<Body>) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+    let caller = request.extensions().get::<ToolCaller>().expect("the edge knows it").clone();
+    let told = json!({"team": caller.team, "agent": caller.agent});
+    Box::pin(async move { axum::Json(told).into_response() })
 }
 
 pub(super) fn definition(name: &str, kind: &str) -> Value {
@@ -166,6 +177,16 @@ async fn a_tool_is_published_found_and_called() {
     acme.run("POST", path, json!({}), (400, "reason: must say why")).await;
     acme.run("POST", path, withdraw, (204, "")).await;
     acme.call(ask, (403, "it told lies")).await;
+}
+
+#[tokio::test]
+async fn mcp_hears_who_asks() {
+    let world = World::new().await;
+    let acme = team(&world, "acme");
+    acme.run("POST", "/mcp", json!({}), (200, "{\"agent\":null,\"team\":\"acme\"}")).await;
+    acme.run("GET", "/mcp", json!({}), (405, "")).await;
+    let refused = world.send(super::world::request("POST", "/mcp", None, Body::empty())).await;
+    assert_eq!(refused.status, 401);
 }
 
 #[tokio::test]

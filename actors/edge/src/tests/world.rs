@@ -174,6 +174,7 @@ impl World {
             audit,
             gateway_versions,
             prompts,
+            mcp: Arc::new(super::tools::speak),
             tools,
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),

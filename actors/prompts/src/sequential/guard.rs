@@ -1,6 +1,7 @@
 //! The guard after a promotion: is the new version worse than the old one on any metric?
 
 use super::{Binary, Numeric, Settings, threshold};
+use crate::agreement::GOOD;
 use serde::{Deserialize, Serialize};
 
 /// A metric the guard watches.
@@ -12,12 +13,16 @@ pub enum Metric {
     Latency,
     /// Score of the judge, higher is better.
     JudgeScore,
+    /// Share of the judged answers whose score is below a half; higher is worse. It tells where
+    /// scores are all alike, and have no spread to compare means by.
+    BadAnswers,
     /// Cost of a request in millionths of a dollar; higher is worse.
     Cost,
 }
 
 /// All metrics, in the order in which they are reported.
-const METRICS: [Metric; 4] = [Metric::ErrorRate, Metric::Latency, Metric::JudgeScore, Metric::Cost];
+const METRICS: [Metric; 5] =
+    [Metric::ErrorRate, Metric::Latency, Metric::JudgeScore, Metric::BadAnswers, Metric::Cost];
 
 /// What one request showed; what was not measured is left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -26,7 +31,7 @@ pub struct Outcome {
     pub failed: bool,
     /// Time to answer in milliseconds.
     pub latency_ms: Option<f64>,
-    /// Score of the judge, in the judge's unit.
+    /// Score of the judge, 0 to 1.
     pub judge_score: Option<f64>,
     /// Cost in millionths of a dollar.
     pub cost_microdollars: Option<f64>,
@@ -41,6 +46,9 @@ pub struct Watched {
     pub latency: Numeric,
     /// Scores of the judge.
     pub judge_score: Numeric,
+    /// Answers that were judged, and those that were bad.
+    #[serde(default)]
+    pub bad: Binary,
     /// Logarithms of cost, `ln(1 + microdollars)`.
     pub cost: Numeric,
 }
@@ -52,8 +60,10 @@ pub struct Limits {
     pub error_rate: f64,
     /// Ratio of new to old latency (geometric means).
     pub latency_ratio: f64,
-    /// Fall of the mean judge score, in the judge's unit.
+    /// Fall of the mean judge score, 0 to 1.
     pub judge_score: f64,
+    /// Rise of the share of bad answers, 0 to 1.
+    pub bad_answers: f64,
     /// Ratio of new to old cost (geometric means).
     pub cost_ratio: f64,
 }
@@ -64,8 +74,8 @@ pub struct Limits {
 ///
 /// While the new version is worse by no more than `margins` on every metric, the chance that the
 /// guard *ever* says [`Health::Worse`], at any of any number of looks, is at most `alpha`: each
-/// metric is tested at `alpha / 4` and the four chances add up (union bound). For the error rate
-/// the bound is exact; for the other three it holds in the limit of many requests, and a burn-in
+/// metric is tested at `alpha / 5` and the five chances add up (union bound). For the error rate
+/// and the share of bad answers the bound is exact; for the other three it holds in the limit of many requests, and a burn-in
 /// of 40 requests per version keeps the earliest looks out. It also holds that a version worse
 /// than `limits` on some metric is ever called [`Health::Healthy`] with chance at most `alpha`:
 /// every metric must pass at `alpha`, so the worst one alone would have to fail.
@@ -73,7 +83,7 @@ pub struct Limits {
 pub struct Guard {
     /// Chance of a false alarm over the whole watch, 0 to 1.
     pub alpha: f64,
-    /// Requests each version needs before any decision.
+    /// Requests each version needs before any decision, and judged answers before one on those.
     pub minimum_count: u64,
     /// Worse by more than this is an alarm.
     pub margins: Limits,
@@ -91,12 +101,14 @@ impl Default for Guard {
                 error_rate: 0.0,
                 latency_ratio: 1.1,
                 judge_score: 0.0,
+                bad_answers: 0.0,
                 cost_ratio: 1.1,
             },
             limits: Limits {
                 error_rate: 0.05,
                 latency_ratio: 1.5,
                 judge_score: 0.1,
+                bad_answers: 0.05,
                 cost_ratio: 1.5,
             },
         }
@@ -112,7 +124,7 @@ pub struct Evidence {
     pub new: f64,
     /// Natural logarithm of the e-value.
     pub log_evidence: f64,
-    /// The value it had to reach, `ln(4 / alpha)`.
+    /// The value it had to reach, `ln(5 / alpha)`.
     pub threshold: f64,
 }
 
@@ -140,8 +152,10 @@ impl Watched {
         if let Some(latency_ms) = outcome.latency_ms {
             let _skipped = self.latency.record_logarithm(latency_ms);
         }
-        if let Some(score) = outcome.judge_score {
-            let _skipped = self.judge_score.record(score);
+        if let Some(score) = outcome.judge_score
+            && self.judge_score.record(score).is_ok()
+        {
+            self.bad.record(score < GOOD);
         }
         if let Some(cost) = outcome.cost_microdollars {
             let _skipped = self.cost.record_logarithm(cost);
@@ -155,17 +169,18 @@ impl Watched {
             errors: self.errors.merge(other.errors),
             latency: self.latency.merge(other.latency),
             judge_score: self.judge_score.merge(other.judge_score),
+            bad: self.bad.merge(other.bad),
             cost: self.cost.merge(other.cost),
         }
     }
 
-    /// The numbers of a metric other than the error rate, with the mean in its own unit.
-    fn numeric(&self, metric: Metric) -> Option<&Numeric> {
+    fn summary(&self, metric: Metric) -> Summary<'_> {
         match metric {
-            Metric::ErrorRate => None,
-            Metric::Latency => Some(&self.latency),
-            Metric::JudgeScore => Some(&self.judge_score),
-            Metric::Cost => Some(&self.cost),
+            Metric::ErrorRate => Summary::Share(&self.errors),
+            Metric::Latency => Summary::Mean(&self.latency),
+            Metric::JudgeScore => Summary::Mean(&self.judge_score),
+            Metric::BadAnswers => Summary::Share(&self.bad),
+            Metric::Cost => Summary::Mean(&self.cost),
         }
     }
 
@@ -174,13 +189,23 @@ impl Watched {
             Metric::ErrorRate => self.errors.rate(),
             Metric::Latency => self.latency.mean.exp_m1(),
             Metric::JudgeScore => self.judge_score.mean,
+            Metric::BadAnswers => self.bad.rate(),
             Metric::Cost => self.cost.mean.exp_m1(),
         }
     }
 
     fn count(&self, metric: Metric) -> u64 {
-        self.numeric(metric).map_or(self.errors.count, |numbers| numbers.count)
+        match self.summary(metric) {
+            Summary::Share(share) => share.count,
+            Summary::Mean(numbers) => numbers.count,
+        }
     }
+}
+
+/// What is kept of a metric.
+enum Summary<'a> {
+    Share(&'a Binary),
+    Mean(&'a Numeric),
 }
 
 impl Limits {
@@ -190,6 +215,7 @@ impl Limits {
             Metric::ErrorRate => self.error_rate,
             Metric::Latency => self.latency_ratio.ln(),
             Metric::JudgeScore => -self.judge_score,
+            Metric::BadAnswers => self.bad_answers,
             Metric::Cost => self.cost_ratio.ln(),
         }
     }
@@ -224,14 +250,20 @@ impl Guard {
     /// Logarithm of the e-value against "worse by at most the margin".
     fn evidence_worse(&self, metric: Metric, old: &Watched, new: &Watched) -> f64 {
         let margin = self.margins.on_scale(metric);
-        match (old.numeric(metric), new.numeric(metric)) {
-            (Some(old), Some(new)) if metric == Metric::JudgeScore => {
+        if old.count(metric).min(new.count(metric)) < self.minimum_count {
+            return 0.0;
+        }
+        match (old.summary(metric), new.summary(metric)) {
+            (Summary::Mean(old), Summary::Mean(new)) if metric == Metric::JudgeScore => {
                 Numeric::log_evidence_below(old, new, margin, Settings::GUARD)
             }
-            (Some(old), Some(new)) => {
+            (Summary::Mean(old), Summary::Mean(new)) => {
                 Numeric::log_evidence_above(old, new, margin, Settings::GUARD)
             }
-            _ => Binary::log_evidence_above(&old.errors, &new.errors, margin),
+            (Summary::Share(old), Summary::Share(new)) => {
+                Binary::log_evidence_above(old, new, margin)
+            }
+            _ => 0.0,
         }
     }
 
@@ -241,12 +273,17 @@ impl Guard {
             return true;
         }
         let limit = self.limits.on_scale(metric);
-        let evidence = match (old.numeric(metric), new.numeric(metric)) {
-            (Some(old), Some(new)) if metric == Metric::JudgeScore => {
+        let evidence = match (old.summary(metric), new.summary(metric)) {
+            (Summary::Mean(old), Summary::Mean(new)) if metric == Metric::JudgeScore => {
                 Numeric::log_evidence_above(old, new, limit, Settings::GUARD)
             }
-            (Some(old), Some(new)) => Numeric::log_evidence_below(old, new, limit, Settings::GUARD),
-            _ => Binary::log_evidence_below(&old.errors, &new.errors, limit),
+            (Summary::Mean(old), Summary::Mean(new)) => {
+                Numeric::log_evidence_below(old, new, limit, Settings::GUARD)
+            }
+            (Summary::Share(old), Summary::Share(new)) => {
+                Binary::log_evidence_below(old, new, limit)
+            }
+            _ => 0.0,
         };
         evidence >= threshold(self.alpha)
     }

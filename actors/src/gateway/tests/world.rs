@@ -22,12 +22,12 @@ use crate::tenancy::{Amounts, Limit, Limits, Unit, Window};
 
 /// 1 millionth of a dollar for an input token, 10 for one of output.
 const PRICE: Price = Price::of(1_000_000, 10_000_000);
-pub(super) const CHAT: &str = "chat";
+pub(crate) const CHAT: &str = "chat";
 
-pub(super) struct World {
+pub(crate) struct World {
     cluster: Cluster,
-    pub(super) site: Site,
-    pub(super) gateway: GatewayHandle,
+    pub(crate) site: Site,
+    pub(crate) gateway: GatewayHandle,
     /// The models, in the order of their preference.
     pub(super) models: Vec<ScriptedChat>,
     config: GatewayConfig,
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// The same over any models.
-    pub(super) async fn over(models: Vec<Arc<dyn ChatModel>>) -> World {
+    pub(crate) async fn over(models: Vec<Arc<dyn ChatModel>>) -> World {
         let cluster = Cluster::new();
         let site = Site::start(&cluster, "one", Setup::default()).await;
         let backend = |(number, model): (usize, &Arc<dyn ChatModel>)| Backend {
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// Another gateway over the same store and quotas, whose one backend is this.
-    pub(super) fn beside(&self, model: Arc<dyn ChatModel>) -> GatewayHandle {
+    pub(crate) fn beside(&self, model: Arc<dyn ChatModel>) -> GatewayHandle {
         let gateway = GatewayHandle::new(
             self.site.node.runtime.clone(),
             self.site.handle.clone(),
@@ -103,7 +103,7 @@ impl World {
         gateway.expect("is good")
     }
 
-    pub(super) fn retry(&self) -> Retry {
+    pub(crate) fn retry(&self) -> Retry {
         self.cluster.retry(1_000)
     }
 
@@ -166,7 +166,7 @@ pub(super) async fn next(answer: &mut Answer) -> Option<Result<Chunk, GatewayErr
 }
 
 /// All that is said, and how it ends.
-pub(super) async fn hear(mut answer: Answer) -> (String, Option<GatewayError>) {
+pub(crate) async fn hear(mut answer: Answer) -> (String, Option<GatewayError>) {
     let mut said = String::new();
     while let Some(part) = next(&mut answer).await {
         match part {

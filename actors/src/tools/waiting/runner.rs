@@ -197,13 +197,13 @@ impl CallRunner {
 
     async fn end(&self, team: &str, id: &str, ending: Ending) -> Result<(), StoreError> {
         let shared = &self.tools.shared;
-        let (operation, now_ms) = (shared.operation(), shared.runtime.wall_ms());
+        let now_ms = shared.runtime.wall_ms();
         let tells = shared.settings.tells;
-        let written = shared.retry.write(operation, |transaction| {
+        let written = shared.write_once(|transaction| {
             let (team, id, ending) = (team.to_owned(), id.to_owned(), ending.clone());
             Box::pin(async move { end(transaction, &team, &id, ending, (now_ms, tells)).await })
         });
-        written.await.map(|_| ())
+        written.await
     }
 }
 

@@ -9,7 +9,7 @@ const EXAMPLE = [{
   id: "refund", variables: { name: "Ann" }, messages: [{ role: "user", content: "How do I get my money back?" }],
   expected: "within 30 days", judge: { type: "contains" }, weight: 1,
 }];
-const JUDGES = ["exact", "contains", "regex", "json_schema", "similarity", "llm"];
+const JUDGES = ["exact", "contains", "regex", "json_schema", "similarity", "llm", "pairwise"];
 
 function checked(text) {
   let cases;

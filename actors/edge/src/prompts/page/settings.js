@@ -44,6 +44,7 @@ export async function settings({ name, head, signal, reload }) {
       await ask("PUT", at(name, "settings"), {
         gates: {
           golden_set: set.value || null, min_score: Number(least.value), fast_cases: Number(fast.value), guard_ms: Math.round(Number(guard.value) * 60000),
+          live_judge: gates.live_judge || null,
           shadow: isOn(withShadow) ? { samples: Number(samples.value), per_mille: Math.round(Number(share.value) * 10), budget_micro_usd: Math.round(Number(budget.value) * 1e6) } : null,
         },
         protected: isOn(isProtected), shared: isOn(isShared),

@@ -61,7 +61,13 @@ fn finds_what_became_worse_within_a_few_dozen_requests() {
 #[test]
 fn leaves_an_equal_version_alone() {
     // Margins of nothing: the hardest true null. 300 runs, at most 5 % and three errors.
-    let margins = Limits { error_rate: 0.0, latency_ratio: 1.0, judge_score: 0.0, cost_ratio: 1.0 };
+    let margins = Limits {
+        error_rate: 0.0,
+        latency_ratio: 1.0,
+        judge_score: 0.0,
+        bad_answers: 0.0,
+        cost_ratio: 1.0,
+    };
     let guard = Guard { alpha: 0.05, margins, ..Guard::default() };
     let alarms = (0..300).filter(|seed| first_alarm(&guard, *seed, USUAL).is_some()).count();
     assert!(alarms as f64 / 300.0 <= 0.05 + 0.038, "{alarms} of 300");
@@ -87,8 +93,9 @@ fn says_healthy_worse_or_undecided() {
     // A metric that only the old version has cannot be called fine; one nobody has can.
     let mut blind = of(USUAL, 1_000);
     blind.judge_score = super::super::Numeric::default();
+    blind.bad = super::super::Binary::default();
     check("scores missing on one side", &old, &blind, "Undecided");
-    let unjudged = Watched { judge_score: blind.judge_score, ..old };
+    let unjudged = Watched { judge_score: blind.judge_score, bad: blind.bad, ..old };
     check("scores missing on both", &unjudged, &blind, "Healthy");
 }
 
@@ -134,4 +141,44 @@ fn rare_scores_of_a_young_version_are_no_alarm() {
     };
     check(1_000, 7);
     check(60, 7);
+}
+
+/// Scores that are all alike have no spread: the share of bad answers tells them apart.
+#[test]
+fn answers_that_a_judge_finds_bad_are_found_by_their_share() {
+    let judged = |score: f64, answers: u64| {
+        let mut watched = Watched::default();
+        for _ in 0..answers {
+            watched.record(&Outcome { judge_score: Some(score), ..Outcome::default() });
+        }
+        // Users get many more answers than a judge reads.
+        (0..200).for_each(|_| watched.record(&Outcome::default()));
+        watched
+    };
+    let check = |old: &Watched, new: &Watched, expected: Option<Metric>| {
+        let found = match Guard::default().look(old, new) {
+            Health::Worse { metric, .. } => Some(metric),
+            Health::Healthy | Health::Undecided => None,
+        };
+        assert_eq!(found, expected, "{:?} against {:?}", new.bad, old.bad);
+    };
+    check(&judged(1.0, 30), &judged(0.0, 30), Some(Metric::BadAnswers));
+    check(&judged(1.0, 30), &judged(1.0, 30), None);
+    check(&judged(0.0, 30), &judged(1.0, 30), None);
+    // Too few of either version to say anything.
+    check(&judged(1.0, 9), &judged(0.0, 300), None);
+    check(&judged(1.0, 300), &judged(0.0, 9), None);
+    // Good answers that become less good without being bad.
+    let mut draw = Draw(5);
+    let mut spread = |middle: f64| {
+        let mut watched = Watched::default();
+        for _ in 0..100 {
+            let score = Some(middle + 0.2 * (draw.unit() - 0.5));
+            watched.record(&Outcome { judge_score: score, ..Outcome::default() });
+        }
+        watched
+    };
+    let (good, less) = (spread(0.9), spread(0.7));
+    check(&good, &less, Some(Metric::JudgeScore));
+    check(&less, &good, None);
 }

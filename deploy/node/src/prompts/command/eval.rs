@@ -18,6 +18,9 @@ pub(crate) struct EvalFlags {
     /// The golden set's name.
     #[arg(long, value_name = "NAME")]
     golden_set: String,
+    /// What pairwise judges compare with; the version in production without it.
+    #[arg(long, value_name = "VERSION")]
+    baseline: Option<u64>,
     /// Ask no more than its first cases.
     #[arg(long, value_name = "CASES")]
     limit: Option<u64>,
@@ -42,7 +45,11 @@ pub(super) fn run(
     let node = Node::new(&flags.show.node, settings)?;
     let name = checked_name(&flags.name)?;
     let mut body = json!({"version": flags.version, "golden_set": flags.golden_set});
-    for (field, value) in [("limit", flags.limit), ("budget_micro_usd", flags.budget_micro_usd)] {
+    for (field, value) in [
+        ("baseline", flags.baseline),
+        ("limit", flags.limit),
+        ("budget_micro_usd", flags.budget_micro_usd),
+    ] {
         if let Some(value) = value {
             body[field] = value.into();
         }
@@ -136,6 +143,22 @@ fn print(eval: &Value, out: &mut Output<'_>) -> Result<(), Failure> {
         score(&eval["score"]),
         dollars(&eval["cost_micro_usd"]),
     ))?;
+    let pairs = &eval["pairwise"];
+    if !pairs.is_null() {
+        let rate = &pairs["win_rate"];
+        out.line(format_args!(
+            "against version {}: {} won, {} tied, {} lost; win rate {} ({} to {}); the orders \
+             disagreed on {}",
+            pairs["baseline"],
+            pairs["wins"],
+            pairs["ties"],
+            pairs["losses"],
+            score(&rate["estimate"]),
+            score(&rate["lower"]),
+            score(&rate["upper"]),
+            pairs["orders_disagreed"],
+        ))?;
+    }
     let row = |result: &Value| {
         vec![
             cell(&result["case"]),
