@@ -16,7 +16,6 @@ mod works;
 
 use std::sync::{Arc, PoisonError};
 
-use headwater_storage::retry::Applied;
 use headwater_storage::tuple::{self, Element};
 use headwater_storage::{KeyRange, RangeRead, StoreError};
 use headwater_tools::agent::{AgentSettings, Entry, Finish, Message, Replay};
@@ -228,7 +227,7 @@ impl ToolsHandle {
     /// [`ToolsError::Unknown`], [`ToolsError::Conflict`] when it has ended, the store's.
     pub async fn cancel_run(&self, caller: &ToolCaller, id: &str) -> Result<RunTold, ToolsError> {
         let (key, by) = (RunKey::new(&caller.team, id), caller.subject.clone());
-        let written = self.shared.retry.write(self.shared.operation(), |transaction| {
+        let written = self.shared.write_once(|transaction| {
             let (key, by) = (key.clone(), by.clone());
             Box::pin(async move {
                 let Some(mut row) = records::load::<RunRow>(transaction, &key.row()).await? else {
@@ -243,9 +242,6 @@ impl ToolsHandle {
                 Ok(told(&key.id, &row, None).map_err(ToolsError::Store))
             })
         });
-        match written.await? {
-            Applied::Now(done) => done,
-            Applied::Earlier => Err(StoreError::CommitUnknown.into()),
-        }
+        written.await?
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use headwater_storage::retry::Applied;
 use headwater_storage::{StoreError, Transaction};
 use headwater_tools::Problem;
 use headwater_tools::agent::{Agent, AgentSettings, Effect, Entry, Message, ToolOffer, bytes_of};
@@ -73,15 +72,11 @@ impl ToolsHandle {
             let what = format!("runs of agents of team {}", caller.team);
             return Err(Refusal::Overloaded { what, retry_after_ms: 1_000 }.into());
         };
-        let written = self.shared.retry.write(self.shared.operation(), |transaction| {
+        let written = self.shared.write_once(|transaction| {
             let beginning = beginning.clone();
             Box::pin(async move { beginning.attempt(transaction).await })
         });
-        let begun = match written.await? {
-            Applied::Now(begun) => begun?,
-            Applied::Earlier => return Err(StoreError::CommitUnknown.into()),
-        };
-        match begun {
+        match written.await?? {
             Begun::Before => self.agent_run(caller, &key.id).await,
             Begun::New => {
                 let hold = Hold { key: key.clone(), epoch: beginning.lease.epoch };

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use headwater_storage::retry::Applied;
 use headwater_storage::tuple::{self, Element};
 use headwater_storage::{KeyRange, RangeRead, StoreError, Transaction};
 use headwater_tools::agent::{Entry, Finish};
@@ -87,14 +86,11 @@ impl ToolsHandle {
             now_ms: self.shared.runtime.wall_ms(),
             lease_ms: self.shared.settings.agents.lease_ms,
         };
-        let written = self.shared.retry.write(self.shared.operation(), |transaction| {
+        let written = self.shared.write_once(|transaction| {
             let appending = appending.clone();
             Box::pin(async move { appending.attempt(transaction).await })
         });
-        match written.await? {
-            Applied::Now(is_written) => Ok(is_written),
-            Applied::Earlier => Err(StoreError::CommitUnknown),
-        }
+        written.await
     }
 
     /// Looks at the run, and holds it for longer. None when another node holds it, or it has ended.
@@ -143,7 +139,7 @@ impl ToolsHandle {
     ) -> Result<Option<(Hold, RunRow)>, StoreError> {
         let (holder, now_ms) = (self.shared.holder.clone(), self.shared.runtime.wall_ms());
         let lease_ms = self.shared.settings.agents.lease_ms;
-        let taken = self.shared.retry.write(self.shared.operation(), |transaction| {
+        let taken = self.shared.write_once(|transaction| {
             let (key, holder) = (key.clone(), holder.clone());
             Box::pin(async move {
                 let lease = records::load::<LeaseRow>(transaction, &key.lease()).await?;
@@ -160,11 +156,7 @@ impl ToolsHandle {
                 Ok(Some((Hold { key, epoch }, row)))
             })
         });
-        match taken.await? {
-            Applied::Now(taken) => Ok(taken),
-            // Whoever wrote it has it; when that is nobody, its lease ends.
-            Applied::Earlier => Ok(None),
-        }
+        taken.await
     }
 
     /// The entries of a journal from one on, before another.
@@ -232,7 +224,12 @@ impl ToolsHandle {
         let forgotten = self.shared.retry.write_idempotent(|transaction| {
             let key = key.clone();
             Box::pin(async move {
-                transaction.clear(&keys::ended_run(ended_ms, &key.team, &key.id))?;
+                let mark = keys::ended_run(ended_ms, &key.team, &key.id);
+                // Forgotten before: a run of this id may have been begun since.
+                if records::load_raw(transaction, &mark).await?.is_none() {
+                    return Ok(());
+                }
+                transaction.clear(&mark)?;
                 transaction.clear(&key.row())?;
                 let all = keys::run_entries(&key.team, &key.id, 0, u64::MAX);
                 transaction.clear_range(&all)

@@ -143,7 +143,7 @@ async fn what_cannot_be_called_is_told_to_the_model() {
     ];
     let (world, one, ended) = run_of(&turns, |asked| {
         asked.tools = Some(vec!["pay".to_owned(), "find@1".to_owned()]);
-        asked.settings.microdollars_max = ANSWER_MICRODOLLARS + 30;
+        asked.settings.microdollars_max = 100;
     })
     .await;
     assert_eq!(ended.finish, Some(Finish::Answered), "{ended:?}");
@@ -240,7 +240,6 @@ async fn a_named_session_bounds_its_runs() {
     assert_eq!((ended.finish, &ended.session), (Some(Finish::Answered), &session));
     let told = one.tools.session(&caller("anna"), &session).await.unwrap();
     assert_eq!((told.left.iterations, told.standing), (1, Standing::Active));
-    assert_eq!(one.end(&one.begin(asked()).await.id).await.finish, Some(Finish::Answered));
     let ended = one.end(&one.begin(asked()).await.id).await;
     assert_eq!(ended.finish, Some(Finish::Refused));
     assert!(ended.output.unwrap_or_default().contains("iterations_max of 3"));

@@ -1,7 +1,8 @@
 //! Nodes that run agents over one store, a model that follows a script, and tools of one backend.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use headwater_backends::memory::MemoryBackend;
 use headwater_gateway::{Alias, GatewayConfig, GatewaySettings, Price, Target};
 use headwater_models::chat::double::ScriptedChat;
 use headwater_models::chat::{
-    ChatError, ChatEvent, ChatModel, ChatRequest, ChatStream, Chunk, Finish, Usage,
+    ChatError, ChatEvent, ChatModel, ChatRequest, ChatStream, Chunk, Finish, Role, Usage,
 };
 use headwater_tools::agent::{AgentSettings, Message, Notice};
 use headwater_tools::{Definition, idempotency};
@@ -51,10 +52,12 @@ pub(super) fn calls(all: &[(&'static str, &str)]) -> Turn {
     Turn::Calls(all.iter().map(call).collect())
 }
 
-/// Takes one turn after the other, the last one again and again.
+/// Takes the turn of the answers that it has read, so that a question which is asked again gets the
+/// same answer; after the last turn, that one. A turn that breaks off is over.
 #[derive(Default)]
 pub(super) struct Talker {
-    turns: Mutex<VecDeque<Turn>>,
+    turns: Mutex<Vec<Turn>>,
+    broken: AtomicUsize,
     asked: Mutex<Vec<ChatRequest>>,
 }
 
@@ -64,15 +67,15 @@ impl Talker {
     }
 
     pub(super) fn then(&self, turns: &[Turn]) {
-        *self.turns.lock().unwrap() = turns.to_vec().into();
+        *self.turns.lock().unwrap() = turns.to_vec();
+        self.broken.store(0, Ordering::SeqCst);
     }
 
-    fn turn(&self) -> Turn {
-        let mut turns = self.turns.lock().unwrap();
-        match turns.len() {
-            0 | 1 => turns.front().cloned().unwrap_or(Turn::Says("nothing")),
-            _ => turns.pop_front().unwrap(),
-        }
+    fn turn(&self, request: &ChatRequest) -> Turn {
+        let answers = request.messages.iter().filter(|one| one.role == Role::Assistant).count();
+        let place = answers + self.broken.load(Ordering::SeqCst);
+        let turns = self.turns.lock().unwrap();
+        turns.get(place).or(turns.last()).cloned().unwrap()
     }
 }
 
@@ -82,9 +85,10 @@ impl ChatModel for Talker {
         self.asked.lock().unwrap().push(request.clone());
         let mut events = vec![ChatEvent::Started { id: None, model: None }];
         let mut reason = Finish::Stop;
-        match self.turn() {
+        match self.turn(request) {
             Turn::Hangs => pending().await,
             Turn::Breaks => {
+                self.broken.fetch_add(1, Ordering::SeqCst);
                 let text = ChatEvent::Text { choice: 0, text: "but".to_owned() };
                 let broken = ChatError::Cut { reason: "the line is dead".to_owned() };
                 let script = vec![Ok(Chunk::of(vec![text])), Err(broken)];
