@@ -228,12 +228,17 @@ impl Tasks {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut state = self.lock();
-        if state.1 {
+        if self.lock().1 {
             return;
         }
+        // Not under the lock: a runtime that ends drops the task at once, and that may spawn another.
+        let task = tokio::spawn(task).abort_handle();
+        let mut state = self.lock();
+        if state.1 {
+            return task.abort();
+        }
         state.0.retain(|task| !task.is_finished());
-        state.0.push(tokio::spawn(task).abort_handle());
+        state.0.push(task);
     }
 }
 
