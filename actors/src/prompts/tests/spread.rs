@@ -114,8 +114,8 @@ async fn a_batch_of_a_node_that_died_is_taken_over() {
 async fn no_node_begins_anything_once_the_budget_is_used_up() {
     let world = world().await;
     let budget = 30 * CASE_MICRO_USD;
-    let (eval, batches) = helped(&world, Some(budget)).await;
-    assert!(batches > 0);
+    // Whether the helper's batch ends before the budget does is chance.
+    let (eval, _) = helped(&world, Some(budget)).await;
     // Each of two nodes finishes what it has under way.
     let most = budget + 2 * 4 * CASE_MICRO_USD;
     assert!((budget..=most).contains(&eval.micro_usd), "{}", eval.micro_usd);
