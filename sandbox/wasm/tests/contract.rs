@@ -292,7 +292,7 @@ async fn a_recycled_slot_knows_nothing_of_its_calls() {
     let mut slot = bench.slot("recycled", Way::Session).await;
     let source = "import builtins, os, sys\n\
         print(hasattr(builtins, 'mark'), os.listdir('/work'), os.listdir('/tmp'), 'KEY' in os.environ)\n\
-        builtins.mark = 1; open('/work/a', 'w'); open('/tmp/b', 'w')";
+        builtins.mark = 1; open(os.path.join('/work', 'a'), 'w'); open('/tmp/b', 'w')";
     let mut call = execution(source);
     call.environment.push(("KEY".to_owned(), "value".to_owned()));
     let rows = [("[]", "True"), ("['a']", "True"), ("['a']", "True")];
