@@ -30,6 +30,7 @@ use crate::identity::Grant;
 use crate::router::Edge;
 use crate::standing::name_standing;
 pub(crate) use fold::Folded;
+pub(crate) use sse::event_stream;
 
 /// The model that answered, as its backend calls it.
 const MODEL: HeaderName = HeaderName::from_static("x-headwater-model");

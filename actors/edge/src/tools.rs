@@ -25,6 +25,8 @@ use crate::router::Edge;
 
 /// The header that names the agent which acts with a caller's key.
 const AGENT: &str = "x-headwater-agent";
+/// The id of a call or a run, where the body has none.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Characters of an agent's name.
 const AGENT_CHARACTERS: usize = 128;
 
@@ -86,6 +88,24 @@ fn one(path: One) -> Result<String, ApiError> {
 
 fn two(path: Two) -> Result<(String, String), ApiError> {
     path.map(|Path(both)| both).map_err(|_| unreadable())
+}
+
+/// What a path ending in `/{id}/cancel` is about.
+fn cancelled(path: Two) -> Result<String, ApiError> {
+    let (id, action) = two(path)?;
+    if action != "cancel" {
+        let message = "action: must be cancel".to_owned();
+        return Err(ApiError::invalid("action", "invalid_path", message));
+    }
+    Ok(id)
+}
+
+fn text_of<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, ApiError> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    value.to_str().map(Some).map_err(|_| {
+        let message = format!("{name}: must be visible ASCII");
+        ApiError::invalid(name, "invalid_header", message)
+    })
 }
 
 fn tool_name(name: &str) -> Result<ToolName, ApiError> {

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use headwater_backends::Backend;
 use headwater_gateway::{Breaker, BreakerSettings};
 use headwater_storage::retry::{Applied, BodyFuture, OperationId, Retry};
-use headwater_storage::{StoreError, Transaction};
+use headwater_storage::tuple::{self, Element};
+use headwater_storage::{KeyRange, RangeRead, StoreError, Transaction};
 use headwater_tenancy::Limit;
 use headwater_tools::call::CallResult;
 use headwater_tools::idempotency;
@@ -139,6 +140,13 @@ impl Drop for Running {
     }
 }
 
+/// A row of something that a team has.
+pub(super) struct TeamRow {
+    pub(super) team: String,
+    pub(super) id: String,
+    pub(super) row: Vec<u8>,
+}
+
 impl Shared {
     pub(super) fn served(&self) -> Arc<Served> {
         Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner))
@@ -174,6 +182,35 @@ impl Shared {
             // No id is drawn twice.
             Applied::Earlier => Err(StoreError::CommitUnknown),
         }
+    }
+
+    /// The next rows of a range whose keys end with a team and an id, and leaves the range behind
+    /// them. None at its end.
+    ///
+    /// # Errors
+    /// The store's; when a row's key cannot be read.
+    pub(super) async fn next_rows(
+        &self,
+        range: &mut KeyRange,
+        limit: usize,
+    ) -> Result<Option<Vec<TeamRow>>, StoreError> {
+        let read = self.retry.read(|transaction| {
+            let read = RangeRead::all(range.clone()).limit(limit).snapshot();
+            Box::pin(async move { transaction.range(read).await })
+        });
+        let page = read.await?;
+        let Some((last, _)) = page.last() else { return Ok(None) };
+        range.begin = KeyRange::of_key(last).end;
+        let mut rows = Vec::with_capacity(page.len());
+        for (key, row) in page {
+            let mut elements = tuple::unpack(&key)?;
+            if let (Some(Element::Text(id)), Some(Element::Text(team))) =
+                (elements.pop(), elements.pop())
+            {
+                rows.push(TeamRow { team, id, row });
+            }
+        }
+        Ok(Some(rows))
     }
 
     /// Drawn anew for each use.

@@ -49,13 +49,19 @@ pub(super) fn event(name: Option<&str>, data: &str, out: &mut String) {
 pub(super) fn respond(answer: Answer, writer: impl Writer) -> Response {
     let Answer { served, chunks, .. } = answer;
     let state = State::Running(Box::new(chunks));
-    let mut response = Response::new(Body::new(Events { state, writer }));
+    let mut response = event_stream(Body::new(Events { state, writer }));
+    name_served(response.headers_mut(), &served);
+    response
+}
+
+/// An answer of server-sent events.
+pub(crate) fn event_stream(body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Proxies that gather answers let this one through as it comes.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    name_served(headers, &served);
     response
 }
 

@@ -10,17 +10,15 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use headwater_actors::tools::{RunEvents, RunState, RunTold};
-use http_body_util::StreamBody;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::streaming::Frames;
-use super::{One, Two, asked, one, two};
+use super::{IDEMPOTENCY_KEY, One, Two, asked, cancelled, one, text_of};
 use crate::body::read_json;
 use crate::chat::{gateway, served, trace_parent};
 use crate::error::{ApiError, Shape, respond};
@@ -29,8 +27,6 @@ use crate::query::Query;
 use crate::router::Edge;
 use request::RunRequest;
 
-/// The run's id, where the body has none.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Where a client goes on that was cut off.
 const LAST_EVENT_ID: &str = "last-event-id";
 /// The run that an answer is of.
@@ -39,14 +35,6 @@ const RUN: &str = "x-headwater-run";
 const ALIVE: Duration = Duration::from_secs(15);
 /// How much longer than the run has time its end is waited for, in ms.
 const REST_MS: u64 = 30_000;
-
-fn text_of<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, ApiError> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
-    value.to_str().map(Some).map_err(|_| {
-        let message = format!("{name}: must be visible ASCII");
-        ApiError::invalid(name, "invalid_header", message)
-    })
-}
 
 /// `POST /v1/agents/run`
 pub(crate) async fn run(
@@ -130,11 +118,7 @@ fn streamed(run: String, mut events: RunEvents) -> Response {
             }
         }
     };
-    let mut response = Response::new(Body::new(StreamBody::new(Frames::new(telling, incoming))));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    let mut response = super::streaming::streamed(telling, incoming);
     name(&mut response, &run);
     response
 }
@@ -224,13 +208,8 @@ pub(crate) async fn act(
 ) -> Response {
     let answer = async {
         let asked = asked(&edge, &grant, &headers)?;
-        let (id, action) = two(path)?;
-        if action != "cancel" {
-            let message = "action: must be cancel".to_owned();
-            return Err(ApiError::invalid("action", "invalid_path", message));
-        }
-        let cancelled = asked.tools.cancel_run(&asked.caller, &id).await;
-        Ok(told(&cancelled.map_err(ApiError::from_tools)?))
+        let run = asked.tools.cancel_run(&asked.caller, &cancelled(path)?).await;
+        Ok(told(&run.map_err(ApiError::from_tools)?))
     };
     respond(answer.await)
 }

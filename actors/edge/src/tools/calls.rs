@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{One, Two, asked, one, two};
+use super::{IDEMPOTENCY_KEY, One, Two, asked, cancelled, one, text_of};
 use crate::body::read_json;
 use crate::chat::trace_parent;
 use crate::error::{ApiError, Shape, respond};
@@ -22,8 +22,6 @@ use crate::identity::Grant;
 use crate::router::Edge;
 
 const ROUTE: &str = "/v1/tools/call";
-/// A call's own id, where the body has none.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,18 +128,13 @@ pub(crate) async fn call(
     let answered = async {
         let asked = asked(&edge, &grant, &headers)?;
         let request: CallRequest = read_json(body, &edge.settings).await?;
-        let key = headers.get(IDEMPOTENCY_KEY).map(|key| {
-            key.to_str().map(str::to_owned).map_err(|_| {
-                let message = format!("{IDEMPOTENCY_KEY}: must be visible ASCII");
-                ApiError::invalid(IDEMPOTENCY_KEY, "invalid_header", message)
-            })
-        });
+        let key = text_of(&headers, IDEMPOTENCY_KEY)?.map(str::to_owned);
         let mode = match request.mode {
             ModeName::Sync => Mode::Sync,
             ModeName::Async => Mode::Async,
         };
         let ask = ToolAsk {
-            id: request.id.or(key.transpose()?),
+            id: request.id.or(key),
             tool: reference(&request.tool)?,
             arguments: Value::Object(request.arguments),
             session: request.session,
@@ -204,12 +197,7 @@ pub(crate) async fn act(
 ) -> Response {
     let answered = async {
         let asked = asked(&edge, &grant, &headers)?;
-        let (id, action) = two(path)?;
-        if action != "cancel" {
-            let message = "action: must be cancel".to_owned();
-            return Err(ApiError::invalid("action", "invalid_path", message));
-        }
-        let told = asked.tools.cancel_call(&asked.caller, &id).await;
+        let told = asked.tools.cancel_call(&asked.caller, &cancelled(path)?).await;
         Ok(axum::Json(waiting(&told.map_err(ApiError::from_tools)?)).into_response())
     };
     respond(answered.await)

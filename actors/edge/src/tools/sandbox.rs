@@ -17,7 +17,6 @@ use headwater_actors::tools::sandbox::{
     ended_word,
 };
 use headwater_actors::tools::{Refusal, Tier};
-use http_body_util::StreamBody;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -108,13 +107,7 @@ fn streamed(sandbox: SandboxHandle, session: Option<String>, ask: SandboxAsk) ->
         };
         let _ = events.send(last);
     };
-    let body = StreamBody::new(super::streaming::Frames::new(run, incoming));
-    let mut response = Response::new(Body::new(body));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
+    super::streaming::streamed(run, incoming)
 }
 
 async fn answer(

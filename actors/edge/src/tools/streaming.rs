@@ -4,25 +4,30 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use axum::body::Body;
+use axum::response::Response;
 use bytes::Bytes;
 use futures_core::Stream;
 use http_body::Frame;
+use http_body_util::StreamBody;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::chat::event_stream;
+
+/// An answer of what comes in while the work goes on.
+pub(super) fn streamed(
+    work: impl Future<Output = ()> + Send + 'static,
+    incoming: UnboundedReceiver<Bytes>,
+) -> Response {
+    let frames = Frames { work: Some(Box::pin(work)), incoming };
+    event_stream(Body::new(StreamBody::new(frames)))
+}
+
 /// See the module.
-pub(super) struct Frames {
+struct Frames {
     /// None once it has ended.
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     incoming: UnboundedReceiver<Bytes>,
-}
-
-impl Frames {
-    pub(super) fn new(
-        work: impl Future<Output = ()> + Send + 'static,
-        incoming: UnboundedReceiver<Bytes>,
-    ) -> Frames {
-        Frames { work: Some(Box::pin(work)), incoming }
-    }
 }
 
 impl Stream for Frames {

@@ -1,12 +1,12 @@
 //! Taking over the runs that nobody runs: every node looks for them, and each is one node's at a time.
 
 use headwater_storage::tuple::{self, Element};
-use headwater_storage::{KeyRange, RangeRead, StoreError};
+use headwater_storage::{RangeRead, StoreError};
 use headwater_tools::agent::{Agent, Effect, Entry};
 
 use super::journal::{Hold, RunKey};
 use super::runner::Runner;
-use crate::tools::handle::{Running, ToolsHandle};
+use crate::tools::handle::{Running, TeamRow, ToolsHandle};
 use crate::tools::keys;
 use crate::tools::records::{self, LeaseRow, RunRow};
 
@@ -46,26 +46,16 @@ impl AgentFollower {
     async fn look(&self) -> Result<(), StoreError> {
         let shared = &self.tools.shared;
         let mut range = keys::run_leases();
-        loop {
-            let read = shared.retry.read(|transaction| {
-                let read = RangeRead::all(range.clone()).limit(LOOK_ROWS).snapshot();
-                Box::pin(async move { transaction.range(read).await })
-            });
-            let page = read.await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            range.begin = KeyRange::of_key(last).end;
+        while let Some(rows) = shared.next_rows(&mut range, LOOK_ROWS).await? {
             let now_ms = shared.runtime.wall_ms();
-            for (key, row) in &page {
-                let elements = tuple::unpack(key)?;
-                let [.., Element::Text(team), Element::Text(id)] = elements.as_slice() else {
-                    continue;
-                };
-                let lease: LeaseRow = records::decode(row)?;
+            for TeamRow { team, id, row } in rows {
+                let lease: LeaseRow = records::decode(&row)?;
                 if lease.until_ms <= now_ms {
-                    self.take(RunKey::new(team, id)).await?;
+                    self.take(RunKey::new(&team, &id)).await?;
                 }
             }
         }
+        Ok(())
     }
 
     async fn take(&self, key: RunKey) -> Result<(), StoreError> {

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use headwater_storage::tuple::{self, Element};
-use headwater_storage::{KeyRange, RangeRead, StoreError, Transaction};
+use headwater_storage::{StoreError, Transaction};
 use headwater_tools::ToolReference;
 use headwater_tools::call::{Ending, Mode, Refusal};
 use serde_json::{Value, json};
 
-use super::super::handle::ToolsHandle;
+use super::super::handle::{TeamRow, ToolsHandle};
 use super::super::nouns::{ToolAsk, ToolCaller};
 use super::super::{keys, records};
 use super::{KEPT_MS, ResultRow, WaitingRow, WaitingState};
@@ -53,30 +52,20 @@ impl CallRunner {
     async fn look(&self) -> Result<(), StoreError> {
         let shared = &self.tools.shared;
         let mut range = keys::all_waiting();
-        loop {
-            let read = shared.retry.read(|transaction| {
-                let read = RangeRead::all(range.clone()).limit(LOOK_ROWS).snapshot();
-                Box::pin(async move { transaction.range(read).await })
-            });
-            let page = read.await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            range.begin = KeyRange::of_key(last).end;
+        while let Some(rows) = shared.next_rows(&mut range, LOOK_ROWS).await? {
             let now_ms = shared.runtime.wall_ms();
-            for (key, row) in &page {
-                let elements = tuple::unpack(key)?;
-                let [.., Element::Text(team), Element::Text(id)] = elements.as_slice() else {
-                    continue;
-                };
-                let row: WaitingRow = records::decode(row)?;
+            for TeamRow { team, id, row } in rows {
+                let row: WaitingRow = records::decode(&row)?;
                 let is_old = row.ended_ms.is_some_and(|ended| now_ms >= ended + KEPT_MS);
                 let is_taken = row.taken.as_ref().is_some_and(|(_, until_ms)| now_ms < *until_ms);
                 if is_old {
-                    self.forget(team, id).await?;
+                    self.forget(&team, &id).await?;
                 } else if !row.state.is_end() && !is_taken {
-                    self.take(team, id).await;
+                    self.take(&team, &id).await;
                 }
             }
         }
+        Ok(())
     }
 
     async fn forget(&self, team: &str, id: &str) -> Result<(), StoreError> {
