@@ -191,7 +191,7 @@ impl ToolReference {
         ToolReference { name, version: Some(version), pin: None }
     }
 
-    /// Reads a function's name that [`wire_name`] has written; a bare tool's name, which models
+    /// Reads a function's name that `wire_name` has written; a bare tool's name, which models
     /// shorten it to, is a reference to the default version.
     ///
     /// # Errors
