@@ -66,7 +66,12 @@ pub(super) async fn write(world: World, nodes: Arc<Vec<Node>>, book: Book, optio
             }
             5 => promote_ready(&world, &handle, &prompt, &book).await,
             6 => withdraw(&world, &handle, &prompt).await,
-            7 | 8 => experiment(&world, &handle, &prompt).await,
+            7 | 8 => {
+                if world.percent(40) {
+                    begin_beside(&world, &nodes, &options);
+                }
+                experiment(&world, &handle, &prompt).await;
+            }
             _ => {
                 let bo = actor("bo");
                 let gates = gates(&options, &prompt);
@@ -167,6 +172,14 @@ fn part(world: &World) -> Share {
     let from = world.between(0, 3);
     let until = world.between(from + 1, 4);
     Share { from: from as u16 * 2_500, until: until as u16 * 2_500 }
+}
+
+/// A colleague begins an experiment at the same moment, of any prompt, at any node.
+fn begin_beside(world: &World, nodes: &[Node], options: &Options) {
+    let Some(handle) = some_node(world, nodes).and_then(Node::handle) else { return };
+    let prompt = prompt(world.between(0, options.prompts - 1));
+    let own = world.clone();
+    world.spawn(async move { experiment(&own, &handle, &prompt).await });
 }
 
 /// Two versions that were committed, over some users, for a while.
