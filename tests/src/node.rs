@@ -289,6 +289,20 @@ impl NodeProcess {
         }
     }
 
+    /// The first line whose message starts with `wanted`, of those read before or still to come.
+    ///
+    /// # Errors
+    /// As [`wait_for`](Self::wait_for).
+    pub fn heard(&mut self, wanted: &str) -> Result<Value, NodeError> {
+        let mut said = self.log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let starts =
+            |event: &Value| event["message"].as_str().is_some_and(|it| it.starts_with(wanted));
+        match said.find(starts) {
+            Some(event) => Ok(event),
+            None => self.wait_for(wanted),
+        }
+    }
+
     /// Where it listens.
     ///
     /// # Errors

@@ -134,7 +134,8 @@ fn strangers_change_nothing() {
         fs::write(format!("{theirs}/ca.pem"), trusted).unwrap();
         let mut process = stranger(&cluster, "n7", CLUSTER, &theirs);
         process.wait_for("ready").unwrap();
-        let event = process.wait_for("cluster node not linked").unwrap();
+        // Said once a minute, and perhaps before the node was ready.
+        let event = process.heard("cluster node not linked").unwrap();
         println!("the stranger heard: {}", event["reason"]);
         assert_untouched(&cluster, &before);
         let ended = process.stop().unwrap();
