@@ -44,6 +44,7 @@ pub use headwater_tools::session::{Left, SessionBudget, Standing};
 /// The pure service's nouns that whoever asks for tools meets.
 pub use headwater_tools::{
     ArgumentsIn, Backend as Runs, Builtin, Definition, Difference, Egress as HostNeed, Filter,
-    Grant, Kind, Problem, Room, State, Tier, Tool, ToolName, ToolReference, ToolVersion,
-    anthropic_tool, mcp_tool, openai_chat_tool, openai_responses_tool, tool_called,
+    Grant, HttpArguments, HttpDryRun, HttpParameter, HttpPlace, HttpRest, Kind, Problem, Room,
+    State, Tier, Tool, ToolName, ToolReference, ToolVersion, anthropic_tool, mcp_tool,
+    openai_chat_tool, openai_responses_tool, tool_called,
 };

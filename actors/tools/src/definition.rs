@@ -4,6 +4,7 @@ mod backend;
 mod compare;
 mod egress;
 mod hidden;
+mod http;
 mod read;
 mod write;
 
@@ -18,9 +19,10 @@ use crate::deprecation::Deprecation;
 use crate::name::{DefinitionHash, ToolName, ToolVersion, wire_name};
 use crate::schema::{Misfits, Schema};
 
-pub use backend::{ArgumentsIn, Backend, Builtin};
+pub use backend::{Backend, Builtin};
 pub use compare::{Difference, Severity, amend, compare, is_compatible};
 pub use egress::{Egress, SecretHeader};
+pub use http::{ArgumentsIn, HttpArguments, HttpDryRun, HttpParameter, HttpPlace, HttpRest};
 
 /// Bytes of the largest definition, as canonical JSON.
 pub const DEFINITION_BYTES_MAX: usize = 524_288;

@@ -29,8 +29,9 @@ mod tests;
 pub use date::Date;
 pub use definition::{
     ArgumentsIn, Backend, Breaker, Builtin, CACHE_SECONDS_MAX, Cache, Confirmation,
-    DEFINITION_BYTES_MAX, Definition, Difference, Egress, Fallback, Kind, OUTPUT_BYTES_MAX, Quotas,
-    Room, SecretHeader, Severity, Sla, Tier, amend, compare, is_compatible,
+    DEFINITION_BYTES_MAX, Definition, Difference, Egress, Fallback, HttpArguments, HttpDryRun,
+    HttpParameter, HttpPlace, HttpRest, Kind, OUTPUT_BYTES_MAX, Quotas, Room, SecretHeader,
+    Severity, Sla, Tier, amend, compare, is_compatible,
 };
 pub use deprecation::{Deprecation, Notice};
 pub use grant::{Allowed, Caller, Decision, Denial, Denied, Effect, Grant, Versions, decide};

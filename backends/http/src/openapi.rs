@@ -1,7 +1,8 @@
-//! OpenAPI documents (3.0 and 3.1, as JSON) read as tools.
+//! OpenAPI documents (3.0 and 3.1, as JSON or YAML) read as tools.
 
 mod operations;
 mod schemas;
+mod security;
 
 use serde_json::{Map, Value, json};
 
@@ -16,6 +17,18 @@ const DOCUMENT_BYTES_MAX: usize = 16 << 20;
 #[error("the document {why}")]
 pub struct OpenApiError {
     pub why: String,
+}
+
+/// What is read of a document, and how its tools are called.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choice<'a> {
+    /// Where the service is, such as `https://api.example.com/v1`; without it the document's first
+    /// server is.
+    pub base: Option<&'a str>,
+    /// Stands ahead of all names, such as `pets-`.
+    pub prefix: &'a str,
+    /// Ids of operations, or methods and paths as in `GET /pets`; all of them without any.
+    pub only: &'a [String],
 }
 
 /// What was read of a document.
@@ -40,9 +53,23 @@ pub struct OpenApiTool {
     /// Of the answer with the status 200 or 201, where it is JSON.
     pub output_schema: Option<Value>,
     pub deprecated: bool,
-    /// What was left out of the schemas, such as a cycle that was cut.
+    /// What was left out of the schemas, such as a cycle that was cut, and what to know of secrets.
     pub notes: Vec<String>,
+    /// What the service asks for to know who calls.
+    pub headers: Vec<SecurityHeader>,
     pub operation: Operation,
+}
+
+/// A header whose value is a secret of the calling team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecurityHeader {
+    /// As the document names it in `securitySchemes`.
+    pub scheme: String,
+    /// In lower case. `authorization` is sent as `Bearer` and the secret.
+    pub header: String,
+    /// The secret's name: the scheme's in capitals, such as `API_KEY` of `apiKey`, unless whoever
+    /// imports it sets another one.
+    pub secret: String,
 }
 
 /// An operation that became no tool.
@@ -53,28 +80,39 @@ pub struct Skipped {
     pub why: String,
 }
 
-/// Reads a document. `base` is where the service is, such as `https://api.example.com/v1`; without
-/// it the document's first server is.
+/// Reads a document.
 ///
 /// # Errors
-/// When the text is no JSON, no OpenAPI document of 3.0 or 3.1, or names no absolute server.
-pub fn read(text: &str, base: Option<&str>) -> Result<OpenApi, OpenApiError> {
+/// When the text is neither JSON nor YAML, no OpenAPI document of 3.0 or 3.1, names no absolute
+/// server, or has not all operations that were chosen.
+pub fn read(text: &str, choice: &Choice<'_>) -> Result<OpenApi, OpenApiError> {
     if text.len() > DOCUMENT_BYTES_MAX {
         return Err(wrong("is too large; give one of at most 16 MiB"));
     }
-    let document: Value = serde_json::from_str(text)
-        .map_err(|error| wrong(&format!("is no JSON ({error}); convert it, if it is YAML")))?;
+    let document = parse(text)?;
     let version = document.get("openapi").and_then(Value::as_str).unwrap_or_default();
     if !version.starts_with("3.0") && !version.starts_with("3.1") {
         return Err(wrong("has no `openapi` of 3.0 or 3.1; convert it to one of them"));
     }
-    let base = base_url(&document, base)?;
+    let base = base_url(&document, choice.base)?;
     let info = |field: &str| {
         let value = document.get("info").and_then(|info| info.get(field));
         value.and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    let (tools, skipped) = operations::read(&document, &base);
+    let (tools, skipped) = operations::read(&document, &base, choice)?;
     Ok(OpenApi { title: info("title"), version: info("version"), tools, skipped })
+}
+
+/// JSON is YAML as well, and is read faster.
+fn parse(text: &str) -> Result<Value, OpenApiError> {
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).map_err(|error| wrong(&format!("is no JSON: {error}")));
+    }
+    serde_saphyr::from_str(text).map_err(|error| {
+        let error = error.to_string();
+        let line = error.lines().next().unwrap_or_default();
+        wrong(&format!("is neither JSON nor YAML: {line}"))
+    })
 }
 
 impl OpenApiTool {
@@ -102,12 +140,17 @@ impl OpenApiTool {
 
     fn egress(&self) -> Value {
         let method = self.operation.method.as_str();
-        match Template::parse(&self.operation.url) {
-            Ok(template) => json!({
-                "host": template.host(), "ports": [template.port()], "methods": [method],
-            }),
-            Err(_) => Value::Null,
+        let Ok(template) = Template::parse(&self.operation.url) else { return Value::Null };
+        let mut egress = json!({
+            "host": template.host(), "ports": [template.port()], "methods": [method],
+        });
+        if let (false, Some(map)) = (self.headers.is_empty(), egress.as_object_mut()) {
+            let headers = self.headers.iter();
+            let headers = headers.map(|one| json!({"header": one.header, "secret": one.secret}));
+            map.insert("tls".to_owned(), "originate".into());
+            map.insert("headers".to_owned(), headers.collect());
         }
+        egress
     }
 
     fn backend(&self) -> Value {

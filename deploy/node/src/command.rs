@@ -14,9 +14,10 @@ use crate::prompts::command::PromptAction;
 use crate::redaction::RedactionAction;
 use crate::sandbox::command::SandboxAction;
 use crate::tenant::TenantAction;
+use crate::tools::command::ToolsAction;
 use crate::{
     audit, bench, cluster, doctor, gateway, ingest, issuers, key, logging, plan, prompts,
-    redaction, sandbox, server, simulate, tenant, token,
+    redaction, sandbox, server, simulate, tenant, token, tools,
 };
 
 /// Headwater: the upstream platform for organisations that run language models.
@@ -91,6 +92,11 @@ enum Action {
         #[command(subcommand)]
         what: PromptAction,
     },
+    /// Publish tools at a running node.
+    Tools {
+        #[command(subcommand)]
+        what: ToolsAction,
+    },
     /// Make images for sandboxes, and see what holds a guest on this machine.
     Sandbox {
         #[command(subcommand)]
@@ -157,6 +163,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Action::Redaction { what } => redaction::run(&what),
         Action::Gateway { what } => gateway::command::run(what, &settings),
         Action::Prompts { what } => prompts::command::run(what, &settings),
+        Action::Tools { what } => tools::command::run(&what, &settings),
         Action::Sandbox { what } => sandbox::command::run(what, &settings),
         Action::Keys { what } => key::run(what, &settings),
         Action::Audit { what } => audit::command::run(what, &settings),

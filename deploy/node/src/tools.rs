@@ -1,6 +1,7 @@
 //! The tool service as the settings choose it: what answers calls, and where code runs.
 
 mod backends;
+pub(crate) mod command;
 pub(crate) mod mcp;
 
 use headwater_actors::gateway::{AuditHandle, GatewayHandle};

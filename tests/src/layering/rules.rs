@@ -41,6 +41,7 @@ const CRATES: &[CrateRule] = &[
     rule(TOOLS, Layer::Pure, &[SANDBOX]),
     rule("headwater-backends-http", Layer::Adapter, &[BACKENDS]),
     rule("headwater-backends-mcp", Layer::Adapter, &[BACKENDS]),
+    rule("headwater-backends-sql", Layer::Adapter, &[BACKENDS]),
     // Its outside system is the network; no slot knows it but by its sockets.
     rule("headwater-sandbox-egress", Layer::Adapter, &[]),
     // Tests of engines run guests, and guests need an image.
@@ -130,8 +131,8 @@ const HEAVY: &[HeavyRule] = &[
     heavy("quinn*", &[QUIC, EDGE_TLS], "QUIC between nodes, and under HTTP/3"),
     heavy(
         "rustls*",
-        &[QUIC, EDGE_TLS, "headwater-sandbox-egress"],
-        "certificates between nodes, for clients, and on the way out of sandboxes",
+        &[QUIC, EDGE_TLS, "headwater-backends-sql", "headwater-sandbox-egress"],
+        "certificates between nodes, for clients, of databases, and on the way out of sandboxes",
     ),
     heavy(
         "reqwest",
@@ -148,11 +149,12 @@ const HEAVY: &[HeavyRule] = &[
     heavy("jsonwebtoken", &[EDGE], "tokens are judged in one place"),
     heavy("jsonschema", &["headwater-prompts", TOOLS], "judges answers that must fit a schema"),
     heavy("wasmtime", &["headwater-sandbox-wasm"], "compiles for minutes; one adapter hides it"),
+    heavy("tokio-postgres*", &["headwater-backends-sql"], "one adapter hides the protocol"),
     heavy("rmcp", &["headwater-backends-mcp"], "the protocol's SDK, behind one adapter"),
     heavy("minijinja", &["headwater-prompts"], "the language of prompts, read in one place"),
     heavy(
         "rcgen",
-        &[QUIC, EDGE_TLS, "headwater-sandbox-egress"],
+        &[QUIC, EDGE_TLS, "headwater-backends-sql", "headwater-sandbox-egress"],
         "makes the certificates that the adapters check",
     ),
     heavy(

@@ -3,35 +3,14 @@
 use headwater_sandbox::ImageName;
 use serde_json::{Map, Value, json};
 
+use super::http::{self, HttpArguments};
 use crate::fields::Fields;
-use crate::name::{SECRET_RULE, is_secret};
-use crate::problem::{Problem, short};
+use crate::problem::Problem;
 
-const URL_BYTES: usize = 2_048;
 const SOURCE_CHARACTERS: usize = 262_144;
 const MCP_TOOL_BYTES: usize = 128;
-const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 const PLACE_RULE: &str = "1 to 63 of a-z, 0-9, '_' and '-', a letter first";
-
-/// Where a request of HTTP carries the arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ArgumentsIn {
-    Query,
-    /// The body is the object of arguments.
-    Json,
-    /// Each `{name}` of the URL's path is an argument; the others go into the query.
-    Path,
-}
-
-impl ArgumentsIn {
-    pub fn word(self) -> &'static str {
-        match self {
-            ArgumentsIn::Query => "query",
-            ArgumentsIn::Json => "json",
-            ArgumentsIn::Path => "path",
-        }
-    }
-}
+const DATABASE_RULE: &str = "1 to 64 letters, digits, '_' and '-', a letter first";
 
 /// Tools that the platform itself has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +42,7 @@ pub enum Backend {
         /// Absolute, `http` or `https`.
         url: String,
         method: &'static str,
-        arguments: ArgumentsIn,
+        arguments: HttpArguments,
     },
     /// A tool of another MCP server, which the node's settings name.
     Mcp { server: String, tool: String },
@@ -73,8 +52,8 @@ pub enum Backend {
     Builtin {
         builtin: Builtin,
         /// All that is set, checked: `http_fetch` has `bytes_max`; `vector_search` has `collection`
-        /// and `entries_max`; `sql_read` has `database` (the name of a secret with its address) and
-        /// `rows_max`; `run_python` has `image`.
+        /// and `entries_max`; `sql_read` has `database` (as the node's settings name it) and `rows_max`;
+        /// `run_python` has `image`.
         settings: Map<String, Value>,
     },
 }
@@ -115,7 +94,7 @@ impl Backend {
         let fields = Fields::of(path, value, &["http", "mcp", "code", "builtin"])?;
         let rule = "must have exactly one of http, mcp, code, builtin";
         match (fields.get("http"), fields.get("mcp"), fields.get("code")) {
-            (Some(http), None, None) => read_http(&fields.path("http"), http),
+            (Some(http), None, None) => http::read(&fields.path("http"), http),
             (None, Some(mcp), None) => read_mcp(&fields.path("mcp"), mcp),
             (None, None, Some(code)) => read_code(&fields.path("code"), code),
             _ => Err(Problem::new(path, rule)),
@@ -125,7 +104,11 @@ impl Backend {
     pub(super) fn to_json(&self) -> Value {
         match self {
             Backend::Http { url, method, arguments } => {
-                json!({"http": {"url": url, "method": method, "arguments": arguments.word()}})
+                let mut http = Map::new();
+                http.insert("url".to_owned(), url.clone().into());
+                http.insert("method".to_owned(), (*method).into());
+                arguments.write(&mut http);
+                json!({"http": http})
             }
             Backend::Mcp { server, tool } => json!({"mcp": {"server": server, "tool": tool}}),
             Backend::Code { image, source } => {
@@ -138,84 +121,6 @@ impl Backend {
             }
         }
     }
-}
-
-fn read_http(path: &str, value: &Value) -> Result<Backend, Problem> {
-    let fields = Fields::of(path, value, &["url", "method", "arguments"])?;
-    let methods = METHODS.map(|method| (method, method));
-    let method = fields.word("method", &methods)?.unwrap_or("POST");
-    let places = [ArgumentsIn::Query, ArgumentsIn::Json, ArgumentsIn::Path];
-    let default = if method == "GET" { ArgumentsIn::Query } else { ArgumentsIn::Json };
-    let arguments =
-        fields.word("arguments", &places.map(|place| (place.word(), place)))?.unwrap_or(default);
-    if method == "GET" && arguments == ArgumentsIn::Json {
-        return Err(fields.problem("arguments", "must be query or path, for a GET has no body"));
-    }
-    let url = fields.text("url", URL_BYTES)?;
-    let url = fields.needed("url", "an address, as in https://api.example.com/search", url)?;
-    let placeholders = check_url(&url).map_err(|why| fields.problem("url", why))?;
-    match (arguments, placeholders.is_empty()) {
-        (ArgumentsIn::Path, true) => {
-            Err(fields.problem("url", "has no {name} in its path; add one, or choose query"))
-        }
-        (ArgumentsIn::Query | ArgumentsIn::Json, false) => {
-            Err(fields
-                .problem("url", "holds braces; they are for arguments in the path: choose path"))
-        }
-        _ => Ok(Backend::Http { url, method, arguments }),
-    }
-}
-
-/// The names in braces of the URL's path, or what is wrong with it.
-pub(super) fn check_url(url: &str) -> Result<Vec<&str>, String> {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let rest = rest.ok_or("must begin with https:// or http://")?;
-    if !url.is_ascii() || url.bytes().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
-        return Err("must be ASCII without spaces; percent-encode the rest".to_owned());
-    }
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    if authority.contains('@') {
-        return Err("must not hold a user or password; name a secret header in egress".to_owned());
-    }
-    let well_formed = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
-    if authority.is_empty() || !authority.bytes().all(well_formed) {
-        return Err(format!("names no host: '{}'", short(authority)));
-    }
-    if path.contains('#') {
-        return Err("must not have a fragment (#); servers never see it".to_owned());
-    }
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    if query.contains(['{', '}']) {
-        return Err("has braces in its query; arguments that are not in the path go there by \
-                    themselves"
-            .to_owned());
-    }
-    placeholders(path)
-}
-
-fn placeholders(path: &str) -> Result<Vec<&str>, String> {
-    let mut names = Vec::new();
-    let mut pieces = path.split('{');
-    let unopened = "has a } without a { before it";
-    if pieces.next().is_some_and(|first| first.contains('}')) {
-        return Err(unopened.to_owned());
-    }
-    for piece in pieces {
-        let (name, rest) = piece.split_once('}').ok_or("has a { without a } behind it")?;
-        if rest.contains('}') {
-            return Err(unopened.to_owned());
-        }
-        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        if name.is_empty() || !name.bytes().all(good) {
-            return Err(format!(
-                "names the argument '{}' in braces; write letters, digits, '_' and '-'",
-                short(name)
-            ));
-        }
-        names.push(name);
-    }
-    Ok(names)
 }
 
 fn read_mcp(path: &str, value: &Value) -> Result<Backend, Problem> {
@@ -284,8 +189,8 @@ fn read_builtin(path: &str, value: &Value) -> Result<Backend, Problem> {
             set("entries_max", fields.whole("entries_max", 1, 1_000)?.map(Value::from));
         }
         Builtin::SqlRead => {
-            let database = fields.named("database", SECRET_RULE, is_secret)?;
-            let what = "the name of the secret that holds its address";
+            let database = fields.named("database", DATABASE_RULE, is_database)?;
+            let what = "the name of a database of the node's settings";
             set("database", Some(fields.needed("database", what, database)?.into()));
             set("rows_max", fields.whole("rows_max", 1, 100_000)?.map(Value::from));
         }
@@ -301,5 +206,13 @@ fn is_place(name: &str) -> bool {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.len() <= 63
+        && name.bytes().all(good)
+}
+
+/// Whether it may name a database of the node's settings.
+fn is_database(name: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.len() <= 64
         && name.bytes().all(good)
 }

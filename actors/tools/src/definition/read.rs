@@ -3,12 +3,12 @@
 use headwater_sandbox::Isolation;
 use serde_json::Value;
 
-use super::backend::{Backend, check_url};
+use super::backend::Backend;
 use super::egress::Egress;
 use super::hidden;
 use super::{
-    ArgumentsIn, Breaker, CACHE_SECONDS_MAX, Cache, Confirmation, DEFINITION_BYTES_MAX, Definition,
-    Fallback, Kind, OUTPUT_BYTES_MAX, Quotas, Room, Sla, Tier,
+    Breaker, CACHE_SECONDS_MAX, Cache, Confirmation, DEFINITION_BYTES_MAX, Definition, Fallback,
+    Kind, OUTPUT_BYTES_MAX, Quotas, Room, Sla, Tier,
 };
 use crate::deprecation::Deprecation;
 use crate::fields::Fields;
@@ -144,19 +144,21 @@ impl Definition {
 
     /// Each argument in the URL's path is one that every call has.
     fn check_placeholders(&self) -> Result<(), Problem> {
-        let Backend::Http { url, arguments: ArgumentsIn::Path, .. } = &self.backend else {
+        let Backend::Http { url, arguments, .. } = &self.backend else {
             return Ok(());
         };
-        let names = check_url(url).map_err(|why| Problem::new("backend.http.url", why))?;
+        let names = arguments.in_path(url);
+        let names = names.map_err(|why| Problem::new("backend.http.url", why))?;
         let required = self.input.source().get("required").and_then(Value::as_array);
         let is_required = |name: &str| {
             required.is_some_and(|all| all.iter().any(|one| one.as_str() == Some(name)))
         };
-        match names.into_iter().find(|name| !is_required(name)) {
+        match names.into_iter().find(|(_, argument)| !is_required(argument)) {
             None => Ok(()),
-            Some(name) => {
+            Some((name, argument)) => {
+                let it = if argument == name { "it" } else { argument };
                 let problem =
-                    format!("has {{{name}}} in its path; name it in input.required as well");
+                    format!("has {{{name}}} in its path; name {it} in input.required as well");
                 Err(Problem::new("backend.http.url", problem))
             }
         }

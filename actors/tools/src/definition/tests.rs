@@ -336,7 +336,7 @@ fn other_backends_are_checked() {
         ),
         (
             json!({"http": {"url": "https://x.example/", "method": "get"}}),
-            ".http.method: must be one of GET, POST, PUT, PATCH, DELETE",
+            ".http.method: must be one of GET, HEAD, POST, PUT, PATCH, DELETE",
         ),
         (
             json!({"mcp": {"server": "Files", "tool": "x"}}),
@@ -362,7 +362,7 @@ fn other_backends_are_checked() {
         (json!({"builtin": "vector_search"}), ".collection: is missing; give the name of one"),
         (
             json!({"builtin": "sql_read", "database": "postgres://u:p@h"}),
-            ".database: must be 1 to 64 of A-Z, 0-9 and '_', a letter first",
+            ".database: must be 1 to 64 letters, digits, '_' and '-', a letter first",
         ),
     ];
     for (backend, expected) in cases {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::schemas::Schemas;
-use super::{OpenApiTool, Skipped};
+use super::{Choice, OpenApiError, OpenApiTool, SecurityHeader, Skipped, security, wrong};
 use crate::operation::{Body, Method, Operation, Parameter, ParameterPlace};
 
 const NAME_BYTES_MAX: usize = 48;
@@ -23,37 +23,58 @@ const METHODS: [(&str, Method); 6] = [
     ("delete", Method::Delete),
 ];
 
-/// All tools, and what became none.
-pub(super) fn read(document: &Value, base: &str) -> (Vec<OpenApiTool>, Vec<Skipped>) {
+/// All tools that were chosen, and what became none.
+pub(super) fn read(
+    document: &Value,
+    base: &str,
+    choice: &Choice<'_>,
+) -> Result<(Vec<OpenApiTool>, Vec<Skipped>), OpenApiError> {
     let (mut tools, mut skipped, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let mut left: BTreeSet<&str> = choice.only.iter().map(String::as_str).collect();
     let no_paths = Map::new();
     let paths = document.get("paths").and_then(Value::as_object).unwrap_or(&no_paths);
     for (path, item) in paths {
+        let is_all = choice.only.is_empty();
         let Some(item) = Schemas::follow(document, item).and_then(Value::as_object) else {
+            if !is_all {
+                continue;
+            }
             let why = "its reference leads nowhere".to_owned();
             skipped.push(Skipped { operation: path.clone(), why });
             continue;
         };
-        for word in ["options", "trace"].into_iter().filter(|word| item.contains_key(*word)) {
+        let others = ["options", "trace"].into_iter();
+        for word in others.filter(|word| is_all && item.contains_key(*word)) {
             let operation = format!("{} {path}", word.to_uppercase());
             skipped.push(Skipped { operation, why: "tools have no such method".to_owned() });
         }
         for (word, method) in METHODS {
             let Some(told) = item.get(word) else { continue };
             let operation = format!("{} {path}", method.as_str());
+            let id = told.get("operationId").and_then(Value::as_str);
+            let named = [Some(operation.as_str()), id].into_iter().flatten();
+            if !named.fold(is_all, |chosen, name| left.remove(name) || chosen) {
+                continue;
+            }
             if tools.len() == TOOLS_MAX {
                 let why = format!("the document has more than {TOOLS_MAX} operations");
                 skipped.push(Skipped { operation, why });
                 continue;
             }
-            let reading = Reading { document, item, told, method, path, base };
+            let prefix = choice.prefix;
+            let reading = Reading { document, item, told, method, path, base, prefix };
             match reading.tool(&mut names) {
                 Ok(tool) => tools.push(tool),
                 Err(why) => skipped.push(Skipped { operation, why }),
             }
         }
     }
-    (tools, skipped)
+    match left.first() {
+        None => Ok((tools, skipped)),
+        Some(name) => Err(wrong(&format!(
+            "has no operation `{name}`; name it by its operationId, or as in `GET /pets`"
+        ))),
+    }
 }
 
 struct Reading<'a> {
@@ -63,6 +84,7 @@ struct Reading<'a> {
     method: Method,
     path: &'a str,
     base: &'a str,
+    prefix: &'a str,
 }
 
 /// The arguments of a tool while they are put together.
@@ -75,8 +97,9 @@ struct Arguments {
 
 impl Reading<'_> {
     fn tool(&self, names: &mut BTreeSet<String>) -> Result<OpenApiTool, String> {
+        let security = security::read(self.document, self.told)?;
         let mut schemas = Schemas::new(self.document);
-        let mut arguments = self.parameters(&mut schemas)?;
+        let mut arguments = self.parameters(&mut schemas, &security.headers)?;
         let body = self.body(&mut schemas, &mut arguments)?;
         let operation = Operation {
             method: self.method,
@@ -95,19 +118,29 @@ impl Reading<'_> {
             map.insert("required".to_owned(), Value::Array(arguments.required));
         }
         let output_schema = self.output(&mut schemas);
+        let mut notes = schemas.notes;
+        notes.extend(security.notes);
+        if !security.headers.is_empty() && self.base.starts_with("http://") {
+            notes.push("its secrets can be read on the way; give a base of https".to_owned());
+        }
         Ok(OpenApiTool {
             name: self.name(names),
             description: self.description(),
             input_schema,
             output_schema,
             deprecated: self.told.get("deprecated") == Some(&Value::Bool(true)),
-            notes: schemas.notes,
+            notes,
+            headers: security.headers,
             operation,
         })
     }
 
     /// The parameters of the path and of the operation, which has the last word.
-    fn parameters(&self, schemas: &mut Schemas<'_>) -> Result<Arguments, String> {
+    fn parameters(
+        &self,
+        schemas: &mut Schemas<'_>,
+        secrets: &[SecurityHeader],
+    ) -> Result<Arguments, String> {
         let mut found: Vec<&Value> = Vec::new();
         let of_path = self.item.get("parameters").and_then(Value::as_array);
         let own = self.told.get("parameters").and_then(Value::as_array);
@@ -118,6 +151,13 @@ impl Reading<'_> {
             found.retain(|known| key(known) != key(parameter));
             found.push(parameter);
         }
+        // A secret is not a model's to give.
+        let is_secret = |parameter: &Value| {
+            let text = |field: &str| parameter.get(field).and_then(Value::as_str);
+            let name = text("name").unwrap_or_default().to_ascii_lowercase();
+            text("in") == Some("header") && secrets.iter().any(|one| one.header == name)
+        };
+        found.retain(|parameter| !is_secret(parameter));
         let mut arguments = Arguments::default();
         for parameter in found {
             self.parameter(parameter, schemas, &mut arguments)?;
@@ -248,7 +288,10 @@ impl Reading<'_> {
         let plain = id.filter(|name| !name.is_empty()).unwrap_or_else(|| {
             plain_name(&format!("{} {}", self.method.as_str().to_lowercase(), self.path))
         });
-        let mut name = plain.clone();
+        let prefix: String = self.prefix.chars().filter(char::is_ascii).collect();
+        let plain = format!("{prefix}{plain}");
+        let plain = plain[..plain.len().min(NAME_BYTES_MAX)].trim_end_matches('-');
+        let mut name = plain.to_owned();
         let mut count = 1;
         while !names.insert(name.clone()) {
             count += 1;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{OpenApi, read};
+use super::{Choice, OpenApi, read};
 use crate::{Body, Method, ParameterPlace};
 
 fn pets() -> Value {
@@ -63,7 +63,7 @@ fn pets() -> Value {
 }
 
 fn tools(document: &Value) -> OpenApi {
-    read(&document.to_string(), None).expect("a document")
+    read(&document.to_string(), &Choice::default()).expect("a document")
 }
 
 #[test]
@@ -151,15 +151,111 @@ fn documents_that_are_none_are_refused() {
     let relative =
         json!({"openapi": "3.1.0", "servers": [{"url": "/v1"}], "paths": {}}).to_string();
     for (text, base, why) in [
-        ("openapi: 3.0.0", None, "no JSON"),
+        ("{openapi: 3.0.0", None, "no JSON"),
+        ("a: [", None, "neither JSON nor YAML"),
+        ("swagger: '2.0'", None, "no `openapi`"),
         (old.as_str(), None, "no `openapi`"),
         (relative.as_str(), None, "no absolute server"),
         (relative.as_str(), Some("https://a/{b}"), "no absolute server"),
     ] {
-        let error = read(text, base).expect_err(why);
+        let error = read(text, &Choice { base, ..Choice::default() }).expect_err(why);
         assert!(error.to_string().contains(why), "{error}");
     }
-    assert!(read(&relative, Some("https://a/v1")).expect("a document").tools.is_empty());
+    let choice = Choice { base: Some("https://a/v1"), ..Choice::default() };
+    assert!(read(&relative, &choice).expect("a document").tools.is_empty());
+}
+
+#[test]
+fn operations_are_chosen_and_named() {
+    let only = ["getPetById".to_owned(), "PUT /pets/{id}".to_owned()];
+    let choice = Choice { prefix: "zoo-", only: &only, ..Choice::default() };
+    let chosen = read(&pets().to_string(), &choice).expect("a document");
+    let named: Vec<&str> = chosen.tools.iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!((named, chosen.skipped), (vec!["zoo-get-pet-by-id", "zoo-put-pets-id"], vec![]));
+    let only = ["getPetById".to_owned(), "fly".to_owned()];
+    let error = read(&pets().to_string(), &Choice { only: &only, ..Choice::default() });
+    assert!(error.expect_err("no such operation").why.contains("no operation `fly`"));
+}
+
+#[test]
+fn yaml_is_read_as_json_is() {
+    let yaml = "
+openapi: 3.1.0
+info: {title: Pets, version: '7'}
+servers:
+  - url: https://api.example
+paths:
+  /pets:
+    get:
+      operationId: listPets
+      responses:
+        200:
+          content:
+            application/json:
+              schema: &pets {type: array, items: {type: string}}
+    post:
+      requestBody:
+        content: {application/json: {schema: *pets}}
+";
+    let pets = read(yaml, &Choice::default()).expect("a document");
+    let list = json!({"type": "array", "items": {"type": "string"}});
+    assert_eq!(pets.tools[0].output_schema, Some(list.clone()));
+    assert_eq!(pets.tools[1].input_schema["properties"]["body"], list);
+}
+
+#[test]
+fn secrets_are_headers_that_no_argument_fills() {
+    let schemes = json!({
+        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "user_token": {"type": "http", "scheme": "Bearer"},
+        "3scale": {"type": "oauth2", "flows": {}},
+        "login": {"type": "http", "scheme": "basic"},
+        "query": {"type": "apiKey", "in": "query", "name": "key"},
+    });
+    let operation = |security: Value| {
+        json!({"security": security, "parameters": [
+            {"name": "x-api-key", "in": "header", "required": true, "schema": {"type": "string"}}]})
+    };
+    let document = json!({
+        "openapi": "3.0.3",
+        "servers": [{"url": "http://api.example"}],
+        "security": [{"login": []}, {"apiKey": [], "user_token": []}],
+        "paths": {
+            "/a": {"get": {}},
+            "/b": {"get": operation(json!([{"apiKey": []}]))},
+            "/c": {"get": operation(json!([]))},
+            "/d": {"get": operation(json!([{"3scale": ["read"]}]))},
+            "/e": {"get": operation(json!([{"query": []}, {"login": []}]))},
+            "/f": {"get": operation(json!([{"user_token": [], "3scale": []}]))},
+            "/g": {"get": operation(json!([{"nobody": []}]))},
+        },
+        "components": {"securitySchemes": schemes},
+    });
+    let read = tools(&document);
+    let headers = |place: usize| -> Vec<(&str, &str)> {
+        let headers = read.tools[place].headers.iter();
+        headers.map(|one| (one.header.as_str(), one.secret.as_str())).collect()
+    };
+    assert_eq!(headers(0), [("x-api-key", "API_KEY"), ("authorization", "USER_TOKEN")]);
+    assert_eq!(headers(1), [("x-api-key", "API_KEY")]);
+    assert!(read.tools[1].operation.parameters.is_empty());
+    assert!(headers(2).is_empty() && read.tools[2].operation.parameters.len() == 1);
+    assert_eq!(headers(3), [("authorization", "KEY_3SCALE")]);
+    assert_eq!(read.tools[3].notes.len(), 2, "{:?}", read.tools[3].notes);
+    let skipped: Vec<&str> = read.skipped.iter().map(|one| one.why.as_str()).collect();
+    assert_eq!(
+        skipped,
+        [
+            "it asks for `query`, a secret outside of headers",
+            "it asks for two secrets in the header `authorization`",
+            "it asks for `nobody`, which is not there",
+        ]
+    );
+    let egress = json!([{
+        "host": "api.example", "ports": [80], "methods": ["GET"], "tls": "originate",
+        "headers": [{"header": "x-api-key", "secret": "API_KEY"}],
+    }]);
+    assert_eq!(read.tools[1].definition("zoo")["egress"], egress);
 }
 
 #[test]

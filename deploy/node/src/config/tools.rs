@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use headwater_actors::tools::PoolSettings;
+use headwater_backends_sql::{SqlSettings, Tls};
+use headwater_secrets::SecretName;
 use serde::Deserialize;
 
 use super::{Nonsense, Settings};
@@ -19,10 +21,58 @@ pub struct McpServerSection {
     pub secret: Option<String>,
 }
 
+/// A PostgreSQL database that tools may read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSection {
+    /// As definitions name it, in `backend.database`.
+    pub name: String,
+    /// A name or an address, without a port.
+    pub host: String,
+    pub port: Option<u16>,
+    /// As the server knows it.
+    pub database: String,
+    /// A role that may only `SELECT`, and no superuser.
+    pub user: String,
+    /// The name of a secret of the calling team, the role's password.
+    pub secret: String,
+    /// Whether the server's certificate is verified, or there is no TLS at all.
+    #[serde(default)]
+    pub tls: DatabaseTls,
+    /// A PEM file of authorities that vouch for the server, beside those of Mozilla's list.
+    pub ca_file: Option<PathBuf>,
+    /// Connections of this node at once.
+    pub connections_max: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabaseTls {
+    #[default]
+    Verify,
+    Off,
+}
+
+impl DatabaseSection {
+    pub(crate) fn settings(&self) -> SqlSettings {
+        let own = SqlSettings::new(&self.name, &self.host, &self.database, &self.user);
+        SqlSettings {
+            port: self.port.unwrap_or(own.port),
+            tls: match self.tls {
+                DatabaseTls::Verify => Tls::Verify { ca_file: self.ca_file.clone() },
+                DatabaseTls::Off => Tls::Off,
+            },
+            connections_max: self.connections_max.unwrap_or(own.connections_max),
+            ..own
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ToolsSection {
     pub mcp_servers: Vec<McpServerSection>,
+    pub databases: Vec<DatabaseSection>,
     /// Hosts, as `name:port`, that tools over HTTP may reach at private addresses. All others must
     /// be public.
     pub internal_hosts: Vec<String>,
@@ -38,6 +88,7 @@ impl Default for ToolsSection {
         let own = headwater_actors::tools::ToolsSettings::default();
         ToolsSection {
             mcp_servers: Vec::new(),
+            databases: Vec::new(),
             internal_hosts: Vec::new(),
             cache_bytes: own.cache_bytes,
             calls_max: own.calls_max,
@@ -160,12 +211,37 @@ impl Settings {
                 return fail(&["tools", "mcp_servers", &place, "url"], problem);
             }
         }
+        self.check_databases()?;
         if let Err(error) = headwater_actors::tools::sandbox::ImageName::new(&self.sandbox.image) {
             return fail(&["sandbox", "image"], error.to_string());
         }
         for (name, pool) in [("small", &self.sandbox.small), ("large", &self.sandbox.large)] {
             if let Err(problem) = pool.settings().check() {
                 return fail(&["sandbox", name, &problem.field], problem.problem);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_databases(&self) -> Result<(), Nonsense> {
+        let databases = &self.tools.databases;
+        for (place, database) in databases.iter().enumerate() {
+            let fail = |field: &str, problem: String| {
+                let key = ["tools", "databases", &place.to_string(), field];
+                Err(Nonsense { key: key.map(str::to_owned).to_vec(), problem })
+            };
+            let twice = databases.iter().filter(|one| one.name == database.name);
+            if database.name.is_empty() || twice.count() > 1 {
+                return fail("name", "must be a name that no other database has".to_owned());
+            }
+            if let Err(error) = SecretName::new(&database.secret) {
+                return fail("secret", error.to_string());
+            }
+            if database.tls == DatabaseTls::Off && database.ca_file.is_some() {
+                return fail("ca_file", "is for tls = \"verify\"; leave it out".to_owned());
+            }
+            if let Err(error) = database.settings().check() {
+                return fail(&error.field, error.why);
             }
         }
         Ok(())

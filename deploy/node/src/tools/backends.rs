@@ -1,23 +1,38 @@
-//! What answers calls: HTTP, servers of the Model Context Protocol, and the platform's own fetch.
+//! What answers calls: HTTP, servers of the Model Context Protocol, databases, and the platform's
+//! own fetch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use headwater_actors::tools::{ArgumentsIn, Backend, Backends, Builtin, Definition, Runs};
+use headwater_actors::tools::{
+    ArgumentsIn, Backend, Backends, Builtin, Definition, HttpArguments, HttpParameter, HttpPlace,
+    HttpRest, Runs,
+};
 use headwater_backends::{
     BackendError, Egress, Invocation, Refusal, SecretHeader, SecretHeaders, no_headers,
 };
-use headwater_backends_http::{Body, FetchLimits, HttpClient, HttpSettings, Method, Operation};
+use headwater_backends_http::{
+    Body, DryRun, FetchLimits, HttpClient, HttpSettings, Method, Operation, Parameter,
+    ParameterPlace,
+};
 use headwater_backends_mcp::{ClientSettings, McpBackend};
+use headwater_backends_sql::{SqlBackend, SqlDatabase};
 use headwater_sandbox_egress::is_public;
 use headwater_secrets::{SecretName, SecretSource};
 
-use crate::config::{McpServerSection, ToolsSection};
+use crate::config::{DatabaseSection, McpServerSection, ToolsSection};
 use crate::failure::Failure;
 
 /// Backends that are kept; one is made anew for a definition that was not called for long.
 const KEPT: usize = 2_000;
+
+/// What all definitions share.
+struct Shared {
+    client: HttpClient,
+    databases: BTreeMap<String, SqlDatabase>,
+    secrets: Secrets,
+}
 
 type Secrets = Option<Arc<dyn SecretSource>>;
 
@@ -27,7 +42,7 @@ type Names = Vec<(String, String)>;
 /// Finds backends by definitions.
 ///
 /// # Errors
-/// Kind `Settings` for a server that cannot be used.
+/// Kind `Settings` for a server or a database that cannot be used.
 pub(super) fn find(section: &ToolsSection, secrets: Secrets) -> Result<Backends, Failure> {
     let internal: BTreeSet<String> =
         section.internal_hosts.iter().map(|host| host.to_lowercase()).collect();
@@ -40,6 +55,13 @@ pub(super) fn find(section: &ToolsSection, secrets: Secrets) -> Result<Backends,
         let backend = mcp(server, &secrets).map_err(|error| wrong(&error))?;
         servers.insert(server.name.clone(), backend);
     }
+    let mut databases = BTreeMap::new();
+    for one in &section.databases {
+        let made = database(one, &secrets)
+            .map_err(|error| wrong(&format_args!("databases: {}: {error}", one.name)))?;
+        databases.insert(one.name.clone(), made);
+    }
+    let shared = Shared { client, databases, secrets };
     let kept: Mutex<BTreeMap<String, Arc<dyn Backend>>> = Mutex::default();
     Ok(Arc::new(move |definition: &Definition| {
         if let Runs::Mcp { server, .. } = &definition.backend {
@@ -51,7 +73,7 @@ pub(super) fn find(section: &ToolsSection, secrets: Secrets) -> Result<Backends,
         if let Some(backend) = kept.get(&hash) {
             return Ok(Arc::clone(backend));
         }
-        let backend = backend(definition, &client, &secrets)?;
+        let backend = backend(definition, &shared)?;
         if kept.len() >= KEPT {
             kept.clear();
         }
@@ -102,37 +124,92 @@ fn mcp(
     Ok(Arc::new(backend))
 }
 
-fn backend(
-    definition: &Definition,
-    client: &HttpClient,
+fn database(
+    section: &DatabaseSection,
     secrets: &Secrets,
-) -> Result<Arc<dyn Backend>, String> {
+) -> Result<SqlDatabase, headwater_backends_sql::SettingsError> {
+    let password = headers(vec![("password".to_owned(), section.secret.clone())], secrets);
+    SqlDatabase::new(section.settings(), password)
+}
+
+fn backend(definition: &Definition, shared: &Shared) -> Result<Arc<dyn Backend>, String> {
     match &definition.backend {
         Runs::Http { url, method, arguments } => {
-            let method = match *method {
-                "GET" => Method::Get,
-                "PUT" => Method::Put,
-                "PATCH" => Method::Patch,
-                "DELETE" => Method::Delete,
-                _ => Method::Post,
-            };
-            let rest = match arguments {
-                ArgumentsIn::Json => Body::Rest,
-                ArgumentsIn::Query | ArgumentsIn::Path => Body::Query,
-            };
-            let operation = Operation::of(method, url, rest).map_err(|error| error.to_string())?;
+            let operation = operation(method, url, arguments)?;
             let named = definition.egress.iter().flat_map(|egress| &egress.headers);
             let names = named.map(|one| (one.header.clone(), one.secret.clone())).collect();
-            let backend = client.backend(operation, headers(names, secrets));
+            let backend = shared.client.backend(operation, headers(names, &shared.secrets));
             Ok(Arc::new(backend.map_err(|error| error.to_string())?))
         }
         Runs::Builtin { builtin: Builtin::HttpFetch, settings } => {
             let bytes_max = settings.get("bytes_max").and_then(serde_json::Value::as_u64);
             let own = FetchLimits::default();
             let limits = FetchLimits { bytes_max: bytes_max.unwrap_or(own.bytes_max), ..own };
-            Ok(Arc::new(client.fetcher(limits)))
+            Ok(Arc::new(shared.client.fetcher(limits)))
+        }
+        Runs::Builtin { builtin: Builtin::SqlRead, settings } => {
+            let name = settings.get("database").and_then(serde_json::Value::as_str);
+            let name = name.unwrap_or_default();
+            let database = shared.databases.get(name).ok_or_else(|| {
+                format!("this node knows no database {name}; see tools.databases")
+            })?;
+            let rows_max = settings.get("rows_max").and_then(serde_json::Value::as_u64);
+            let rows_max = rows_max.and_then(|rows_max| u32::try_from(rows_max).ok());
+            Ok(Arc::new(database.backend(rows_max.unwrap_or(SqlBackend::ROWS_MAX))))
         }
         other => Err(format!("this node has nothing that answers {}", other.word())),
+    }
+}
+
+/// The request that a definition tells of.
+fn operation(method: &str, url: &str, arguments: &HttpArguments) -> Result<Operation, String> {
+    let method = match method {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "PUT" => Method::Put,
+        "PATCH" => Method::Patch,
+        "DELETE" => Method::Delete,
+        _ => Method::Post,
+    };
+    let (parameters, rest, dry_run) = match arguments {
+        HttpArguments::All(place) => {
+            let rest = match place {
+                ArgumentsIn::Json => Body::Rest,
+                ArgumentsIn::Query | ArgumentsIn::Path => Body::Query,
+            };
+            return Operation::of(method, url, rest).map_err(|error| error.to_string());
+        }
+        HttpArguments::Each { parameters, rest, dry_run } => (parameters, rest, dry_run),
+    };
+    let dry_run = dry_run.as_ref().map(|one| DryRun {
+        place: place(one.place),
+        name: one.name.clone(),
+        value: one.value.clone(),
+    });
+    let body = match rest {
+        HttpRest::None => Body::None,
+        HttpRest::Query => Body::Query,
+        HttpRest::Body => Body::Rest,
+        HttpRest::Argument(argument) => Body::Argument { argument: argument.clone() },
+    };
+    let parameters = parameters.iter().map(parameter).collect();
+    Ok(Operation { method, url: url.to_owned(), parameters, body, dry_run })
+}
+
+fn parameter(one: &HttpParameter) -> Parameter {
+    Parameter {
+        argument: one.argument.clone(),
+        place: place(one.place),
+        name: one.name.clone(),
+        commas: one.commas,
+    }
+}
+
+fn place(place: HttpPlace) -> ParameterPlace {
+    match place {
+        HttpPlace::Path => ParameterPlace::Path,
+        HttpPlace::Query => ParameterPlace::Query,
+        HttpPlace::Header => ParameterPlace::Header,
     }
 }
 
