@@ -33,7 +33,9 @@ pub use prompts::{FallbackFile, PromptsSection, RuleFile, SecretsSection};
 pub(crate) use retrieval::HOLD_LATE_MS;
 pub use retrieval::{IngestSection, VectorEngine, VectorsSection};
 pub use telemetry::TelemetrySection;
-pub use tools::{McpServerSection, PoolSection, SandboxEngine, SandboxSection, ToolsSection};
+pub use tools::{
+    FirecrackerSection, McpServerSection, PoolSection, SandboxEngine, SandboxSection, ToolsSection,
+};
 
 /// Everything that can be set. Each section and key may be left out.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
