@@ -26,11 +26,8 @@ pub fn check_name(engine: &'static str, name: &str) -> Result<(), EngineError> {
 /// # Errors
 /// [`EngineError::Unable`] names what is missing.
 pub fn check_image(engine: &'static str, image: &Image) -> Result<(), EngineError> {
-    let unable = |why: String| EngineError::Unable {
-        engine,
-        why,
-        mend: "build the image again".to_owned(),
-    };
+    let unable =
+        |why: String| EngineError::Unable { engine, why, mend: "build the image again".to_owned() };
     let name = &image.name;
     if !image.root.is_absolute() || !image.root.is_dir() {
         let root = image.root.display();

@@ -35,16 +35,19 @@ impl Cgroups {
     /// Finds them in the text of `/proc/self/mounts`, and tries each by making a cgroup.
     pub(crate) fn find(mounts: &str, parent: &str, tag: &str) -> Self {
         let mut found = Self { version: 1, parent: parent.to_owned(), ..Self::default() };
-        let mut places = found.placed(mounts, "cgroup");
+        let mut places = placed(mounts, "cgroup");
         if places.is_empty() {
             found.version = 2;
-            places = found.placed(mounts, "cgroup2");
+            places = placed(mounts, "cgroup2");
         }
         for controller in CONTROLLERS {
             let place = places.iter().find(|(name, _)| *name == controller);
             let tried = match place {
                 None => Err("it is not mounted".to_owned()),
-                Some((_, folder)) => tried(folder, tag).map(|()| folder.clone()),
+                Some((_, root)) => {
+                    let folder = root.join(parent);
+                    tried(root, &folder, controller, tag).map(|()| folder)
+                }
             };
             match tried {
                 Ok(folder) => found.places.push((controller, folder)),
@@ -55,29 +58,6 @@ impl Cgroups {
             }
         }
         found
-    }
-
-    fn placed(&self, mounts: &str, wanted: &str) -> Vec<(&'static str, PathBuf)> {
-        let mut places = Vec::new();
-        for line in mounts.lines() {
-            let mut fields = line.split(' ').skip(1);
-            let (Some(root), Some(kind), Some(options)) =
-                (fields.next(), fields.next(), fields.next())
-            else {
-                continue;
-            };
-            let root = Path::new(root);
-            let known = |controller: &str| match wanted {
-                "cgroup" => options.split(',').any(|option| option == controller),
-                _ => fs::read_to_string(root.join("cgroup.controllers"))
-                    .is_ok_and(|text| text.split_whitespace().any(|word| word == controller)),
-            };
-            if kind == wanted {
-                let here = CONTROLLERS.into_iter().filter(|controller| known(controller));
-                places.extend(here.map(|controller| (controller, root.join(&self.parent))));
-            }
-        }
-        places
     }
 
     /// What the jailer is told.
@@ -125,11 +105,47 @@ impl Cgroups {
     }
 }
 
-fn tried(folder: &Path, tag: &str) -> Result<(), String> {
+/// Controllers of one version, each with the folder of its hierarchy.
+fn placed(mounts: &str, wanted: &str) -> Vec<(&'static str, PathBuf)> {
+    let mut places = Vec::new();
+    for line in mounts.lines() {
+        let mut fields = line.split(' ').skip(1);
+        let (Some(root), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let root = Path::new(root);
+        let known = |controller: &str| match wanted {
+            "cgroup" => options.split(',').any(|option| option == controller),
+            _ => fs::read_to_string(root.join("cgroup.controllers"))
+                .is_ok_and(|text| text.split_whitespace().any(|word| word == controller)),
+        };
+        if kind == wanted {
+            let here = CONTROLLERS.into_iter().filter(|controller| known(controller));
+            places.extend(here.map(|controller| (controller, root.to_path_buf())));
+        }
+    }
+    places
+}
+
+/// Makes and removes a cgroup below the parent, to which the controller is handed down as the jailer
+/// will do it.
+fn tried(root: &Path, folder: &Path, controller: &str, tag: &str) -> Result<(), String> {
+    let told = |error: io::Error| format!("{}: {error}", folder.display());
     let trial = folder.join(format!("{tag}-trial"));
-    fs::create_dir_all(&trial)
-        .and_then(|()| fs::remove_dir(&trial))
-        .map_err(|error| format!("{}: {error}", folder.display()))
+    fs::create_dir_all(&trial).map_err(told)?;
+    fs::remove_dir(&trial).map_err(told)?;
+    let above: Vec<&Path> = folder.ancestors().take_while(|path| path.starts_with(root)).collect();
+    for place in above.into_iter().rev() {
+        // Only the second version has the file.
+        let list = place.join("cgroup.subtree_control");
+        let Ok(handed) = fs::read_to_string(&list) else { continue };
+        if !handed.split_whitespace().any(|word| word == controller) {
+            fs::write(&list, format!("+{controller}"))
+                .map_err(|error| format!("{}: {error}", list.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The cgroup of one machine, in every hierarchy that holds something.

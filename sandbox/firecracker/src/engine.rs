@@ -88,16 +88,14 @@ impl FirecrackerEngine {
             );
             return Err(EngineError::Unsupported { engine: ENGINE, what });
         }
-        let memory_mib = (limits.memory_bytes + self.settings.overhead_bytes).div_ceil(1 << 20);
+        // A kernel keeps a 64th of all memory to know its pages.
+        let own_bytes = limits.memory_bytes / 64 + self.settings.overhead_bytes;
+        let memory_mib = (limits.memory_bytes + own_bytes).div_ceil(1 << 20);
         Ok(Size { vcpus, memory_mib })
     }
 
     /// The snapshot for an image and a size; the first who asks makes it, and others wait.
-    async fn snapshot(
-        &self,
-        image: &Image,
-        size: Size,
-    ) -> Result<(Kept, &Programs), EngineError> {
+    async fn snapshot(&self, image: &Image, size: Size) -> Result<(Kept, &Programs), EngineError> {
         check_image(ENGINE, image)?;
         let programs = self.programs().await?;
         let key = Key {

@@ -83,9 +83,7 @@ fn command(
         command.arg("--netns").arg(netns);
     }
     command.args(host.cgroups.arguments(&bounds.share));
-    for limit in
-        [format!("fsize={}", bounds.file_bytes), format!("no-file={OPEN_FILES_MAX}")]
-    {
+    for limit in [format!("fsize={}", bounds.file_bytes), format!("no-file={OPEN_FILES_MAX}")] {
         command.args(["--resource-limit", &limit]);
     }
     command.args(["--", "--api-sock", SOCKET, "--level", "Error"]);

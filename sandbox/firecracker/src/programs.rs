@@ -95,8 +95,10 @@ fn check_kvm(kvm: &Path) -> Result<(), EngineError> {
                     virtualisation; in a container, hand the device in";
         return Err(unable(format!("the host has no {shown}"), mend));
     }
-    let mend = format!("let this service's user read and write {shown}, as members of the group \
-                        kvm may");
+    let mend = format!(
+        "let this service's user read and write {shown}, as members of the group \
+                        kvm may"
+    );
     Err(unable(format!("{shown} does not open for this service: {error}"), mend))
 }
 

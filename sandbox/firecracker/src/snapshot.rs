@@ -85,8 +85,7 @@ async fn boot(
     let until = deadline(settings.boot_ms);
     let file_bytes = (size.memory_mib << 20) + PROCESS_BYTES;
     let bounds = bounds(size, None, file_bytes);
-    let (mut vm, mut api) =
-        Vm::start(host, settings, programs, remains, &bounds, until).await?;
+    let (mut vm, mut api) = Vm::start(host, settings, programs, remains, &bounds, until).await?;
     vm.unless_ended(api.boot(size, settings)).await?;
     let stream = vm.agent(until).await?;
     vm.unless_ended(greet_and_leave(stream, until)).await?;

@@ -42,7 +42,11 @@ pub(crate) fn comes_later(error: &io::Error) -> bool {
 }
 
 /// A stream to the agent, as soon as it listens.
-pub(crate) async fn connect(folder: &Path, name: &str, until: Instant) -> Result<UnixStream, String> {
+pub(crate) async fn connect(
+    folder: &Path,
+    name: &str,
+    until: Instant,
+) -> Result<UnixStream, String> {
     loop {
         let why = match timeout(TRY_WITHIN, connect_once(folder, name)).await {
             Ok(Ok(stream)) => return Ok(stream),

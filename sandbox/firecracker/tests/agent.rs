@@ -74,12 +74,14 @@ print(calls[0][1][8:] == bytes(range(64)), calls[1][1], random.random() != first
 
 #[test]
 fn it_is_the_first_process_or_none() {
-    let Some(told) = python("
+    let Some(told) = python(
+        "
 try:
     serve([])
 except SystemExit as end:
     print(end.code)
-") else {
+",
+    ) else {
         return;
     };
     assert_eq!(told, "this is the first process of a guest, and no other\n");

@@ -176,7 +176,8 @@ async fn slots_of_one_snapshot_have_files_and_numbers_of_their_own() {
     let mut one = bench.engine.start(spec("one", Way::Session)).await.unwrap();
     let mut other = bench.engine.start(spec("other", Way::Session)).await.unwrap();
     one.write(&file("mine", b"secret")).await.unwrap();
-    let source = "import os, random, uuid; print(os.listdir('/work'), random.random(), uuid.uuid4())";
+    let source =
+        "import os, random, uuid; print(os.listdir('/work'), random.random(), uuid.uuid4())";
     let (_, first, _) = run(&mut one, &execution(source)).await;
     let (_, second, _) = run(&mut other, &execution(source)).await;
     assert!(first.starts_with("['mine'] ") && second.starts_with("[] "), "{first}{second}");

@@ -118,7 +118,8 @@ async fn a_flood_is_cut_at_its_limit() {
 async fn a_dropped_call_is_killed_and_the_session_goes_on() {
     let Some(bench) = bench("") else { return };
     let mut slot = bench.engine.start(spec("dropped", Way::Session)).await.unwrap();
-    let call = execution("open('began', 'w').close()\nimport time\nprint(1, flush=True); time.sleep(90)");
+    let call =
+        execution("open('began', 'w').close()\nimport time\nprint(1, flush=True); time.sleep(90)");
     let heard = tokio::sync::Notify::new();
     let mut listen = |_: Channel, _: &[u8]| heard.notify_one();
     tokio::select! {

@@ -35,7 +35,8 @@ fn answer(status: &str, body: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_call_is_plain_http_and_its_answer_is_json() {
-    let (state, read) = served(answer("200", r#"{"id": "a", "state": "Not started"}"#), 9_000).await;
+    let (state, read) =
+        served(answer("200", r#"{"id": "a", "state": "Not started"}"#), 9_000).await;
     assert_eq!(state.unwrap(), "Not started");
     assert!(read.starts_with("GET / HTTP/1.1\r\n"), "{read}");
 }

@@ -13,10 +13,13 @@ fn a_machine_has_whole_processors_and_room_for_its_kernel() {
     let engine = FirecrackerEngine::new(Settings::new(folder.path())).unwrap();
     let small = Limits::SMALL;
     let rows = [
-        (small, Size { vcpus: 1, memory_mib: 608 }),
-        (Limits { cpu_milli: 10, memory_bytes: (32 << 20) + 1, ..small }, Size { vcpus: 1, memory_mib: 129 }),
-        (Limits { cpu_milli: 1_001, ..small }, Size { vcpus: 2, memory_mib: 608 }),
-        (Limits::LARGE, Size { vcpus: 2, memory_mib: 4_192 }),
+        (small, Size { vcpus: 1, memory_mib: 616 }),
+        (
+            Limits { cpu_milli: 10, memory_bytes: (32 << 20) + 1, ..small },
+            Size { vcpus: 1, memory_mib: 129 },
+        ),
+        (Limits { cpu_milli: 1_001, ..small }, Size { vcpus: 2, memory_mib: 616 }),
+        (Limits::LARGE, Size { vcpus: 2, memory_mib: 4_256 }),
     ];
     for (limits, expected) in rows {
         assert_eq!(engine.size(&limits).unwrap(), expected);

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use headwater_sandbox::{
-    Channel, Execution, Image, Limits, Outcome, Slot, SlotSpec, Way,
-};
+use headwater_sandbox::{Channel, Execution, Image, Limits, Outcome, Slot, SlotSpec, Way};
 use headwater_sandbox_firecracker::{FirecrackerEngine, Settings};
 use headwater_sandbox_images::Recipe;
 use tempfile::TempDir;
