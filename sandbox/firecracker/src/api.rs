@@ -69,17 +69,18 @@ impl Api {
             body => (request.header("Content-Type", "application/json"), body.to_string().into()),
         };
         let request = request.body(Full::from(text)).map_err(|error| told(&error))?;
+        let until = self.until;
         let work = async {
             let response = self.sender.send_request(request).await.map_err(|e| e.to_string())?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
             let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-            Ok((status, body))
+            Ok::<_, String>((status, body))
         };
-        let (status, body) = timeout_at(self.until, work)
+        let (status, body) = timeout_at(until, work)
             .await
             .map_err(|_| told(&"no answer in time"))?
-            .map_err(|why: String| told(&why))?;
+            .map_err(|why| told(&why))?;
         let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         if status.is_success() {
             return Ok(value);

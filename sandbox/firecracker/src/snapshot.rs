@@ -97,7 +97,8 @@ async fn boot(
     for name in [STATE, MEMORY] {
         keep(&root.join(name), &folder.join(name)).map_err(told)?;
     }
-    remains.take_away()?;
+    let taken = tokio::task::spawn_blocking(move || remains.take_away()).await;
+    taken.map_err(|error| error.to_string())??;
     Ok(folder)
 }
 

@@ -1,11 +1,13 @@
 //! The engine against the port's contract: doubles of the programs, the real agent.
 
 use headwater_sandbox::{
-    Ended, Engine, EngineError, Execution, GuestFile, GuestPath, Limits, SlotSpec, Way, WayOut,
+    Channel, Ended, Engine, EngineError, Execution, GuestFile, GuestPath, Limits, SlotSpec, Way,
+    WayOut,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
+#[allow(dead_code, reason = "each file of tests uses a part of it")]
 #[path = "support/bench.rs"]
 mod bench;
 #[path = "support/image.rs"]
@@ -120,7 +122,7 @@ async fn limits_end_calls_and_the_slot_goes_on() {
     }
     let more = Limits { memory_bytes: base.memory_bytes * 2, ..base };
     let call = Execution { limits: more, ..execution("print(1)") };
-    let error = slot.run(&call, &mut |_: _, _: &[u8]| {}).await.unwrap_err();
+    let error = slot.run(&call, &mut |_: Channel, _: &[u8]| {}).await.unwrap_err();
     assert!(matches!(error, EngineError::Limit(_)), "{error}");
     slot.close().await.unwrap();
 }
@@ -195,7 +197,7 @@ async fn a_paused_slot_stands_still() {
     let Some(bench) = bench("") else { return };
     let mut slot = bench.engine.start(spec("paused", Way::Single)).await.unwrap();
     slot.pause().await.unwrap();
-    let error = slot.run(&execution("print(1)"), &mut |_: _, _: &[u8]| {}).await.unwrap_err();
+    let error = slot.run(&execution("print(1)"), &mut |_: Channel, _: &[u8]| {}).await.unwrap_err();
     assert!(matches!(error, EngineError::Unsupported { .. }), "{error}");
     slot.usage().await.unwrap();
     slot.resume().await.unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use headwater_sandbox::{Channel, Ended, Engine, EngineError, Execution, Limits, Way};
 
+#[allow(dead_code, reason = "each file of tests uses a part of it")]
 #[path = "support/bench.rs"]
 mod bench;
 #[path = "support/image.rs"]
@@ -94,7 +95,7 @@ async fn a_guest_that_hangs_is_ended_by_the_host() {
     let mut listen = |_: Channel, _: &[u8]| signal(agent_of(&root), libc::SIGSTOP);
     let outcome = slot.run(&call, &mut listen).await.unwrap();
     assert_eq!(outcome.ended, Ended::WallTime);
-    let error = slot.run(&execution("print(1)"), &mut |_: _, _: &[u8]| {}).await.unwrap_err();
+    let error = slot.run(&execution("print(1)"), &mut |_: Channel, _: &[u8]| {}).await.unwrap_err();
     assert!(matches!(error, EngineError::Lost { .. }), "{error}");
     slot.close().await.unwrap();
     bench.is_empty().await;
