@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Threads of a machine's process beside its processors, with room.
-const THREADS_OWN: u32 = 32;
+const THREADS_OWN: u32 = 64;
 const PERIOD_US: u64 = 100_000;
 const GONE_WITHIN: Duration = Duration::from_secs(3);
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];

@@ -47,7 +47,7 @@ fn the_second_version_has_one_for_all() {
     let words = cgroups.arguments(&SHARE);
     assert!(words.starts_with(&["--cgroup-version".to_owned(), "2".to_owned()]), "{words:?}");
     for word in
-        ["memory.max=536870912", "memory.swap.max=0", "pids.max=34", "cpu.max=150000 100000"]
+        ["memory.max=536870912", "memory.swap.max=0", "pids.max=66", "cpu.max=150000 100000"]
     {
         assert!(words.iter().any(|one| one == word), "{word}: {words:?}");
     }
