@@ -116,9 +116,10 @@ impl Vm {
         let stream = vm.unless_ended(first_stream(&root, until)).await?;
         let mut api = Api::new(stream, until).await?;
         // It answers, and is one that nobody has used.
-        match vm.unless_ended(api.state()).await?.as_str() {
+        let state = vm.unless_ended(api.state()).await?;
+        match state.as_str() {
             "Not started" => Ok((vm, api)),
-            state => Err(format!("the process is {state} before it is told anything")),
+            _ => Err(format!("the process is {state} before it is told anything")),
         }
     }
 
