@@ -71,6 +71,8 @@ impl Api {
         let request = request.body(Full::from(text)).map_err(|error| told(&error))?;
         let until = self.until;
         let work = async {
+            // The stream takes a call only once it is through with the one before.
+            self.sender.ready().await.map_err(|error| error.to_string())?;
             let response = self.sender.send_request(request).await.map_err(|e| e.to_string())?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);

@@ -38,12 +38,12 @@ fn the_first_version_has_a_hierarchy_each() {
 fn the_second_version_has_one_for_all() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("cgroup.controllers"), "cpu memory pids\n").unwrap();
-    fs::write(root.path().join("cgroup.subtree_control"), "cpu memory\n").unwrap();
+    fs::write(root.path().join("cgroup.subtree_control"), "memory pids\n").unwrap();
     let mounts = format!("cgroup2 {} cgroup2 rw 0 0\n", root.path().display());
     let cgroups = Cgroups::find(&mounts, "ours", "tag");
     assert!(cgroups.warnings.is_empty(), "{:?}", cgroups.warnings);
     let handed = fs::read_to_string(root.path().join("cgroup.subtree_control")).unwrap();
-    assert_eq!(handed, "+pids", "what is handed down already is left alone");
+    assert_eq!(handed, "+cpu", "what is handed down already is left alone");
     let words = cgroups.arguments(&SHARE);
     assert!(words.starts_with(&["--cgroup-version".to_owned(), "2".to_owned()]), "{words:?}");
     for word in
