@@ -1,5 +1,6 @@
 //! Calls: what is sent, and what an answer, a fault, a flood or silence becomes.
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -56,5 +57,20 @@ async fn what_is_wrong_is_told_with_the_call() {
     for (answer, until_ms, expected) in rows {
         let error = served(answer, until_ms).await.0.unwrap_err();
         assert!(error.starts_with("GET /: ") && error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_waits_until_the_one_before_is_over() {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    tokio::spawn(async move {
+        let mut read = vec![0; 4_096];
+        while let Ok(1..) = far.read(&mut read).await {
+            far.write_all(b"HTTP/1.1 204 \r\nConnection: keep-alive\r\n\r\n").await.unwrap();
+        }
+    });
+    let mut api = Api::new(near, deadline(60_000)).await.unwrap();
+    for _ in 0..2_000 {
+        api.put("/entropy", json!({})).await.unwrap();
     }
 }
