@@ -34,8 +34,8 @@ pub(crate) use retrieval::HOLD_LATE_MS;
 pub use retrieval::{IngestSection, VectorEngine, VectorsSection};
 pub use telemetry::TelemetrySection;
 pub use tools::{
-    DatabaseSection, DatabaseTls, McpServerSection, PoolSection, SandboxEngine, SandboxSection,
-    ToolsSection,
+    DatabaseSection, DatabaseTls, FirecrackerSection, McpServerSection, PoolSection, SandboxEngine,
+    SandboxSection, ToolsSection,
 };
 
 /// Everything that can be set. Each section and key may be left out.

@@ -13,13 +13,14 @@ use headwater_actors::runtime::Runtime;
 use headwater_actors::tools::sandbox::{
     Engine, Image, ImageName, Images, SandboxHandle, SandboxMetrics, SandboxParts,
 };
+use headwater_sandbox_firecracker::FirecrackerEngine;
 use headwater_sandbox_gvisor::GvisorEngine;
 use headwater_sandbox_images as images;
 use headwater_sandbox_jail::{Jail, JailSettings};
 use headwater_secrets::SecretSource;
 use prometheus_client::registry::Registry;
 
-use crate::config::{SandboxEngine, SandboxSection, Settings, data_dir};
+use crate::config::{FirecrackerSection, SandboxEngine, SandboxSection, Settings, data_dir};
 use crate::failure::Failure;
 
 /// The hidden command that starts one slot of the jail; see [`launch`].
@@ -78,7 +79,31 @@ pub(crate) fn engine(
             let engine = GvisorEngine::new(own);
             Arc::new(engine.map_err(|error| Failure::settings(format!("sandbox: {error}")))?)
         }
+        SandboxEngine::Firecracker => {
+            let own = firecracker(&settings.sandbox.firecracker, folder.join("firecracker"));
+            let engine = FirecrackerEngine::new(own);
+            Arc::new(engine.map_err(|error| Failure::settings(format!("sandbox: {error}")))?)
+        }
     })
+}
+
+fn firecracker(
+    section: &FirecrackerSection,
+    folder: PathBuf,
+) -> headwater_sandbox_firecracker::Settings {
+    let FirecrackerSection { firecracker, jailer, kernel, first_id, .. } = section.clone();
+    let FirecrackerSection { cgroup_parent, netns, boot_ms, start_ms, .. } = section.clone();
+    headwater_sandbox_firecracker::Settings {
+        firecracker,
+        jailer,
+        kernel,
+        first_id,
+        cgroup_parent,
+        netns,
+        boot_ms,
+        start_ms,
+        ..headwater_sandbox_firecracker::Settings::new(folder)
+    }
 }
 
 /// The image of this name.

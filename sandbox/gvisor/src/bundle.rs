@@ -1,18 +1,16 @@
 //! What runsc is told of a sandbox: the bundle's `config.json`.
 
-use headwater_sandbox::{EngineError, Image, SlotSpec, Way};
+use headwater_sandbox::{SlotSpec, Way};
+use headwater_sandbox_agent::{GUEST, PROGRAM};
 use serde_json::{Value, json};
 
-use crate::ENGINE;
-
-/// The program of the sandbox's first process.
-const AGENT: &str = concat!(
-    include_str!("agent/frames.py"),
-    include_str!("agent/files.py"),
-    include_str!("agent/child.py"),
-    include_str!("agent/relay.py"),
-    include_str!("agent/main.py"),
-);
+/// How the agent begins: its standard input and output are the stream to the host.
+const BEGIN: &str = "
+settings = json.loads(sys.argv[1])
+warm(settings['preload'])
+hello()
+Agent(settings).run()
+";
 
 /// What the agent needs to give a call away to another user and to clean up after it.
 const CAPABILITIES: [&str; 7] = [
@@ -25,31 +23,6 @@ const CAPABILITIES: [&str; 7] = [
     "CAP_SETUID",
 ];
 
-/// The user of calls inside the sandbox, as the agent knows it.
-const GUEST: u32 = 1000;
-
-/// Whether an image has what a sandbox needs of it.
-pub(crate) fn check(image: &Image) -> Result<(), EngineError> {
-    let unable = |why: String| EngineError::Unable {
-        engine: ENGINE,
-        why,
-        mend: "build the image again".to_owned(),
-    };
-    let name = &image.name;
-    if !image.root.is_absolute() || !image.root.is_dir() {
-        let root = image.root.display();
-        return Err(unable(format!("the root of image {name}, {root}, is no absolute folder")));
-    }
-    let Some(python) = image.python.strip_prefix('/') else {
-        let python = &image.python;
-        return Err(unable(format!("the interpreter {python:?} of image {name} is no whole path")));
-    };
-    if image.root.join(python).symlink_metadata().is_err() {
-        return Err(unable(format!("image {name} has no interpreter {}", image.python)));
-    }
-    Ok(())
-}
-
 /// The bundle's configuration, by the runtime specification of the Open Container Initiative.
 pub(crate) fn config(spec: &SlotSpec) -> Value {
     let settings = json!({
@@ -57,10 +30,10 @@ pub(crate) fn config(spec: &SlotSpec) -> Value {
         "egress": spec.way_out.is_some(),
         "preload": spec.image.preload,
     });
-    let words = ["-I", "-B", "-X", "utf8", "-c", AGENT];
+    let words = ["-I", "-B", "-X", "utf8", "-c"];
     let mut arguments = vec![json!(spec.image.python)];
     arguments.extend(words.map(|word| json!(word)));
-    arguments.push(json!(settings.to_string()));
+    arguments.extend([json!(format!("{PROGRAM}{BEGIN}")), json!(settings.to_string())]);
     let kinds = ["pid", "network", "ipc", "uts", "mount"];
     json!({
         "ociVersion": "1.0.2",

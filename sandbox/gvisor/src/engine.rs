@@ -10,23 +10,22 @@ use headwater_sandbox::{
     Abilities, Channel, Ended, Engine, EngineError, Execution, Image, Isolation, Limits, Probe,
     Slot, SlotSpec, Swept, Way,
 };
+use headwater_sandbox_agent::{Guest, check_image, check_name, last_words, lost};
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::ENGINE;
 use crate::bundle;
 use crate::host::Host;
-use crate::link::{Link, lost};
 use crate::runsc::Runsc;
+use crate::sandbox::start;
 use crate::settings::Settings;
 use crate::slot::GvisorSlot;
-use crate::wire::Kind;
 
 /// What the guest of a probe runs: it tells its kernel's version and log, and looks for a file.
-const PROBE: &str = include_str!("agent/probe.py");
+const PROBE: &str = include_str!("probe.py");
 /// gVisor tells this build of a kernel, whatever runs below.
 const KERNEL: &str = "#1 SMP Sun Jan 10 15:06:54 PST 2016";
-const NAME_BYTES_MAX: usize = 63;
 
 /// Makes slots that are sandboxes of gVisor.
 pub struct GvisorEngine {
@@ -47,8 +46,8 @@ impl GvisorEngine {
 
     async fn start_slot(&self, spec: &SlotSpec) -> Result<GvisorSlot, EngineError> {
         spec.limits.check()?;
-        check_name(&spec.name)?;
-        bundle::check(&spec.image)?;
+        check_name(ENGINE, &spec.name)?;
+        check_image(ENGINE, &spec.image)?;
         let runsc = Runsc::find(&self.settings).await?;
         let busy = |what: &str, error: std::io::Error| EngineError::Busy {
             why: format!("{what} of slot {}: {error}", spec.name),
@@ -62,31 +61,20 @@ impl GvisorEngine {
         written.map_err(|error| busy("the bundle", error))?;
         let mut command = runsc.command(&remains.state, &["run", "--bundle"]);
         command.arg(&remains.folder).arg(&remains.id);
-        let link = Link::start(command, &remains.group, spec.way_out.clone());
-        let mut link = link.map_err(|error| busy("runsc", error))?;
-        self.greeted(&mut link).await?;
-        let held = remains.group.hold_processors(spec.limits.cpu_milli);
-        held.map_err(|error| busy("the cgroup", error))?;
-        Ok(GvisorSlot::new(link, remains, runsc, spec))
-    }
-
-    /// Waits for the agent's first word.
-    async fn greeted(&self, link: &mut Link) -> Result<(), EngineError> {
-        let start_ms = self.settings.start_ms;
-        let until = Instant::now() + Duration::from_millis(start_ms);
-        let unable = |why: String| EngineError::Unable {
+        let started = start(command, &remains.group, spec.way_out.clone());
+        let (sandbox, link) = started.map_err(|error| busy("runsc", error))?;
+        let mut guest = Guest::new(ENGINE, sandbox, link, spec.limits, spec.way);
+        let until = Instant::now() + Duration::from_millis(self.settings.start_ms);
+        guest.greeted(until).await.map_err(|why| EngineError::Unable {
             engine: ENGINE,
-            why,
+            why: format!("the sandbox did not start: {why}"),
             mend: "see that runsc may make namespaces here (it needs root, or `--rootless`), that \
                    its platform works, and that the image's interpreter starts"
                 .to_owned(),
-        };
-        match timeout_at(until, link.next()).await {
-            Ok(Ok(frame)) if frame.kind == Kind::Hello => Ok(()),
-            Ok(Ok(_)) => Err(unable("the agent did not greet".to_owned())),
-            Ok(Err(error)) => Err(unable(link.lost(&error).await.to_string())),
-            Err(_) => Err(unable(format!("the sandbox did not start within {start_ms} ms"))),
-        }
+        })?;
+        let held = remains.group.hold_processors(spec.limits.cpu_milli);
+        held.map_err(|error| busy("the cgroup", error))?;
+        Ok(GvisorSlot { guest, remains, runsc })
     }
 
     async fn probe_slot(&self, image: &Image) -> Result<u64, EngineError> {
@@ -121,7 +109,7 @@ impl GvisorEngine {
         let outcome = slot.run(&execution, &mut listen).await?;
         Box::new(slot).close().await?;
         let held = if outcome.ended == Ended::Exit(0) { held(&output) } else { None };
-        let shown = || crate::runsc::last_words(&[output.clone(), errors.clone()].concat());
+        let shown = || last_words(&[output.clone(), errors.clone()].concat());
         match (held, first) {
             (Some(()), Some(first)) => Ok(u64::try_from(first.as_micros()).unwrap_or(u64::MAX)),
             _ => Err(EngineError::Unable {
@@ -144,19 +132,6 @@ fn held(output: &[u8]) -> Option<()> {
     let canary_hidden = !told.get("canary")?.as_bool()?;
     let own_user = told.get("user")?.as_u64()? != 0;
     (own_kernel && canary_hidden && own_user).then_some(())
-}
-
-fn check_name(name: &str) -> Result<(), EngineError> {
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(known) {
-        return Ok(());
-    }
-    Err(EngineError::Unsupported {
-        engine: ENGINE,
-        what: format!(
-            "take a slot named {name:?}; use 1 to {NAME_BYTES_MAX} letters, digits and `-`"
-        ),
-    })
 }
 
 #[async_trait]
@@ -188,7 +163,7 @@ impl Engine for GvisorEngine {
     }
 
     async fn prepare(&self, image: &Image) -> Result<(), EngineError> {
-        bundle::check(image)?;
+        check_image(ENGINE, image)?;
         Runsc::find(&self.settings).await.map(drop)
     }
 

@@ -16,17 +16,14 @@
 //! - No checkpoints: restoring one takes longer than a cold start.
 
 mod bundle;
-mod call;
 mod cgroup;
 mod engine;
 mod host;
-mod link;
-mod relay;
 mod remains;
 mod runsc;
+mod sandbox;
 mod settings;
 mod slot;
-mod wire;
 
 pub use engine::GvisorEngine;
 pub use settings::{Platform, Settings};

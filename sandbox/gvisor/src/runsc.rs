@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use headwater_sandbox::EngineError;
+use headwater_sandbox_agent::last_words;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -69,17 +70,6 @@ impl Runsc {
             Err(_) => Err(format!("runsc {order} did not end")),
         }
     }
-}
-
-/// The end of what a program complained about, on one line.
-pub(crate) fn last_words(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(1_000)..]);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let shown = lines[lines.len().saturating_sub(4)..].join("; ");
-    if shown.is_empty() {
-        return "it told nothing".to_owned();
-    }
-    shown.chars().filter(|letter| !letter.is_control()).collect()
 }
 
 /// The date in a version such as `0.0~20221219.0` or `release-20240729.0`.

@@ -12,6 +12,7 @@ const CLUSTER: &str = "headwater-cluster";
 const MODELS: &str = "headwater-models";
 const VECTORS: &str = "headwater-vectors";
 const BACKENDS: &str = "headwater-backends";
+const AGENT: &str = "headwater-sandbox-agent";
 const IMAGES: &str = "headwater-sandbox-images";
 const SANDBOX: &str = "headwater-sandbox";
 const TOOLS: &str = "headwater-tools";
@@ -42,10 +43,13 @@ const CRATES: &[CrateRule] = &[
     rule("headwater-backends-http", Layer::Adapter, &[BACKENDS]),
     rule("headwater-backends-mcp", Layer::Adapter, &[BACKENDS]),
     rule("headwater-backends-sql", Layer::Adapter, &[BACKENDS]),
+    // Its outside system is the guest: engines whose guests have a kernel speak with it.
+    rule(AGENT, Layer::Adapter, &[SANDBOX]),
     // Its outside system is the network; no slot knows it but by its sockets.
     rule("headwater-sandbox-egress", Layer::Adapter, &[]),
     // Tests of engines run guests, and guests need an image.
-    rule("headwater-sandbox-gvisor", Layer::Adapter, &[SANDBOX, IMAGES]),
+    rule("headwater-sandbox-firecracker", Layer::Adapter, &[SANDBOX, AGENT, IMAGES]),
+    rule("headwater-sandbox-gvisor", Layer::Adapter, &[SANDBOX, AGENT, IMAGES]),
     rule(IMAGES, Layer::Adapter, &[SANDBOX]),
     rule("headwater-sandbox-jail", Layer::Adapter, &[SANDBOX, IMAGES]),
     rule("headwater-sandbox-wasm", Layer::Adapter, &[SANDBOX, IMAGES]),

@@ -105,6 +105,8 @@ pub enum SandboxEngine {
     Jail,
     /// A kernel in user space.
     Gvisor,
+    /// A virtual machine for each slot, where KVM works.
+    Firecracker,
 }
 
 /// How many slots a pool has.
@@ -152,6 +154,43 @@ impl Default for PoolSection {
     }
 }
 
+/// Where Firecracker's parts are, and how its machines are held.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FirecrackerSection {
+    /// The programs, of one release.
+    pub firecracker: PathBuf,
+    pub jailer: PathBuf,
+    /// The kernel of guests, such as a `vmlinux` built with a configuration of that release.
+    pub kernel: PathBuf,
+    /// The first user and group id of machines; each has one of the 2^16 behind it.
+    pub first_id: u32,
+    /// The cgroup below which machines get theirs, relative to each hierarchy's root.
+    pub cgroup_parent: String,
+    /// A network namespace for machines; they have no network device in any case.
+    pub netns: Option<PathBuf>,
+    /// The longest that the first machine of a size may take to boot, in ms.
+    pub boot_ms: u64,
+    /// The longest that a slot may take to be restored, in ms.
+    pub start_ms: u64,
+}
+
+impl Default for FirecrackerSection {
+    fn default() -> Self {
+        let own = headwater_sandbox_firecracker::Settings::new("");
+        FirecrackerSection {
+            firecracker: own.firecracker,
+            jailer: own.jailer,
+            kernel: own.kernel,
+            first_id: own.first_id,
+            cgroup_parent: own.cgroup_parent,
+            netns: own.netns,
+            boot_ms: own.boot_ms,
+            start_ms: own.start_ms,
+        }
+    }
+}
+
 /// Without engines the node runs no code.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -165,6 +204,7 @@ pub struct SandboxSection {
     pub image: String,
     /// The program `runsc`.
     pub runsc: PathBuf,
+    pub firecracker: FirecrackerSection,
     /// Whether tools whose definitions name hosts get a way out to them.
     pub egress: bool,
     pub small: PoolSection,
@@ -183,6 +223,7 @@ impl Default for SandboxSection {
             images: None,
             image: "python".to_owned(),
             runsc: PathBuf::from("/usr/bin/runsc"),
+            firecracker: FirecrackerSection::default(),
             egress: false,
             small: PoolSection::default(),
             large: PoolSection::of(&large),

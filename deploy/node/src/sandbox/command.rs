@@ -103,7 +103,7 @@ fn check(settings: &Settings, name: &ImageName) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::broken(format!("no runtime: {error}")))?;
     let mut held = 0;
-    for which in [SandboxEngine::Jail, SandboxEngine::Gvisor] {
+    for which in [SandboxEngine::Jail, SandboxEngine::Gvisor, SandboxEngine::Firecracker] {
         let engine = engine(settings, which)?;
         let told = engine.abilities();
         match runtime.block_on(engine.probe(&image)) {

@@ -1,6 +1,6 @@
 //! Versions and flags.
 
-use super::{date_of, flags, last_words};
+use super::{date_of, flags};
 use crate::settings::{Platform, Settings};
 
 #[test]
@@ -23,16 +23,4 @@ fn the_platform_follows_the_version_unless_it_is_set() {
 fn flags_of_the_operator_come_last() {
     let settings = Settings { flags: vec!["--debug".to_owned()], ..Settings::new("state") };
     assert_eq!(flags(&settings, None).last().map(String::as_str), Some("--debug"));
-}
-
-#[test]
-fn complaints_are_one_line_without_control_characters() {
-    let rows: [(&[u8], &str); 3] = [
-        (b"", "it told nothing"),
-        (b"a\n\n b \x1b[1m\n", "a; b [1m"),
-        (b"1\n2\n3\n4\n5\n", "2; 3; 4; 5"),
-    ];
-    for (bytes, expected) in rows {
-        assert_eq!(last_words(bytes), expected);
-    }
 }

@@ -27,7 +27,7 @@ fn a_call_stays_within_its_slot() {
         (Limits { output_bytes: 1, ..small }, Some("output_bytes")),
     ];
     for (limits, field) in rows {
-        let found = match check(&Execution { limits, ..execution() }, &small) {
+        let found = match check("any", &Execution { limits, ..execution() }, &small) {
             Ok(()) => None,
             Err(EngineError::Limit(error)) => Some(error.field),
             Err(error) => panic!("{error}"),
@@ -44,7 +44,7 @@ fn what_cannot_be_given_is_told() {
         rows.push(Execution { environment, ..execution() });
     }
     for row in rows {
-        let error = check(&row, &Limits::SMALL).unwrap_err();
+        let error = check("any", &row, &Limits::SMALL).unwrap_err();
         assert!(matches!(error, EngineError::Unsupported { .. }), "{error}");
     }
 }

@@ -10,9 +10,8 @@ use headwater_sandbox::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::ENGINE;
-use crate::cgroup::Group;
-use crate::link::{Link, lost, text_of};
+use crate::guest::{Machine, lost, text_of};
+use crate::link::Link;
 use crate::wire::{Frame, Kind, Order, frame, told};
 
 /// How often the host looks at a call's memory.
@@ -24,10 +23,14 @@ const GIVEN_BYTES_MAX: usize = 64 << 20;
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Whether the engine takes a call, told before anything is sent.
-pub(crate) fn check(execution: &Execution, most: &Limits) -> Result<(), EngineError> {
+pub(crate) fn check(
+    engine: &'static str,
+    execution: &Execution,
+    most: &Limits,
+) -> Result<(), EngineError> {
     execution.limits.check()?;
     within(&execution.limits, most)?;
-    let unsupported = |what: String| Err(EngineError::Unsupported { engine: ENGINE, what });
+    let unsupported = |what: String| Err(EngineError::Unsupported { engine, what });
     let given = execution.source.len() + execution.input.len();
     if given > GIVEN_BYTES_MAX {
         return unsupported(format!(
@@ -94,13 +97,13 @@ pub(crate) fn order(execution: &Execution, number: u32) -> Vec<u8> {
 }
 
 /// A call under way.
-pub(crate) struct Call<'a> {
+pub(crate) struct Call<'a, M> {
     pub(crate) link: &'a mut Link,
-    pub(crate) group: &'a Group,
+    pub(crate) machine: &'a mut M,
     pub(crate) execution: &'a Execution,
     pub(crate) number: u32,
     pub(crate) began: Instant,
-    /// What the sandbox held before the call, in bytes.
+    /// What the guest held before the call, in bytes.
     pub(crate) idle_bytes: u64,
 }
 
@@ -123,16 +126,16 @@ impl Seen {
     }
 }
 
-/// A call's end, and whether the sandbox is still there.
+/// A call's end, and whether the guest is still there.
 pub(crate) struct Over {
     pub(crate) outcome: Outcome,
     pub(crate) alive: bool,
 }
 
-impl Call<'_> {
+impl<M: Machine> Call<'_, M> {
     /// Follows a call to its end.
     pub(crate) async fn follow(self, listener: &mut dyn Listener) -> Result<Over, EngineError> {
-        let kills = self.group.memory_kills();
+        let kills = self.machine.memory_kills();
         let mut seen = Seen::default();
         let mut until = self.began + Duration::from_millis(self.execution.limits.wall_ms);
         let mut looks = interval(LOOK_EVERY);
@@ -152,7 +155,7 @@ impl Call<'_> {
                     }
                     Err(error) => return self.broken(seen, kills, &error).await,
                 },
-                // The agent did not kill: the sandbox goes with all that is in it.
+                // The agent did not kill: the guest goes with all that is in it.
                 () = sleep_until(until) => match seen.ending() {
                     true => return self.over(seen, false),
                     false => self.stop(&mut seen, Ended::WallTime),
@@ -173,7 +176,7 @@ impl Call<'_> {
     }
 
     fn look(&self, seen: &mut Seen) {
-        let Some(bytes) = self.group.memory_bytes() else { return };
+        let Some(bytes) = self.machine.held_bytes() else { return };
         let used = bytes.saturating_sub(self.idle_bytes);
         seen.peak_bytes = seen.peak_bytes.max(used);
         if used > self.execution.limits.memory_bytes {
@@ -233,18 +236,18 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// The sandbox is gone. Killed for want of memory, it tells how the call ended.
+    /// The guest is gone. Killed for want of memory, it tells how the call ended.
     async fn broken(
         self,
         mut seen: Seen,
         kills: u64,
         error: &io::Error,
     ) -> Result<Over, EngineError> {
-        if self.group.memory_kills() > kills {
+        if self.machine.memory_kills() > kills {
             seen.verdict.get_or_insert(Ended::Memory);
             return self.over(seen, false);
         }
-        Err(self.link.lost(error).await)
+        Err(self.machine.lost(error).await)
     }
 
     fn over(self, seen: Seen, alive: bool) -> Result<Over, EngineError> {

@@ -1,5 +1,5 @@
-# The agent is pid 1 of a sandbox. It talks with its host over its own standard input and output:
-# a frame is a kind (1 byte), a channel (4), a length (4) and that many bytes.
+# The agent is pid 1 of a guest. It talks with its host over its own standard input and output: a
+# frame is a kind (1 byte), a channel (4), a length (4) and that many bytes.
 import fcntl
 import gc
 import json
@@ -12,7 +12,7 @@ import struct
 import sys
 import time
 
-PUT, CALL, KILL, GET, LIST, USAGE, TO_GUEST, TO_GUEST_CREDIT, TO_GUEST_CLOSE = range(1, 10)
+PUT, CALL, KILL, GET, LIST, USAGE, TO_GUEST, TO_GUEST_CREDIT, TO_GUEST_CLOSE, RENEW = range(1, 11)
 HELLO, OUT, ERR, END, FILE, DONE, REFUSED, OPEN, TO_HOST, TO_HOST_CREDIT, TO_HOST_CLOSE = range(
     65, 76
 )
@@ -34,8 +34,7 @@ def read_all(fd, count):
     while count:
         part = os.read(fd, min(count, CHUNK_BYTES))
         if not part:
-            # The host is gone: the sandbox ends with its first process.
-            os._exit(0)
+            raise EOFError("the host is gone")
         parts.append(part)
         count -= len(part)
     return b"".join(parts)

@@ -23,9 +23,26 @@ class Loop:
 class Call:
     def __init__(self, spare, told):
         self.spare, self.told = spare, told
-        self.began = time.monotonic()
+        self.began, self.memory_kills = time.monotonic(), memory_kills()
         self.cpu_s, self.peak_kib = 0.0, 0
         self.status = self.killed = None
+
+
+def warm(preload):
+    for name in preload:
+        __import__(name)
+    # A collection in a child would write to what it shares with the agent: pages of its own.
+    gc.freeze()
+
+
+def hello():
+    with open("/proc/version") as version:
+        kernel = version.read().strip()
+    send_told(HELLO, {"python": sys.version.split()[0], "kernel": kernel})
+
+
+def hold_group(limits):
+    """An engine whose guests have cgroups of their own puts its step here."""
 
 
 class Agent:
@@ -42,22 +59,19 @@ class Agent:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         if settings["egress"]:
             self.relays = Relays(self.loop)
-        for name in settings["preload"]:
-            __import__(name)
-        # A collection in a child would write to what it shares with the agent: pages of its own.
-        gc.freeze()
         self.loop.watch(0, select.POLLIN, self.command)
         self.loop.watch(waker, select.POLLIN, self.woken)
-        with open("/proc/version") as version:
-            kernel = version.read().strip()
-        send_told(HELLO, {"python": sys.version.split()[0], "kernel": kernel})
         self.spare = Spare()
 
     def run(self):
-        while True:
-            self.loop.turn(50 if self.call else None)
-            if self.call:
-                self.watch_time()
+        try:
+            while True:
+                self.loop.turn(50 if self.call else None)
+                if self.call:
+                    self.watch_time()
+        except EOFError:
+            # The host is gone: the guest ends with its first process.
+            os._exit(0)
 
     def woken(self, events):
         try:
@@ -99,6 +113,7 @@ class Agent:
 
     def begin(self, told, blob):
         self.call = Call(self.spare, told)
+        hold_group(told["limits"])
         self.spare.begin(told, blob)
         for fd, kind in ((self.spare.out, OUT), (self.spare.err, ERR)):
             self.loop.watch(fd, select.POLLIN, lambda events, fd=fd, kind=kind: self.pump(fd, kind))
@@ -191,7 +206,9 @@ class Agent:
         told = {"cpu_us": int(call.cpu_s * 1e6), "peak_bytes": call.peak_kib * 1024}
         limit_s = call.told["limits"]["cpu_ms"] / 1000
         status = call.status if call.status is not None else 9
-        memory = os.WIFSIGNALED(status) and os.WTERMSIG(status) == OUT_OF_MEMORY
+        signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        short = signalled == signal.SIGKILL and memory_kills() > call.memory_kills
+        memory = short or signalled == OUT_OF_MEMORY
         if call.killed == "cpu" or (os.WIFSIGNALED(status) and call.cpu_s >= limit_s):
             told["ended"] = "cpu"
         elif memory:
@@ -203,29 +220,38 @@ class Agent:
         return told
 
     def usage(self):
-        pids = [name for name in os.listdir("/proc") if name.isdigit()]
         idle = (1, 0 if self.call else self.spare.pid)
-        resident = 0
-        for pid in pids:
-            try:
-                with open(f"/proc/{pid}/statm") as told:
-                    resident += int(told.read().split()[1]) * resource.getpagesize()
-            except (OSError, ValueError, IndexError):
-                pass
-        return {"processes": sum(int(pid) not in idle for pid in pids), "resident": resident}
+        seen = list(processes())
+        resident = sum(int(fields[21]) for _, fields in seen) * resource.getpagesize()
+        return {"processes": sum(pid not in idle for pid, _ in seen), "resident": resident}
 
 
-def living_cpu_s():
-    ticks = 0
+KERNEL_THREAD = 0x200000
+
+
+def processes():
+    """Processes, each with its fields from the third on, without the kernel's own threads."""
     for name in os.listdir("/proc"):
-        if name.isdigit() and name != "1":
+        if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat") as told:
                     fields = told.read().rpartition(")")[2].split()
-                ticks += sum(int(field) for field in fields[11:15])
-            except (OSError, ValueError):
-                pass
+            except OSError:
+                continue
+            if len(fields) > 21 and not int(fields[6]) & KERNEL_THREAD:
+                yield int(name), fields
+
+
+def living_cpu_s():
+    ticks = sum(sum(map(int, fields[11:15])) for pid, fields in processes() if pid != 1)
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-Agent(json.loads(sys.argv[1])).run()
+def memory_kills():
+    """How often this kernel has killed for want of memory; 0 where it does not count."""
+    try:
+        with open("/proc/vmstat") as told:
+            counts = dict(line.split() for line in told)
+        return int(counts.get("oom_kill", 0))
+    except (OSError, ValueError):
+        return 0

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// What the host sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Order {
+pub enum Order {
     Put = 1,
     Call = 2,
     Kill = 3,
@@ -18,11 +18,13 @@ pub(crate) enum Order {
     Data = 7,
     Credit = 8,
     Close = 9,
+    /// After a snapshot: the time, random bytes, and what the slot is for.
+    Renew = 10,
 }
 
 /// What the agent sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     Hello,
     Output,
     Error,
@@ -58,15 +60,18 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 const READ_BYTES: usize = 1 << 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Frame {
-    pub(crate) kind: Kind,
-    pub(crate) channel: u32,
-    pub(crate) body: Vec<u8>,
+pub struct Frame {
+    pub kind: Kind,
+    pub channel: u32,
+    pub body: Vec<u8>,
 }
 
 impl Frame {
     /// The told part of the body, and the bytes behind it.
-    pub(crate) fn told(&self) -> io::Result<(Value, &[u8])> {
+    ///
+    /// # Errors
+    /// When the body is shorter than it says, or tells no JSON.
+    pub fn told(&self) -> io::Result<(Value, &[u8])> {
         let short = || wrong("a frame is shorter than it says");
         let (length, rest) = self.body.split_first_chunk::<4>().ok_or_else(short)?;
         let length = u32::from_be_bytes(*length) as usize;
@@ -80,7 +85,9 @@ fn wrong(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-pub(crate) fn frame(order: Order, channel: u32, body: &[u8]) -> Vec<u8> {
+/// The bytes of one frame to an agent.
+#[must_use]
+pub fn frame(order: Order, channel: u32, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len());
     bytes.push(order as u8);
     bytes.extend_from_slice(&channel.to_be_bytes());
@@ -90,7 +97,8 @@ pub(crate) fn frame(order: Order, channel: u32, body: &[u8]) -> Vec<u8> {
 }
 
 /// A frame that tells something, with bytes behind it.
-pub(crate) fn told(order: Order, told: &Value, blob: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn told(order: Order, told: &Value, blob: &[u8]) -> Vec<u8> {
     let text = told.to_string();
     let mut body = Vec::with_capacity(4 + text.len() + blob.len());
     body.extend_from_slice(&(text.len() as u32).to_be_bytes());
@@ -100,19 +108,22 @@ pub(crate) fn told(order: Order, told: &Value, blob: &[u8]) -> Vec<u8> {
 }
 
 /// Frames of the agent. Nothing is lost when a read is given up.
-pub(crate) struct Frames<R> {
+pub struct Frames<R> {
     reader: R,
     bytes: Vec<u8>,
     at: usize,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    pub(crate) fn new(reader: R) -> Self {
+    pub fn new(reader: R) -> Self {
         Self { reader, bytes: Vec::new(), at: 0 }
     }
 
-    /// The next frame; the end of the stream is an error.
-    pub(crate) async fn next(&mut self) -> io::Result<Frame> {
+    /// The next frame.
+    ///
+    /// # Errors
+    /// The end of the stream, and what is no frame.
+    pub async fn next(&mut self) -> io::Result<Frame> {
         loop {
             if let Some(frame) = self.take()? {
                 return Ok(frame);
@@ -124,6 +135,11 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
+    }
+
+    /// The stream again, without what was read of it.
+    pub fn into_reader(self) -> R {
+        self.reader
     }
 
     fn take(&mut self) -> io::Result<Option<Frame>> {
