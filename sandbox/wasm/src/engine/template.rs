@@ -50,7 +50,7 @@ impl Template {
         let made = thread.stack_size(THREAD_STACK_BYTES).spawn(work).and_then(|thread| {
             thread.join().map_err(|_| io::Error::other("the interpreter's thread panicked"))
         });
-        let made = made.map_err(|error| error.to_string()).and_then(|made| made);
+        let made = made.map_err(|error| error.to_string()).flatten();
         let (memory_bytes, changed) = made.map_err(|why| {
             let why = format!("image {}: an interpreter does not start: {why}", image.name);
             unable(why, "see that the image's modules to preload are in it")
@@ -93,7 +93,7 @@ fn boot(
     let voice: Voice = Box::new(move |_, bytes: &[u8]| {
         heard.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
     });
-    let guest = |voice| {
+    let guest = |voice: Voice| {
         let control = Arc::new(Control::default());
         Guest::new(&compiled.root, control, voice, &Limits::SMALL, shared.settings.start_ms)
     };
