@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use headwater_sandbox::{
-    Channel, EngineError, Execution, FileEntry, GuestFile, GuestPath, Limits, Listener, Outcome,
-    Slot, SlotSpec, Usage, Way,
+    EngineError, Execution, FileEntry, GuestFile, GuestPath, Limits, Listener, Outcome, Slot,
+    SlotSpec, Usage, Way,
 };
 use tokio::time::timeout;
 
