@@ -189,10 +189,9 @@ const TRICKS: &str = "import os
 os.symlink('/etc/passwd', 'a')
 os.symlink('/proc/self/environ', 'b')
 os.symlink('/', 'c')
-try:
-    os.mkfifo('d')
-    os.symlink('/dev/zero', 'e')
+try: os.mkfifo('d')
 except (OSError, AttributeError): pass
+os.symlink('/dev/zero', 'e')
 os.symlink('/proc/1/root', 'f')
 os.mkdir('g'); os.rmdir('g'); os.symlink('/etc', 'g')
 for i in range(8):

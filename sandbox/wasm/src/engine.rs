@@ -44,6 +44,9 @@ const NAME_BYTES_MAX: usize = 63;
 /// Names of the slots that this engine has.
 type Living = Arc<Mutex<BTreeSet<String>>>;
 
+/// Interpreters by the digests of their images and by what these preload.
+type Templates = BTreeMap<(String, Vec<String>), Arc<Template>>;
+
 /// What all guests of an engine share.
 pub(crate) struct Shared {
     pub(crate) wasmtime: wasmtime::Engine,
@@ -73,9 +76,8 @@ impl Drop for Claim {
 /// Makes slots whose guests are instances of a WebAssembly module.
 pub struct WasmEngine {
     shared: Arc<Shared>,
-    /// Interpreters by the digests of their images and by what these preload. Held while one is
-    /// made: two would compile an image twice.
-    templates: tokio::sync::Mutex<BTreeMap<(String, Vec<String>), Arc<Template>>>,
+    /// Held while one is made: two would compile an image twice.
+    templates: tokio::sync::Mutex<Templates>,
     probes: AtomicU64,
 }
 

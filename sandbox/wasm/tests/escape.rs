@@ -29,7 +29,7 @@ struct Exception {
 const EXCEPTIONS: &[Exception] = &[
     Exception {
         case: "limits_cannot_rise",
-        words: "No module named 'resource'",
+        words: "Unsupported platform for standard library module 'resource'",
         why: "the interpreter is built without the module: it has no kernel whose limits to raise",
     },
     Exception {

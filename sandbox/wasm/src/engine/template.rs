@@ -22,13 +22,16 @@ const PAGE_BYTES: usize = 4_096;
 /// How many of the last bytes that an interpreter said are shown when it does not start.
 const WORDS_BYTES: usize = 400;
 
+/// Pieces of a memory, each with its place in it.
+type Pieces = Vec<(usize, Vec<u8>)>;
+
 /// What an interpreter's memory has that the module's has not. A module keeps nothing else between
 /// two programs: its one variable outside its memory is the end of its stack, which is where it
 /// was when a program has returned.
 pub(crate) struct Template {
     pub(crate) compiled: Arc<Compiled>,
     memory_bytes: usize,
-    changed: Vec<(usize, Vec<u8>)>,
+    changed: Pieces,
 }
 
 impl Template {
@@ -87,7 +90,7 @@ fn boot(
     shared: &Shared,
     compiled: &Compiled,
     preload: &[String],
-) -> Result<(usize, Vec<(usize, Vec<u8>)>), String> {
+) -> Result<(usize, Pieces), String> {
     let said = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&said);
     let voice: Voice = Box::new(move |_, bytes: &[u8]| {
@@ -113,8 +116,8 @@ fn boot(
 }
 
 /// The pages that are others than before, those that follow on each other as one.
-pub(crate) fn changes(before: &[u8], after: &[u8]) -> Vec<(usize, Vec<u8>)> {
-    let mut changed: Vec<(usize, Vec<u8>)> = Vec::new();
+pub(crate) fn changes(before: &[u8], after: &[u8]) -> Pieces {
+    let mut changed = Pieces::new();
     for (number, page) in after.chunks(PAGE_BYTES).enumerate() {
         let at = number * PAGE_BYTES;
         let is_same = match before.get(at..at + page.len()) {
