@@ -1,6 +1,7 @@
 //! Sandboxes as the settings choose them: engines that hold a guest here, images, and the way out.
 
 pub(crate) mod command;
+mod wasm;
 mod ways;
 
 use std::ffi::OsString;
@@ -84,6 +85,7 @@ pub(crate) fn engine(
             let engine = FirecrackerEngine::new(own);
             Arc::new(engine.map_err(|error| Failure::settings(format!("sandbox: {error}")))?)
         }
+        SandboxEngine::Wasm => wasm::engine(settings)?,
     })
 }
 

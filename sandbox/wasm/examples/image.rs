@@ -1,4 +1,4 @@
-//! Makes an image by hand and compiles it: `image <wheel or folder> <folder of images> <name>`.
+//! Makes an image and compiles it: `image <wheel> <folder of images> <name> [<preload>...]`.
 
 use std::path::Path;
 use std::time::Instant;
@@ -14,9 +14,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     else {
         return Err("give a wheel or its folder, a folder of images, and a name".into());
     };
+    let preload: Vec<String> = arguments.collect();
     let began = Instant::now();
     let (image, manifest) =
-        make_image(source.as_ref(), Path::new(&folder), &ImageName::new(name)?)?;
+        make_image(source.as_ref(), Path::new(&folder), &ImageName::new(name)?, &preload)?;
     let packages = manifest.packages.len();
     println!(
         "{}: {} bytes, {packages} packages, {:?}",

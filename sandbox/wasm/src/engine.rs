@@ -3,9 +3,11 @@
 mod call;
 mod compiled;
 mod guest;
+mod interpreter;
 mod linked;
 mod settings;
 mod slot;
+mod template;
 mod ticker;
 
 #[cfg(test)]
@@ -25,6 +27,7 @@ use headwater_sandbox::{
 use crate::ENGINE;
 use crate::engine::compiled::Compiled;
 use crate::engine::slot::WasmSlot;
+use crate::engine::template::Template;
 use crate::engine::ticker::Ticker;
 use crate::image::PYTHON;
 
@@ -40,6 +43,9 @@ const NAME_BYTES_MAX: usize = 63;
 
 /// Names of the slots that this engine has.
 type Living = Arc<Mutex<BTreeSet<String>>>;
+
+/// Interpreters by the digests of their images and by what these preload.
+type Templates = BTreeMap<(String, Vec<String>), Arc<Template>>;
 
 /// What all guests of an engine share.
 pub(crate) struct Shared {
@@ -70,8 +76,8 @@ impl Drop for Claim {
 /// Makes slots whose guests are instances of a WebAssembly module.
 pub struct WasmEngine {
     shared: Arc<Shared>,
-    /// Compiled images by their digests. Held while one is compiled: two would compile it twice.
-    compiled: tokio::sync::Mutex<BTreeMap<String, Arc<Compiled>>>,
+    /// Held while one is made: two would compile an image twice.
+    templates: tokio::sync::Mutex<Templates>,
     probes: AtomicU64,
 }
 
@@ -98,7 +104,7 @@ impl WasmEngine {
         let shared = Shared { wasmtime, settings, ticker: Arc::new(ticker), living };
         Ok(Self {
             shared: Arc::new(shared),
-            compiled: tokio::sync::Mutex::default(),
+            templates: tokio::sync::Mutex::default(),
             probes: AtomicU64::new(0),
         })
     }
@@ -115,18 +121,27 @@ impl WasmEngine {
         })
     }
 
-    async fn compiled(&self, image: &Image) -> Result<Arc<Compiled>, EngineError> {
-        let mut all = self.compiled.lock().await;
-        if let Some(compiled) = all.get(&image.digest) {
-            return Ok(Arc::clone(compiled));
+    async fn template(&self, image: &Image) -> Result<Arc<Template>, EngineError> {
+        let mut all = self.templates.lock().await;
+        let key = (image.digest.clone(), image.preload.clone());
+        if let Some(template) = all.get(&key) {
+            return Ok(Arc::clone(template));
         }
+        let mut same = all.iter().filter(|((digest, _), _)| *digest == image.digest);
+        let compiled = same.next().map(|(_, template)| Arc::clone(&template.compiled));
         let (shared, own) = (Arc::clone(&self.shared), image.clone());
-        let work = move || Compiled::load(&shared.wasmtime, &own);
-        let compiled = tokio::task::spawn_blocking(work).await;
+        let work = move || {
+            let compiled = match compiled {
+                Some(compiled) => compiled,
+                None => Arc::new(Compiled::load(&shared.wasmtime, &own)?),
+            };
+            Template::make(&shared, &compiled, &own)
+        };
+        let made = tokio::task::spawn_blocking(work).await;
         let mend = "see that memory is free, and try again";
-        let compiled = Arc::new(compiled.map_err(|error| unable(error.to_string(), mend))??);
-        all.insert(image.digest.clone(), Arc::clone(&compiled));
-        Ok(compiled)
+        let template = Arc::new(made.map_err(|error| unable(error.to_string(), mend))??);
+        all.insert(key, Arc::clone(&template));
+        Ok(template)
     }
 
     fn claim(&self, name: &str) -> Result<Claim, EngineError> {
@@ -155,11 +170,8 @@ impl WasmEngine {
             return Err(unsupported("give guests a way out; ask for none, or for another engine"));
         }
         let claim = self.claim(&spec.name)?;
-        let image = self.image(&spec.image)?;
-        let compiled = self.compiled(image).await?;
-        // What the slot's own image asks for may not be there where another stands in.
-        let preload = image.preload.clone();
-        let mut slot = WasmSlot::new(Arc::clone(&self.shared), compiled, claim, preload, &spec);
+        let template = self.template(self.image(&spec.image)?).await?;
+        let mut slot = WasmSlot::new(Arc::clone(&self.shared), template, claim, &spec);
         slot.settle().await?;
         Ok(slot)
     }
@@ -180,7 +192,7 @@ impl Engine for WasmEngine {
     }
 
     async fn probe(&self, image: &Image) -> Result<Probe, EngineError> {
-        self.compiled(self.image(image)?).await?;
+        self.template(self.image(image)?).await?;
         let began = Instant::now();
         let spec = SlotSpec {
             name: format!("probe-{}", self.probes.fetch_add(1, Ordering::Relaxed)),
@@ -223,7 +235,7 @@ impl Engine for WasmEngine {
     }
 
     async fn prepare(&self, image: &Image) -> Result<(), EngineError> {
-        self.compiled(self.image(image)?).await.map(drop)
+        self.template(self.image(image)?).await.map(drop)
     }
 
     async fn start(&self, spec: SlotSpec) -> Result<Box<dyn Slot>, EngineError> {

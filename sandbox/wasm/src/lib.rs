@@ -1,10 +1,11 @@
 //! The WebAssembly engine: CPython as a module of wasmtime, a fresh instance for each call.
 //!
-//! A guest is one instance of a module that has a started interpreter in its memory. Its memory is
-//! copied on write, so making one takes well under a millisecond. It imports what the image says,
-//! then stands in a read of its standard input until there is a call; after the call it is thrown
-//! away and the next one is made. All that a guest reaches is a function of this crate: 42 calls of
-//! WASI preview 1 over files in memory, clocks, random bytes, and sockets that are none.
+//! A guest is one instance of a module that has a started interpreter in its memory. The first
+//! interpreter of an image imports what the image says, once; what that changed of its memory is
+//! kept, and every guest begins with it: nothing of Python runs before a call. A guest has one
+//! call and is thrown away with its memory, while the next one of its slot is made. All that it
+//! reaches is a function of this crate: 42 calls of WASI preview 1 over files in memory, clocks,
+//! random bytes, and sockets that are none.
 //!
 //! What it does not do:
 //! - Native packages do not run, only those that the module has inside; there are no threads, no
@@ -12,7 +13,9 @@
 //! - A guest that asks for more memory than it may have gets a `MemoryError`, and is not killed.
 //! - [`Violation`](headwater_sandbox::Ended::Violation) is never told: there is nothing that a
 //!   guest could ask for and may not.
-//! - The seed of Python's hashes is the module's own, the same in every call.
+//! - The seed of Python's hashes is the module's own, the same in every call; `random` and
+//!   `numpy.random` are seeded for each call.
+//! - A call's end runs what `atexit` has, and no finalizers: its memory goes at once.
 //! - Guests are as well apart as wasmtime keeps them; one who fears its bugs runs the service that
 //!   has this engine in a jail of its own.
 //!

@@ -115,6 +115,7 @@ async fn programs_end_as_they_do_outside() {
         ("import os; os.abort()", Ended::Signal(6), ""),
         ("import atexit; atexit.register(print, 'end')", Ended::Exit(0), "end\n"),
         ("print(__name__, end='')", Ended::Exit(0), "__main__"),
+        ("open('own.py', 'w').write('a = 3')\nimport own; print(own.a)", Ended::Exit(0), "3\n"),
         (
             "import sys; print(sys.stdout.encoding, sys.getfilesystemencoding())",
             Ended::Exit(0),
@@ -331,4 +332,37 @@ async fn slots_have_names_of_their_own_and_a_number() {
         slot.close().await.unwrap();
     }
     assert_eq!(bench.engine.sweep().await.unwrap(), headwater_sandbox::Swept::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn modules_to_preload_are_there_and_seeded_anew() {
+    let Some(bench) = bench().await else { return };
+    let preload = ["random", "numpy.random"].map(str::to_owned).to_vec();
+    let image = Image { preload, ..bench.image.clone() };
+    let spec = SlotSpec { image, ..bench.spec("preload", Way::Single) };
+    let mut slot = bench.engine.start(spec).await.unwrap();
+    let source = "import sys; print('numpy' in sys.modules)\n\
+        import numpy, random; print(random.random(), numpy.random.random())";
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let (_, heard, errors) = run(&mut slot, &execution(source)).await;
+        let words: Vec<&str> = heard.split_whitespace().collect();
+        assert!(matches!(words[..], ["True", _, _]), "{heard} {errors}");
+        seen.extend(words[1..].iter().map(|word| (*word).to_owned()));
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 6, "{seen:?}");
+    slot.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_closes_while_its_next_guest_starts() {
+    let Some(bench) = bench().await else { return };
+    // Each round takes the name again, which is free when the slot is closed.
+    for _ in 0..20 {
+        let mut slot = bench.slot("closes", Way::Single).await;
+        assert_eq!(run(&mut slot, &execution("print(1)")).await.1, "1\n");
+        slot.close().await.unwrap();
+    }
 }

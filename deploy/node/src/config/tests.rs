@@ -138,6 +138,22 @@ fn a_cluster_that_makes_no_sense_is_refused_by_key() {
 }
 
 #[test]
+fn sandboxes_that_cannot_be_had_are_refused_by_key() {
+    let mut refused =
+        vec![("sandbox.wasm_image=A", "wasm_image"), ("sandbox.engines=[\"vm\"]", "wasm")];
+    let wasm = "sandbox.engines=[\"wasm\"]";
+    if cfg!(feature = "wasm") {
+        read(&Given { flags: &[wasm], ..NOTHING }).expect("this binary has it");
+    } else {
+        refused.push((wasm, "--features wasm"));
+    }
+    for (flag, words) in refused {
+        let message = read(&Given { flags: &[flag], ..NOTHING }).expect_err(flag);
+        assert!(message.contains(words), "{flag}: {message}");
+    }
+}
+
+#[test]
 fn webhooks_that_make_no_sense_are_refused_by_key_and_without_their_address() {
     let url = "url = \"https://hooks.example/services/opensesame\"";
     let good = format!(

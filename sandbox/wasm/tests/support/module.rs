@@ -24,7 +24,7 @@ pub(crate) fn image(folder: &Path, source: &Path) -> Image {
     if let Ok((image, _)) = open(folder, &name) {
         return image;
     }
-    match make_image(source, folder, &name) {
+    match make_image(source, folder, &name, &[]) {
         Ok((image, _)) => image,
         // Another test was faster.
         Err(ImageError::Exists { .. }) => open(folder, &name).unwrap().0,
