@@ -19,6 +19,7 @@ mod registry;
 mod run;
 pub mod sandbox;
 mod sessions;
+mod vector_search;
 mod waiting;
 
 pub use agents::{
@@ -30,6 +31,7 @@ pub use metrics::ToolsMetrics;
 pub use nouns::{Called, ToolAsk, ToolCaller, ToolsError};
 pub use registry::Published;
 pub use sessions::{SessionStep, SessionTold};
+pub use vector_search::{VectorSearch, VectorSearches};
 pub use waiting::{CallRunner, WaitingState, WaitingTold};
 
 /// The backends port's nouns, for whoever makes backends.

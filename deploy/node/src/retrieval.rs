@@ -11,6 +11,7 @@ use headwater_actors::ingest::{
     IngestWorkers,
 };
 use headwater_actors::runtime::Runtime;
+use headwater_actors::tools::VectorSearches;
 use headwater_storage::retry::Retry;
 use headwater_vectors_embedded::{EmbeddedSink, EmbeddedVectorsSettings};
 use headwater_vectors_qdrant::{ApiKey, QdrantSettings, QdrantSink};
@@ -26,9 +27,10 @@ const HOUR_MS: u64 = 60 * 60 * 1000;
 /// Collections whose builds one node with models works on at once.
 const BUILDS: usize = 2;
 
-/// What the edge and the drain need of retrieval.
+/// What the edge, the tools and the drain need of retrieval.
 pub(crate) struct Retrieval {
     pub(crate) collections: Collections,
+    pub(crate) searches: VectorSearches,
     pub(crate) ingest: IngestHandle,
     pub(crate) workers: IngestWorkers,
 }
@@ -76,7 +78,8 @@ pub(crate) fn start(
     let source = source.map(|places| Arc::new(places) as Arc<dyn DocumentSource>);
     let metrics = IngestMetrics::register(registry);
     let workers = IngestWorkers::start(ingest.clone(), sink, embedder, source, metrics);
-    Ok(Retrieval { collections, ingest, workers })
+    let searches = VectorSearches::new(collections.clone(), fleet.clone(), tenancy.clone());
+    Ok(Retrieval { collections, searches, ingest, workers })
 }
 
 fn open_sink(settings: &Settings, store: &Retry) -> Result<Arc<dyn Sink>, Failure> {

@@ -128,6 +128,8 @@ pub(crate) async fn start(
     registry: &mut Registry,
 ) -> Result<Option<SandboxHandle>, Failure> {
     let section: &SandboxSection = &settings.sandbox;
+    // On the page of every node, for alerts.
+    let metrics = SandboxMetrics::register(registry);
     if section.engines.is_empty() {
         return Ok(None);
     }
@@ -174,7 +176,7 @@ pub(crate) async fn start(
         sessions_max: section.sessions_max,
         session_idle_ms: section.session_idle_ms,
     };
-    let handle = SandboxHandle::new(runtime.clone(), parts, SandboxMetrics::register(registry));
+    let handle = SandboxHandle::new(runtime.clone(), parts, metrics);
     handle.warm();
     runtime.spawn(handle.clone().tidy());
     Ok(Some(handle))

@@ -122,7 +122,7 @@ impl Node {
         let served = ServedElsewhere::default();
         let fleet = join_fleet(&settings, &place, &embedding, &served, &store);
         let runtime = place.caller.runtime();
-        let Retrieval { collections, ingest, workers } =
+        let Retrieval { collections, searches, ingest, workers } =
             retrieval::start(&settings, runtime, &store, &services, &fleet, &mut registry)?;
         let identity = identity::start(&settings, runtime, &store, &mut registry).await;
         let authority =
@@ -134,7 +134,7 @@ impl Node {
         prompts::run(&prompts, runtime, gateway.as_ref(), &fleet, &services.leases);
         let audit = audit::start(&settings, runtime, gateway.as_ref(), &mut registry)?;
         let stands = tools::Parts::of(runtime, &store, tenancy, gateway.as_ref(), audit.as_ref());
-        let tools = tools::start(&settings, stands, &mut registry).await?;
+        let tools = tools::start(&settings, stands, searches, &mut registry).await?;
         let _ = serving.set(router(EdgeParts {
             settings: Arc::new(edge_settings(&settings)),
             authority: Arc::new(authority),

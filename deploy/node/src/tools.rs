@@ -8,7 +8,7 @@ use headwater_actors::gateway::{AuditHandle, GatewayHandle};
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::TenancyHandle;
 use headwater_actors::tools::{
-    AgentFollower, CallRunner, ToolsHandle, ToolsMetrics, ToolsSettings,
+    AgentFollower, CallRunner, ToolsHandle, ToolsMetrics, ToolsSettings, VectorSearches,
 };
 use headwater_storage::retry::Retry;
 use prometheus_client::registry::Registry;
@@ -45,6 +45,7 @@ impl<'a> Parts<'a> {
 pub(crate) async fn start(
     settings: &Settings,
     parts: Parts<'_>,
+    searches: VectorSearches,
     registry: &mut Registry,
 ) -> Result<ToolsHandle, Failure> {
     let Parts { runtime, store, tenancy, gateway, audit } = parts;
@@ -54,10 +55,11 @@ pub(crate) async fn start(
         calls_max: section.calls_max,
         team_calls_max: section.team_calls_max,
         tells: !settings.notices.webhooks.is_empty(),
+        agents: section.agents.settings(),
         ..ToolsSettings::default()
     };
     let secrets = prompts::secrets(&settings.secrets, runtime)?;
-    let backends = backends::find(section, secrets.clone())?;
+    let backends = backends::find(section, searches, secrets.clone())?;
     let metrics = ToolsMetrics::register(registry);
     let (runtime, store) = (runtime.clone(), store.clone());
     let tools =

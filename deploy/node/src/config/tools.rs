@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use headwater_actors::tools::PoolSettings;
 use headwater_actors::tools::sandbox::ImageName;
+use headwater_actors::tools::{AgentsSettings, PoolSettings};
 use headwater_backends_sql::{SqlSettings, Tls};
 use headwater_secrets::SecretName;
 use serde::Deserialize;
 
 use super::{Nonsense, Settings};
+
+/// A node renews a run's lease several times within it.
+const LEASE_MS: std::ops::RangeInclusive<u64> = 1_000..=600_000;
 
 /// An MCP server whose tools may be published here.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -69,6 +72,31 @@ impl DatabaseSection {
     }
 }
 
+/// How many runs of agents go on, and for how long a silent node holds one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentsSection {
+    /// Runs that go on at once on this node, and those of one team among them.
+    pub runs_max: usize,
+    pub team_runs_max: usize,
+    /// Another node takes the runs of one over that has been silent for so long, in ms.
+    pub lease_ms: u64,
+}
+
+impl AgentsSection {
+    pub(crate) fn settings(self) -> AgentsSettings {
+        let AgentsSection { runs_max, team_runs_max, lease_ms } = self;
+        AgentsSettings { lease_ms, runs_max, team_runs_max }
+    }
+}
+
+impl Default for AgentsSection {
+    fn default() -> Self {
+        let AgentsSettings { lease_ms, runs_max, team_runs_max } = AgentsSettings::default();
+        AgentsSection { runs_max, team_runs_max, lease_ms }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ToolsSection {
@@ -82,6 +110,7 @@ pub struct ToolsSection {
     /// Calls that run at once on this node, and those of one team among them.
     pub calls_max: usize,
     pub team_calls_max: usize,
+    pub agents: AgentsSection,
 }
 
 impl Default for ToolsSection {
@@ -94,6 +123,7 @@ impl Default for ToolsSection {
             cache_bytes: own.cache_bytes,
             calls_max: own.calls_max,
             team_calls_max: own.team_calls_max,
+            agents: AgentsSection::default(),
         }
     }
 }
@@ -263,6 +293,10 @@ impl Settings {
                 let problem = "must begin with http:// or https://".to_owned();
                 return fail(&["tools", "mcp_servers", &place, "url"], problem);
             }
+        }
+        if !LEASE_MS.contains(&self.tools.agents.lease_ms) {
+            let problem = "must be from 1000 to 600000, in ms".to_owned();
+            return fail(&["tools", "agents", "lease_ms"], problem);
         }
         self.check_databases()?;
         let own = &self.sandbox;

@@ -1,5 +1,5 @@
 //! What answers calls: HTTP, servers of the Model Context Protocol, databases, and the platform's
-//! own fetch.
+//! own fetch and search.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use headwater_actors::tools::{
     ArgumentsIn, Backend, Backends, Builtin, Definition, HttpArguments, HttpParameter, HttpPlace,
-    HttpRest, Runs,
+    HttpRest, Runs, VectorSearches,
 };
 use headwater_backends::{
     BackendError, Egress, Invocation, Refusal, SecretHeader, SecretHeaders, no_headers,
@@ -31,6 +31,7 @@ const KEPT: usize = 2_000;
 struct Shared {
     client: HttpClient,
     databases: BTreeMap<String, SqlDatabase>,
+    searches: VectorSearches,
     secrets: Secrets,
 }
 
@@ -43,7 +44,11 @@ type Names = Vec<(String, String)>;
 ///
 /// # Errors
 /// Kind `Settings` for a server or a database that cannot be used.
-pub(super) fn find(section: &ToolsSection, secrets: Secrets) -> Result<Backends, Failure> {
+pub(super) fn find(
+    section: &ToolsSection,
+    searches: VectorSearches,
+    secrets: Secrets,
+) -> Result<Backends, Failure> {
     let internal: BTreeSet<String> =
         section.internal_hosts.iter().map(|host| host.to_lowercase()).collect();
     let egress = rules(internal);
@@ -61,7 +66,7 @@ pub(super) fn find(section: &ToolsSection, secrets: Secrets) -> Result<Backends,
             .map_err(|error| wrong(&format_args!("databases: {}: {error}", one.name)))?;
         databases.insert(one.name.clone(), made);
     }
-    let shared = Shared { client, databases, secrets };
+    let shared = Shared { client, databases, searches, secrets };
     let kept: Mutex<BTreeMap<String, Arc<dyn Backend>>> = Mutex::default();
     Ok(Arc::new(move |definition: &Definition| {
         if let Runs::Mcp { server, .. } = &definition.backend {
@@ -156,6 +161,9 @@ fn backend(definition: &Definition, shared: &Shared) -> Result<Arc<dyn Backend>,
             let rows_max = settings.get("rows_max").and_then(serde_json::Value::as_u64);
             let rows_max = rows_max.and_then(|rows_max| u32::try_from(rows_max).ok());
             Ok(Arc::new(database.backend(rows_max.unwrap_or(SqlBackend::ROWS_MAX))))
+        }
+        Runs::Builtin { builtin: Builtin::VectorSearch, settings } => {
+            Ok(Arc::new(shared.searches.backend(settings)))
         }
         other => Err(format!("this node has nothing that answers {}", other.word())),
     }
