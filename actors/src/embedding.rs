@@ -28,6 +28,7 @@ pub use cache::{CacheSettings, StoredVectors};
 pub use calibrations::{CalibrationSettings, Calibrations, Learnt};
 pub use charged::ChargedEmbedder;
 pub use embedder::Embedder;
+pub(crate) use embedder::unit;
 pub use fleet::{EmbeddingFleet, FleetModel, ModelStatus};
 pub use handle::{EmbedCall, EmbedError, Embedded, Inputs, ModelHandle, Purpose};
 pub use loader::{ModelLoader, Opening};

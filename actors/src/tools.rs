@@ -10,6 +10,7 @@ mod finish;
 mod follow;
 mod handle;
 mod keys;
+mod meanings;
 mod metrics;
 mod nouns;
 mod quotas;

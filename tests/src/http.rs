@@ -96,6 +96,9 @@ impl Connection {
     /// As [`Connection::receive`].
     pub fn rest(&mut self, status: u16, headers: Headers) -> io::Result<Answer> {
         let mut body = Vec::new();
+        if status == 204 {
+            return Ok(Answer { status, headers, body });
+        }
         if is_chunked(&headers) {
             while let Some(piece) = self.piece()? {
                 body.extend(piece);

@@ -12,6 +12,7 @@ use headwater_models_burn::weights::{WeightsSource, fetch};
 use serde_json::Value;
 
 use crate::http::Connection;
+use crate::processes::{signal, stands_still};
 use crate::repository_root;
 
 /// The model that the tests serve.
@@ -141,32 +142,6 @@ pub fn run(arguments: &[&str]) -> Result<Output, NodeError> {
             signal(id, libc::SIGKILL)?;
             Err(NodeError::Endless(arguments.join(" ")))
         }
-    }
-}
-
-/// How often a stopped process is looked at, a millisecond apart, before it counts as going on.
-const FREEZE_LOOKS: u32 = 10_000;
-
-/// Whether every thread of the process is stopped: state `T` in proc(5).
-fn stands_still(id: u32) -> io::Result<bool> {
-    for task in std::fs::read_dir(format!("/proc/{id}/task"))? {
-        // A thread that has just ended runs no more either.
-        let Ok(stat) = std::fs::read_to_string(task?.path().join("stat")) else { continue };
-        let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
-        if state != Some("T") {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Sends a signal to a child that is not waited for yet.
-fn signal(child: u32, signal: i32) -> io::Result<()> {
-    let id = i32::try_from(child).map_err(io::Error::other)?;
-    // SAFETY: kill reads two numbers; the child is not waited for yet, so the id is its own.
-    match unsafe { libc::kill(id, signal) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -305,6 +280,11 @@ impl NodeProcess {
         Connection::open(self.address()?, HANG_TIMEOUT)
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGTERM.
     ///
     /// # Errors
@@ -329,13 +309,7 @@ impl NodeProcess {
     pub fn freeze(&self) -> io::Result<()> {
         let id = self.child.id();
         signal(id, libc::SIGSTOP)?;
-        for _ in 0..FREEZE_LOOKS {
-            if stands_still(id)? {
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        Err(io::Error::other(format!("process {id} does not stand still")))
+        stands_still(id)
     }
 
     /// Sends SIGCONT.

@@ -1,4 +1,5 @@
-//! Tools that the platform has itself: a search in what the calling team has written.
+//! Tools that the platform has itself: a search in what the calling team has written; and finding
+//! tools by what they are for.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -15,8 +16,7 @@ struct Team<'a> {
 impl Team<'_> {
     fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let mut connection = self.node.connect().unwrap();
-        let headers =
-            [("authorization", self.bearer.as_str()), ("content-type", "application/json")];
+        let headers = [("authorization", self.bearer.as_str())];
         connection.send(method, path, &headers, body.to_string().as_bytes()).unwrap();
         let answer = connection.receive().unwrap();
         let told = if answer.text().is_empty() { Value::Null } else { answer.json() };
@@ -119,5 +119,23 @@ fn a_collection_is_searched_by_the_team_that_wrote_it() {
     assert_eq!(status, 204, "{told}");
     let (status, told) = other.call(json!({"query": "How do I bake?"}));
     assert!(status >= 400 && !told.to_string().contains("dough"), "{status} {told}");
+
+    // Tools are found by what they are for, in whatever words.
+    for (name, description) in [
+        ("loaf", "Says for how long dough must rise."),
+        ("observatory", "Tells which galaxies are in sight tonight."),
+    ] {
+        let mut tool = definition();
+        (tool["name"], tool["description"]) = (json!(name), json!(description));
+        let (status, told) = operator.ask("POST", "/v1/tools", &tool);
+        assert_eq!(status, 201, "{told}");
+    }
+    for (query, name) in
+        [("baking bread at home", "loaf"), ("a telescope for stars", "observatory")]
+    {
+        let search = json!({"query": query, "limit": 1});
+        let (status, told) = acme.ask("POST", "/v1/tools/search", &search);
+        assert_eq!((status, &told["data"][0]["tool"]["name"]), (200, &json!(name)), "{told}");
+    }
     assert_eq!(node.stop().unwrap().code, Some(0));
 }

@@ -81,3 +81,10 @@ impl Embedder for EmbeddingFleet {
         model.embed(call).await.map(|embedded| embedded.vectors)
     }
 }
+
+/// The vector at length 1; none for one without a direction.
+pub(crate) fn unit(vector: Vec<f32>) -> Option<Vec<f32>> {
+    let length = vector.iter().map(|part| part * part).sum::<f32>().sqrt();
+    let has_direction = length.is_finite() && length > 0.0;
+    has_direction.then(|| vector.into_iter().map(|part| part / length).collect())
+}

@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::cache::Kept;
 use super::nouns::Ask;
-use crate::embedding::{Embedder, Pool, Purpose};
+use crate::embedding::{Embedder, Pool, Purpose, unit};
 use crate::mutants::{Mutant, planted};
 use crate::runtime::Runtime;
 
@@ -125,7 +125,7 @@ impl NearQuestions {
             true => AnswerKey::of("", "", first, &ChatRequest::new("", Vec::new())),
             false => frame,
         };
-        vector.map(|vector| Question { frame, vector })
+        vector.map(|vector| Question { frame, vector: vector.into() })
     }
 
     /// The nearest question that is near enough and whose answer `get` still has.
@@ -173,13 +173,6 @@ impl Asked {
     fn bytes(&self) -> usize {
         QUESTION_BYTES + size_of_val(&*self.vector)
     }
-}
-
-/// The vector at length 1; none for one without a direction.
-fn unit(vector: Vec<f32>) -> Option<Arc<[f32]>> {
-    let length = vector.iter().map(|part| part * part).sum::<f32>().sqrt();
-    let has_direction = length.is_finite() && length > 0.0;
-    has_direction.then(|| vector.into_iter().map(|part| part / length).collect())
 }
 
 /// The cosine of two vectors of length 1, in thousandths; rounded down, so that only what is the

@@ -15,8 +15,10 @@ use headwater_tools::steps::LoopSettings;
 use headwater_tools::{Definition, Grant, Registry, SearchIndex};
 use moka::sync::Cache;
 
+use super::meanings::Meanings;
 use super::metrics::ToolsMetrics;
 use super::sandbox::SandboxHandle;
+use crate::embedding::Embedder;
 use crate::gateway::{AuditHandle, GatewayHandle};
 use crate::runtime::Runtime;
 use crate::tenancy::TenancyHandle;
@@ -120,6 +122,8 @@ pub(super) struct Shared {
     pub(super) audit: OnceLock<AuditHandle>,
     /// Unset, there are no agents.
     pub(super) gateway: OnceLock<GatewayHandle>,
+    /// Unset, tools are searched by their words alone.
+    pub(super) meanings: OnceLock<Meanings>,
 }
 
 /// A place among the runs of agents that go on at once on this node.
@@ -277,6 +281,7 @@ impl ToolsHandle {
             sandbox: OnceLock::new(),
             audit: OnceLock::new(),
             gateway: OnceLock::new(),
+            meanings: OnceLock::new(),
         };
         ToolsHandle { shared: Arc::new(shared) }
     }
@@ -294,6 +299,12 @@ impl ToolsHandle {
     /// From now on agents ask their models through this gateway. Set once.
     pub fn ask_through(&self, gateway: GatewayHandle) {
         let _ = self.shared.gateway.set(gateway);
+    }
+
+    /// From now on tools are searched by their meaning too, as this encoder of the embedder has it.
+    /// Set once.
+    pub fn compare_by(&self, embedder: Arc<dyn Embedder>, encoder: &str) {
+        let _ = self.shared.meanings.set(Meanings::new(embedder, encoder.to_owned()));
     }
 
     /// Since 1970, in ms.

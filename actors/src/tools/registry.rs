@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::handle::ToolsHandle;
 use super::keys;
+use super::meanings::Compared;
 use super::nouns::{ToolCaller, ToolsError};
 use super::records::{self, VersionRow};
 
@@ -334,7 +335,7 @@ impl ToolsHandle {
     ///
     /// # Errors
     /// When the question cannot be compared.
-    pub fn search(
+    pub async fn search(
         &self,
         caller: &ToolCaller,
         question: &str,
@@ -347,7 +348,15 @@ impl ToolsHandle {
             served.registry.resolve(&wanted, now_ms).ok()
         };
         let visible = |name: &ToolName| tool(name).is_some_and(|tool| self.sees(caller, tool));
-        let hits = served.index.search(question, None, limit, visible)?;
+        let compared = match self.shared.meanings.get() {
+            Some(meanings) => {
+                let tools = served.registry.defaults(now_ms).filter(|tool| self.sees(caller, tool));
+                meanings.compare(&self.shared.runtime, tools.collect(), question).await
+            }
+            None => None,
+        };
+        let vectors = compared.as_ref().map(Compared::vectors);
+        let hits = served.index.search(question, vectors, limit, visible)?;
         Ok(hits.iter().filter_map(|hit| Some((tool(&hit.name)?.clone(), hit.score))).collect())
     }
 

@@ -36,6 +36,11 @@ impl VectorSearches {
         VectorSearches { collections, fleet, tenancy }
     }
 
+    /// What makes vectors of queries.
+    pub fn fleet(&self) -> &EmbeddingFleet {
+        &self.fleet
+    }
+
     /// The backend of a definition, by its checked settings `collection` and `entries_max`.
     pub fn backend(&self, settings: &Map<String, Value>) -> VectorSearch {
         let collection = settings.get("collection").and_then(Value::as_str);

@@ -4,6 +4,8 @@ mod backends;
 pub(crate) mod command;
 pub(crate) mod mcp;
 
+use std::sync::Arc;
+
 use headwater_actors::gateway::{AuditHandle, GatewayHandle};
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::TenancyHandle;
@@ -59,6 +61,7 @@ pub(crate) async fn start(
         ..ToolsSettings::default()
     };
     let secrets = prompts::secrets(&settings.secrets, runtime)?;
+    let encoders = searches.fleet().clone();
     let backends = backends::find(section, searches, secrets.clone())?;
     let metrics = ToolsMetrics::register(registry);
     let (runtime, store) = (runtime.clone(), store.clone());
@@ -66,6 +69,9 @@ pub(crate) async fn start(
         ToolsHandle::new(runtime.clone(), store, tenancy.clone(), chosen, backends, metrics);
     if let Some(audit) = audit {
         tools.record_to(audit.clone());
+    }
+    if let Some(encoder) = settings.search_encoder() {
+        tools.compare_by(Arc::new(encoders), encoder);
     }
     if let Some(gateway) = gateway {
         tools.ask_through(gateway.clone());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Chat, Leave, Protocol};
+use crate::draw::Draw;
 
 pub const TEAMS: [&str; 4] = ["acme", "birch", "cedar", "dune"];
 /// Each speaks to its backends in another way; see the test that sets them up.
@@ -46,7 +47,7 @@ pub struct Planned {
 
 /// The chat of this number.
 pub fn planned(number: u64) -> Planned {
-    let mut draw = Draw(number);
+    let mut draw = Draw::new(number);
     let team = draw.one_of(&TEAMS);
     let protocol = draw.one_of(&[Protocol::OpenAi, Protocol::Anthropic]);
     let (percent, streams, words) =
@@ -100,21 +101,4 @@ pub fn planned(number: u64) -> Planned {
 /// The end user of the chat of this number; their order is that of the numbers.
 pub fn user(number: u64) -> String {
     format!("u{number:08}")
-}
-
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % most
-    }
-
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len() as u64) as usize]
-    }
 }

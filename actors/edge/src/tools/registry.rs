@@ -138,7 +138,7 @@ pub(crate) async fn search(
             let message = "limit: must be 1 to 200".to_owned();
             return Err(ApiError::invalid("limit", "invalid_field", message));
         }
-        let found = asked.tools.search(&asked.caller, &request.query, limit);
+        let found = asked.tools.search(&asked.caller, &request.query, limit).await;
         let found = found.map_err(ApiError::from_tools)?;
         let now_ms = asked.tools.now_ms();
         let hit = |(tool, score): &(Tool, f64)| json!({"score": score, "tool": rendered(tool, format, now_ms)});

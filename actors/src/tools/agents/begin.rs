@@ -64,7 +64,7 @@ impl ToolsHandle {
             }
             Some(_) => {}
         }
-        let offered = self.offered(caller, ask.tools.as_deref(), &ask.messages)?;
+        let offered = self.offered(caller, ask.tools.as_deref(), &ask.messages).await?;
         let now_ms = self.shared.runtime.wall_ms();
         let (beginning, agent, effects) = self.beginning(caller, &ask, offered, now_ms)?;
         let (key, row) = (beginning.key.clone(), beginning.row.clone());

@@ -24,7 +24,7 @@ impl ToolsHandle {
     ///
     /// # Errors
     /// [`ToolsError::Invalid`] that names the tool.
-    pub(super) fn offered(
+    pub(super) async fn offered(
         &self,
         caller: &ToolCaller,
         wanted: Option<&[String]>,
@@ -32,7 +32,7 @@ impl ToolsHandle {
     ) -> Result<Vec<OfferedRow>, ToolsError> {
         match wanted {
             Some(wanted) => self.named(caller, wanted),
-            None => Ok(self.found(caller, messages)),
+            None => Ok(self.found(caller, messages).await),
         }
     }
 
@@ -73,7 +73,7 @@ impl ToolsHandle {
     }
 
     /// A few of all tools that the caller may call.
-    fn found(&self, caller: &ToolCaller, messages: &[Message]) -> Vec<OfferedRow> {
+    async fn found(&self, caller: &ToolCaller, messages: &[Message]) -> Vec<OfferedRow> {
         let (served, now_ms) = (self.shared.served(), self.shared.runtime.wall_ms());
         let visible = |tool: &Tool| self.may_call(caller, tool);
         let page = served.registry.list(&Filter::default(), None, OFFERED_MAX + 1, now_ms, visible);
@@ -89,7 +89,10 @@ impl ToolsHandle {
             _ => None,
         });
         // Where nothing can be compared the first ones are as good as any.
-        let found = question.and_then(|question| self.search(caller, question, OFFERED_MAX).ok());
+        let found = match question {
+            Some(question) => self.search(caller, question, OFFERED_MAX).await.ok(),
+            None => None,
+        };
         match found.filter(|found| !found.is_empty()) {
             Some(found) => {
                 let found = found.iter().filter(|(tool, _)| self.may_call(caller, tool));

@@ -39,7 +39,7 @@ struct ReasonLabels {
 pub struct SandboxMetrics {
     slots: Family<SlotLabels, Gauge>,
     ended: Family<EndLabels, Counter>,
-    violations: Family<EngineLabels, Counter>,
+    violations: Counter,
     took: Family<EngineLabels, Histogram>,
     refused: Family<ReasonLabels, Counter>,
     leaks: Counter,
@@ -52,7 +52,7 @@ impl SandboxMetrics {
         let metrics = SandboxMetrics {
             slots: Family::default(),
             ended: Family::default(),
-            violations: Family::default(),
+            violations: Counter::default(),
             took: Family::new_with_constructor(took),
             refused: Family::default(),
             leaks: Counter::default(),
@@ -98,11 +98,10 @@ impl SandboxMetrics {
             Ended::Violation => "violation",
         };
         self.ended.get_or_create(&EndLabels { engine, ended }).inc();
-        let labels = EngineLabels { engine };
         if outcome.ended == Ended::Violation {
-            self.violations.get_or_create(&labels).inc();
+            self.violations.inc();
         }
-        self.took.get_or_create(&labels).observe(outcome.wall_us as f64 / 1e6);
+        self.took.get_or_create(&EngineLabels { engine }).observe(outcome.wall_us as f64 / 1e6);
     }
 
     pub(super) fn refused(&self, reason: Reason) {

@@ -75,6 +75,10 @@ fn errors_name_the_key_and_its_place() {
     check(file(twice), &["line 5", "embedding.models.1.name", "twice"]);
     check(file("[embedding]\nmodels = []"), &["line 2", "embedding.models", "at least one"]);
     check(
+        file("[tools]\nsearch_encoder = \"none\""),
+        &["line 2", "tools.search_encoder", "embedding.models"],
+    );
+    check(
         file("[[embedding.models]]\nname = \"a\"\nsource.carrier_pigeon = \"/a\"\n"),
         &["line 3", "carrier_pigeon", "folder", "hub", "package"],
     );

@@ -105,6 +105,8 @@ pub struct ToolsSection {
     /// Hosts, as `name:port`, that tools over HTTP may reach at private addresses. All others must
     /// be public.
     pub internal_hosts: Vec<String>,
+    /// The encoder that compares tools with a question; the first of `embedding.models` without it.
+    pub search_encoder: Option<String>,
     /// Most answers of read-only tools that are kept, in bytes.
     pub cache_bytes: u64,
     /// Calls that run at once on this node, and those of one team among them.
@@ -120,6 +122,7 @@ impl Default for ToolsSection {
             mcp_servers: Vec::new(),
             databases: Vec::new(),
             internal_hosts: Vec::new(),
+            search_encoder: None,
             cache_bytes: own.cache_bytes,
             calls_max: own.calls_max,
             team_calls_max: own.team_calls_max,
@@ -298,6 +301,14 @@ impl Settings {
             let problem = "must be from 1000 to 600000, in ms".to_owned();
             return fail(&["tools", "agents", "lease_ms"], problem);
         }
+        let encoders = self.encoder_names();
+        if let Some(encoder) = &self.tools.search_encoder
+            && !encoders.is_empty()
+            && !encoders.contains(encoder)
+        {
+            let problem = "must be a name or an alias in embedding.models".to_owned();
+            return fail(&["tools", "search_encoder"], problem);
+        }
         self.check_databases()?;
         let own = &self.sandbox;
         let images = [("image", Some(&own.image)), ("wasm_image", own.wasm_image.as_ref())];
@@ -315,6 +326,12 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// What tools are searched by, beside their words.
+    pub(crate) fn search_encoder(&self) -> Option<&str> {
+        let first = self.embedding.models.first().map(|model| model.name.as_str());
+        self.tools.search_encoder.as_deref().or(first)
     }
 
     fn check_databases(&self) -> Result<(), Nonsense> {
