@@ -16,7 +16,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 
 use crate::cgroup::Group;
 use crate::control::{CALL, Control, DONE, FAILED, KILL, Message};
-use crate::wire::{Answer, Request};
+use crate::wire::{Answer, Program, Request};
 
 pub(crate) use keeper::{Keeper, Reply};
 use pump::Pump;
@@ -57,9 +57,6 @@ impl Place<'_> {
             self.control.await_kind(DONE, call, GONE).await.map_err(lost)?;
         }
         *self.open = None;
-        if let Some(kills) = self.group.memory_kills() {
-            *self.memory_kills = kills;
-        }
         Ok(())
     }
 
@@ -101,7 +98,7 @@ impl Place<'_> {
         drop(theirs);
         let mut keeper = Keeper::new(ours);
         let work = async {
-            keeper.ask(request, files).await?;
+            keeper.ask(request, &[], files).await?;
             keeper.answer(bytes_max).await
         };
         let reply = tokio::time::timeout(FILES, work).await;
@@ -128,8 +125,12 @@ impl Place<'_> {
     ) -> Result<Outcome, EngineError> {
         self.settle().await?;
         self.group.forget_peak();
+        // What was killed while nothing ran was none of this call's.
+        self.note_memory_kills();
         let limits = &execution.limits;
-        let request = request_of(execution, slot, self.group.memory.is_none());
+        let program = serde_json::to_vec(&program_of(execution, self.group.memory.is_none()))
+            .map_err(lost)?;
+        let request = request_of(execution, slot, program.len());
         let (keeper, theirs) = sockets().map_err(short)?;
         let (input, guest_input) = input_pipe().map_err(short)?;
         let (output, guest_output) = output_pipe().map_err(short)?;
@@ -138,7 +139,8 @@ impl Place<'_> {
         let call = self.begin(&[&theirs, &guest_input, &guest_output, &guest_errors]).await?;
         drop((theirs, guest_input, guest_output, guest_errors));
         let mut pump = Pump::new(keeper, input, output, errors, limits, self.group);
-        let done = pump.run(&request, execution, began, self, call, listener).await?;
+        let asked = (&request, program.as_slice());
+        let done = pump.run(asked, execution, began, self, call, listener).await?;
         pump.drain(listener).await;
         let wall_us = began.elapsed().as_micros() as u64;
         let status = done.map_or(0, |done| done.value);
@@ -166,7 +168,6 @@ impl Place<'_> {
             output_bytes: pump.heard_bytes(),
             files: files_of(reply, execution),
         })
-        .inspect(|_| self.note_memory_kills())
     }
 
     fn killed_by_memory(&self) -> bool {
@@ -218,22 +219,28 @@ fn files_of(reply: Reply, execution: &Execution) -> Vec<GuestFile> {
     named.collect()
 }
 
-/// What every guest has, then what its call says.
-fn request_of<'a>(execution: &'a Execution, slot: &Limits, is_alone: bool) -> Request<'a> {
-    let limits = &execution.limits;
-    let mut environment = vec![("PATH", "/usr/bin"), ("HOME", "/work"), ("LANG", "C.UTF-8")];
-    let given = execution.environment.iter();
-    environment.extend(given.map(|(name, value)| (name.as_str(), value.as_str())));
+fn request_of<'a>(execution: &'a Execution, slot: &Limits, program: usize) -> Request<'a> {
     Request {
         kind: "run",
-        source: &execution.source,
-        arguments: &execution.arguments,
-        environment,
+        program,
         files: execution.files.iter().map(|file| (file.path.as_str(), file.bytes.len())).collect(),
         collect: execution.collect.iter().map(|path| path.as_str()).collect(),
         collect_bytes: slot.disk_bytes,
         most: 0,
-        disk_bytes: limits.disk_bytes,
+        disk_bytes: execution.limits.disk_bytes,
+    }
+}
+
+/// What every guest has, then what its call says.
+fn program_of(execution: &Execution, is_alone: bool) -> Program<'_> {
+    let limits = &execution.limits;
+    let mut environment = vec![("PATH", "/usr/bin"), ("HOME", "/work"), ("LANG", "C.UTF-8")];
+    let given = execution.environment.iter();
+    environment.extend(given.map(|(name, value)| (name.as_str(), value.as_str())));
+    Program {
+        source: &execution.source,
+        arguments: &execution.arguments,
+        environment,
         file_bytes: limits.file_bytes,
         address_bytes: if is_alone { limits.memory_bytes } else { 0 },
         processes: limits.processes,

@@ -30,7 +30,10 @@ pub(crate) const DONE: u8 = b'd';
 pub(crate) const FAILED: u8 = b'f';
 /// Kill a call's keeper.
 pub(crate) const KILL: u8 = b'k';
-/// Look whether anything is left.
+/// Make the next call's processes now; answered when they wait. The value is the system's error
+/// where there are none.
+pub(crate) const SPARE: u8 = b's';
+/// Look whether anything is left; the next call's processes are made anew then, when asked for.
 pub(crate) const CLEAN: u8 = b'z';
 
 const BYTES: usize = 17;
