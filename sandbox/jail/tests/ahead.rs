@@ -72,9 +72,14 @@ async fn waiting(slot: &mut dyn Slot) -> [u32; 4] {
     <[u32; 4]>::try_from([vec![launcher], below].concat()).unwrap()
 }
 
+/// Until they have ended, though a parent may not have heard of it yet.
 async fn gone(processes: &[u32]) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while let Some(process) = processes.iter().find(|p| Path::new(&format!("/proc/{p}")).exists()) {
+    let stays = |process: &&u32| {
+        let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        text.rsplit(')').next().is_some_and(|text| !text.is_empty() && !text.starts_with(" Z"))
+    };
+    while let Some(process) = processes.iter().find(stays) {
         assert!(Instant::now() < deadline, "process {process} stays");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -130,17 +135,23 @@ async fn what_died_is_replaced() {
     let Some(jail) = jail(folder.path()).await else { return };
     let mut slot = start(&jail, "died", Way::Single).await;
     let end = |process: u32| kill(Pid::from_raw(process as i32), Signal::SIGKILL).unwrap();
-    // Of keeper and guest: before the slot can have seen it, and after.
-    for (victim, is_seen) in [(2, false), (3, false), (2, true), (3, true)] {
-        let processes = waiting(slot.as_mut()).await;
-        end(processes[victim]);
-        if is_seen && victim == 2 {
-            gone(&processes[2..]).await;
-            assert!(waiting(slot.as_mut()).await[2..] != processes[2..]);
+    let [_, zygote, keeper, guest] = waiting(slot.as_mut()).await;
+    end(guest);
+    gone(&[guest]).await;
+    let (outcome, heard) = hear(slot.as_mut(), &execution("print('on')")).await;
+    assert_eq!((outcome.ended, heard.as_str()), (Ended::Exit(0), "on\n"));
+    for is_asked in [false, true] {
+        let before = waiting(slot.as_mut()).await;
+        end(before[2]);
+        gone(&before[2..]).await;
+        if is_asked {
+            let after = waiting(slot.as_mut()).await;
+            assert!(after[1] == zygote && after[2] != before[2] && after[3] != before[3]);
         }
         let (outcome, heard) = hear(slot.as_mut(), &execution("print('on')")).await;
-        assert_eq!((outcome.ended, heard.as_str()), (Ended::Exit(0), "on\n"), "{victim}");
+        assert_eq!((outcome.ended, heard.as_str()), (Ended::Exit(0), "on\n"));
     }
+    assert!(!Path::new(&format!("/proc/{keeper}")).exists());
     slot.close().await.unwrap();
 }
 

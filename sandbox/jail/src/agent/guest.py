@@ -76,7 +76,8 @@ def give_up_rights():
 def rehearse():
     """Goes a program's way once: the pages that this writes to are the guest's own then."""
     program = json.loads(json.dumps({"source": "print(end='')", "environment": [["A", "b"]]}))
-    open_world(program)
+    os.environ.clear()
+    os.environ.update(program["environment"])
     source, main = program["source"], types.ModuleType("__main__")
     linecache.cache["main.py"] = (len(source), None, source.splitlines(True), "main.py")
     exec(compile(source, "main.py", "exec", dont_inherit=True), main.__dict__)
@@ -95,6 +96,7 @@ def get_ready(way):
     os.chdir("/work")
     landlock()
     give_up_rights()
+    open_streams()
     rehearse()
 
 
@@ -134,12 +136,17 @@ def be_guest(way):
         leave(status)
 
 
-def open_world(program):
+def open_streams():
+    """Over pipes that lead nowhere, until the call's own pipes take their numbers."""
+    ends = os.pipe()
+    for number, end in enumerate((ends[0], ends[1], ends[1])):
+        os.dup2(end, number)
+    for end in ends:
+        os.close(end)
+
     def text(number, mode, buffering, errors):
         return open(number, mode, buffering, encoding="utf-8", errors=errors, closefd=False)
 
-    os.environ.clear()
-    os.environ.update(program["environment"])
     # Output goes out at each end of a line.
     sys.stdin = sys.__stdin__ = text(0, "r", -1, "surrogateescape")
     sys.stdout = sys.__stdout__ = text(1, "w", 1, "surrogateescape")
@@ -156,7 +163,8 @@ def status_of(error):
 
 
 def run_program(program):
-    open_world(program)
+    os.environ.clear()
+    os.environ.update(program["environment"])
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
     sys.argv = ["main.py", *program["arguments"]]
