@@ -124,13 +124,7 @@ impl Place<'_> {
         listener: &mut dyn Listener,
     ) -> Result<Outcome, EngineError> {
         self.settle().await?;
-        self.group.forget_peak();
-        // What was killed while nothing ran was none of this call's.
-        self.note_memory_kills();
         let limits = &execution.limits;
-        let program = serde_json::to_vec(&program_of(execution, self.group.memory.is_none()))
-            .map_err(lost)?;
-        let request = request_of(execution, slot, program.len());
         let (keeper, theirs) = sockets().map_err(short)?;
         let (input, guest_input) = input_pipe().map_err(short)?;
         let (output, guest_output) = output_pipe().map_err(short)?;
@@ -138,6 +132,12 @@ impl Place<'_> {
         let began = Instant::now();
         let call = self.begin(&[&theirs, &guest_input, &guest_output, &guest_errors]).await?;
         drop((theirs, guest_input, guest_output, guest_errors));
+        // The guest has no program yet: what was killed before is none of this call's.
+        self.group.forget_peak();
+        self.note_memory_kills();
+        let program = program_of(execution, self.group.memory.is_none());
+        let program = serde_json::to_vec(&program).map_err(lost)?;
+        let request = request_of(execution, slot, program.len());
         let mut pump = Pump::new(keeper, input, output, errors, limits, self.group);
         let asked = (&request, program.as_slice());
         let done = pump.run(asked, execution, began, self, call, listener).await?;
