@@ -10,7 +10,7 @@
 //! Keeper and guest are made **ahead**: while nothing runs in the slot, the next call's two wait,
 //! with their namespaces, folders, landlock and filter, the guest without any right. They take one
 //! call and end with it. They are made after the last call's last process is gone, so no guest
-//! runs beside them; they hold some MiB of the slot's memory, take two of its processes, and end
+//! runs beside them; they hold about 3 MiB of the slot's memory, take two of its processes, and end
 //! with the zygote. When a slot changes hands they are killed before it is proved clean, and made
 //! anew after. A call that finds none, right behind another one, waits until they are made. What a
 //! call may set lower than its slot (files, processes, open files, processor time) is set when its
