@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe::{Receiver, Sender};
 
 use crate::cgroup::Group;
-use crate::control::{CALL, Control, DONE, FAILED, KILL, Message};
+use crate::control::{CALL, Control, DONE, FAILED, KILL, Message, UNBEGUN};
 use crate::wire::{Answer, Program, Request};
 
 pub(crate) use keeper::{Keeper, Reply};
@@ -124,12 +124,31 @@ impl Place<'_> {
         listener: &mut dyn Listener,
     ) -> Result<Outcome, EngineError> {
         self.settle().await?;
+        let began = Instant::now();
+        // The second keeper where the first one was killed before it handed the program on.
+        for is_last in [false, true] {
+            let outcome = self.attempt(execution, slot, listener, began, is_last).await?;
+            if let Some(outcome) = outcome {
+                return Ok(outcome);
+            }
+        }
+        Err(lost("the call's keeper ended before its program began"))
+    }
+
+    /// None where nothing of the program has run, and another keeper may run it.
+    async fn attempt(
+        &mut self,
+        execution: &Execution,
+        slot: &Limits,
+        listener: &mut dyn Listener,
+        began: Instant,
+        is_last: bool,
+    ) -> Result<Option<Outcome>, EngineError> {
         let limits = &execution.limits;
         let (keeper, theirs) = sockets().map_err(short)?;
         let (input, guest_input) = input_pipe().map_err(short)?;
         let (output, guest_output) = output_pipe().map_err(short)?;
         let (errors, guest_errors) = output_pipe().map_err(short)?;
-        let began = Instant::now();
         let call = self.begin(&[&theirs, &guest_input, &guest_output, &guest_errors]).await?;
         drop((theirs, guest_input, guest_output, guest_errors));
         // The guest has no program yet: what was killed before is none of this call's.
@@ -144,6 +163,10 @@ impl Place<'_> {
         pump.drain(listener).await;
         let wall_us = began.elapsed().as_micros() as u64;
         let status = done.map_or(0, |done| done.value);
+        let is_unheard = !matches!(pump.reply, Some(Ok(_))) && pump.stopped.is_none();
+        if is_unheard && status == UNBEGUN && !is_last && !self.killed_by_memory() {
+            return Ok(None);
+        }
         let reply = match pump.reply.take() {
             Some(Ok(reply)) => reply,
             Some(Err(error)) if pump.stopped.is_none() && !self.killed_by_memory() => {
@@ -160,14 +183,14 @@ impl Place<'_> {
         refused(&reply.answer)?;
         let is_memory = self.killed_by_memory();
         let ended = ended_of(&reply.answer, pump.stopped, is_memory, limits);
-        Ok(Outcome {
+        Ok(Some(Outcome {
             ended,
             wall_us,
             cpu_us: reply.answer.cpu_us,
             memory_peak_bytes: self.group.peak().unwrap_or(reply.answer.rss),
             output_bytes: pump.heard_bytes(),
             files: files_of(reply, execution),
-        })
+        }))
     }
 
     fn killed_by_memory(&self) -> bool {

@@ -156,6 +156,59 @@ async fn what_died_is_replaced() {
 }
 
 #[tokio::test]
+async fn what_dies_while_it_takes_the_call_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(jail) = jail(folder.path()).await else { return };
+    let mut slot = start(&jail, "taking", Way::Single).await;
+    let call = Execution { input: b"in".to_vec(), ..execution("print(open(0).read())") };
+    for place in [2, 3] {
+        // Stopped, it has the call but does nothing with it.
+        let process = Pid::from_raw(waiting(slot.as_mut()).await[place] as i32);
+        kill(process, Signal::SIGSTOP).unwrap();
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            kill(process, Signal::SIGKILL).unwrap();
+        };
+        let ((outcome, heard), ()) = tokio::join!(hear(slot.as_mut(), &call), end);
+        assert_eq!((outcome.ended, heard.as_str()), (Ended::Exit(0), "in\n"), "{place}");
+    }
+    slot.close().await.unwrap();
+}
+
+const LEFT: &str = "
+import os, time
+print('begun', flush=True)
+os.kill(os.getpid(), 9) if os.path.exists('/work/self') else time.sleep(60)
+";
+
+#[tokio::test]
+async fn a_program_that_has_begun_is_not_begun_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(jail) = jail(folder.path()).await else { return };
+    let path = GuestPath::new("self").unwrap();
+    let files = vec![GuestFile { path, bytes: Vec::new() }];
+    let mut slot = start(&jail, "begun", Way::Single).await;
+    let (outcome, heard) = hear(slot.as_mut(), &Execution { files, ..execution(LEFT) }).await;
+    assert_eq!((outcome.ended, heard.as_str()), (Ended::Signal(9), "begun\n"));
+    let [_, _, keeper, _] = waiting(slot.as_mut()).await;
+    let (told, mut begun) = tokio::sync::oneshot::channel();
+    let (mut told, mut count) = (Some(told), 0);
+    let mut listener = |_: Channel, _: &[u8]| {
+        count += 1;
+        told.take().map(|told| told.send(()));
+    };
+    let end = async {
+        (&mut begun).await.unwrap();
+        kill(Pid::from_raw(keeper as i32), Signal::SIGKILL).unwrap();
+    };
+    let call = execution(LEFT);
+    let (outcome, ()) = tokio::join!(slot.run(&call, &mut listener), end);
+    assert!(matches!(outcome, Err(EngineError::Lost { .. })), "{outcome:?}");
+    assert_eq!(count, 1);
+    slot.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_slot_that_waits_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let Some(jail) = jail(folder.path()).await else { return };

@@ -15,7 +15,6 @@ def keep(way):
         fault = f"{type(error).__name__}: {error}"
     way.send(b"r")
     _, handles = hear(way, 1, 4)
-    way.close()
     if not handles:
         return
     call, *streams = handles
@@ -23,7 +22,7 @@ def keep(way):
         if fault:
             answer(call, {"fault": fault})
         else:
-            serve(call, streams, guest)
+            serve(call, streams, guest, way)
     except BaseException as error:
         answer(call, {"fault": f"{type(error).__name__}: {error}"})
     # This end takes a while, on the processor that the host wants to hear the answer with.
@@ -38,12 +37,12 @@ def rehearse_serving():
     request = {"kind": "none", "program": 0, "files": [], "disk_bytes": CONFIG["disk_bytes"]}
     text = json.dumps(request).encode()
     ours.sendall(struct.pack("<I", len(text)) + text)
-    serve(theirs.fileno(), [], None)
+    serve(theirs.fileno(), [], None, None)
     ours.close()
     theirs.close()
 
 
-def serve(call, streams, guest):
+def serve(call, streams, guest, way):
     def read(size):
         piece = os.read(call, size)
         if not piece:
@@ -79,6 +78,8 @@ def serve(call, streams, guest):
             put(path, size, read_file)
         path = "."
         if request["kind"] == "run":
+            # From here on this keeper's end may be the program's.
+            way.send(b"b")
             run_guest(call, request, program, streams, guest)
         elif request["kind"] == "list":
             answer(call, {"entries": list_files(request["most"])})
@@ -113,22 +114,29 @@ class Guest:
             raise RuntimeError(word.decode() or "the guest ended before its program came")
 
     def begin(self, program, streams):
-        """Hands the program over, and tells the processor time in seconds that it had before."""
-        before = time.clock_gettime(~self.pid << 3 | 2)
-        hand(self.way, struct.pack("<I", len(program)), streams)
-        self.way.sendall(program)
-        self.way.close()
-        return before
+        """Hands the program over. Whether it begins, and the seconds of processor time before."""
+        before = 0
+        try:
+            before = time.clock_gettime(~self.pid << 3 | 2)
+            hand(self.way, struct.pack("<I", len(program)), streams)
+            self.way.sendall(program)
+            return self.way.recv(1) == b"b", before
+        except OSError:
+            return False, before
+        finally:
+            self.way.close()
 
 
 def begin_guest(guest, program, streams):
-    try:
-        return guest, guest.begin(program, streams)
-    except OSError:
-        # It was killed while it waited, for want of memory; it did not have the whole program yet.
-        os.waitpid(guest.pid, 0)
-        guest, gone = Guest(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        return guest, guest.begin(program, streams) + gone.ru_utime + gone.ru_stime
+    begins, before = guest.begin(program, streams)
+    if not begins:
+        end = os.waitid(os.P_PID, guest.pid, os.WEXITED | os.WNOWAIT)
+        if end.si_code == os.CLD_KILLED and end.si_status == signal.SIGKILL:
+            # It was killed while it waited or took the program, of which nothing has run.
+            os.waitpid(guest.pid, 0)
+            guest, gone = Guest(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            before = guest.begin(program, streams)[1] + gone.ru_utime + gone.ru_stime
+    return guest, before
 
 
 def run_guest(call, request, program, streams, guest):

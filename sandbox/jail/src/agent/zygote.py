@@ -4,6 +4,8 @@
 IDLE_MS = 2
 # The same where the last one died before its call came.
 AGAIN_MS = 1000
+# The end of a keeper that handed no program on.
+UNBEGUN = -1
 
 
 class Keeper:
@@ -36,6 +38,13 @@ class Keeper:
             return False
         self.call = call
         return True
+
+    def began(self):
+        """Of an ended one: whether it may have handed a program on."""
+        try:
+            return b"b" in self.way.recv(2, socket.MSG_DONTWAIT)
+        except OSError:
+            return False
 
     def bury(self):
         self.way.close()
@@ -95,10 +104,11 @@ class Zygote:
         self.tell("z", call, left)
 
     def ended(self):
-        call, status = self.keeper.call, self.keeper.bury()
+        call, began = self.keeper.call, self.keeper.began()
+        status = self.keeper.bury()
         self.keeper, self.wait_ms = None, AGAIN_MS if call is None else IDLE_MS
         if call is not None:
-            self.tell("d", call, status)
+            self.tell("d", call, status if began else UNBEGUN)
         self.heard(errno.ESRCH)
 
     def heard(self, failed):
