@@ -15,8 +15,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe::{Receiver, Sender};
 
 use crate::cgroup::Group;
-use crate::control::{CALL, Control, DONE, FAILED, KILL, Message};
-use crate::wire::{Answer, Request};
+use crate::control::{CALL, Control, DONE, FAILED, KILL, Message, UNBEGUN};
+use crate::wire::{Answer, Program, Request};
 
 pub(crate) use keeper::{Keeper, Reply};
 use pump::Pump;
@@ -57,9 +57,6 @@ impl Place<'_> {
             self.control.await_kind(DONE, call, GONE).await.map_err(lost)?;
         }
         *self.open = None;
-        if let Some(kills) = self.group.memory_kills() {
-            *self.memory_kills = kills;
-        }
         Ok(())
     }
 
@@ -101,7 +98,7 @@ impl Place<'_> {
         drop(theirs);
         let mut keeper = Keeper::new(ours);
         let work = async {
-            keeper.ask(request, files).await?;
+            keeper.ask(request, &[], files).await?;
             keeper.answer(bytes_max).await
         };
         let reply = tokio::time::timeout(FILES, work).await;
@@ -127,21 +124,49 @@ impl Place<'_> {
         listener: &mut dyn Listener,
     ) -> Result<Outcome, EngineError> {
         self.settle().await?;
-        self.group.forget_peak();
+        let began = Instant::now();
+        // The second keeper where the first one was killed before it handed the program on.
+        for is_last in [false, true] {
+            let outcome = self.attempt(execution, slot, listener, began, is_last).await?;
+            if let Some(outcome) = outcome {
+                return Ok(outcome);
+            }
+        }
+        Err(lost("the call's keeper ended before its program began"))
+    }
+
+    /// None where nothing of the program has run, and another keeper may run it.
+    async fn attempt(
+        &mut self,
+        execution: &Execution,
+        slot: &Limits,
+        listener: &mut dyn Listener,
+        began: Instant,
+        is_last: bool,
+    ) -> Result<Option<Outcome>, EngineError> {
         let limits = &execution.limits;
-        let request = request_of(execution, slot, self.group.memory.is_none());
         let (keeper, theirs) = sockets().map_err(short)?;
         let (input, guest_input) = input_pipe().map_err(short)?;
         let (output, guest_output) = output_pipe().map_err(short)?;
         let (errors, guest_errors) = output_pipe().map_err(short)?;
-        let began = Instant::now();
         let call = self.begin(&[&theirs, &guest_input, &guest_output, &guest_errors]).await?;
         drop((theirs, guest_input, guest_output, guest_errors));
+        // The guest has no program yet: what was killed before is none of this call's.
+        self.group.forget_peak();
+        self.note_memory_kills();
+        let program = program_of(execution, self.group.memory.is_none());
+        let program = serde_json::to_vec(&program).map_err(lost)?;
+        let request = request_of(execution, slot, program.len());
         let mut pump = Pump::new(keeper, input, output, errors, limits, self.group);
-        let done = pump.run(&request, execution, began, self, call, listener).await?;
+        let asked = (&request, program.as_slice());
+        let done = pump.run(asked, execution, began, self, call, listener).await?;
         pump.drain(listener).await;
         let wall_us = began.elapsed().as_micros() as u64;
         let status = done.map_or(0, |done| done.value);
+        let is_unheard = !matches!(pump.reply, Some(Ok(_))) && pump.stopped.is_none();
+        if is_unheard && status == UNBEGUN && !is_last && !self.killed_by_memory() {
+            return Ok(None);
+        }
         let reply = match pump.reply.take() {
             Some(Ok(reply)) => reply,
             Some(Err(error)) if pump.stopped.is_none() && !self.killed_by_memory() => {
@@ -158,15 +183,14 @@ impl Place<'_> {
         refused(&reply.answer)?;
         let is_memory = self.killed_by_memory();
         let ended = ended_of(&reply.answer, pump.stopped, is_memory, limits);
-        Ok(Outcome {
+        Ok(Some(Outcome {
             ended,
             wall_us,
             cpu_us: reply.answer.cpu_us,
             memory_peak_bytes: self.group.peak().unwrap_or(reply.answer.rss),
             output_bytes: pump.heard_bytes(),
             files: files_of(reply, execution),
-        })
-        .inspect(|_| self.note_memory_kills())
+        }))
     }
 
     fn killed_by_memory(&self) -> bool {
@@ -218,22 +242,28 @@ fn files_of(reply: Reply, execution: &Execution) -> Vec<GuestFile> {
     named.collect()
 }
 
-/// What every guest has, then what its call says.
-fn request_of<'a>(execution: &'a Execution, slot: &Limits, is_alone: bool) -> Request<'a> {
-    let limits = &execution.limits;
-    let mut environment = vec![("PATH", "/usr/bin"), ("HOME", "/work"), ("LANG", "C.UTF-8")];
-    let given = execution.environment.iter();
-    environment.extend(given.map(|(name, value)| (name.as_str(), value.as_str())));
+fn request_of<'a>(execution: &'a Execution, slot: &Limits, program: usize) -> Request<'a> {
     Request {
         kind: "run",
-        source: &execution.source,
-        arguments: &execution.arguments,
-        environment,
+        program,
         files: execution.files.iter().map(|file| (file.path.as_str(), file.bytes.len())).collect(),
         collect: execution.collect.iter().map(|path| path.as_str()).collect(),
         collect_bytes: slot.disk_bytes,
         most: 0,
-        disk_bytes: limits.disk_bytes,
+        disk_bytes: execution.limits.disk_bytes,
+    }
+}
+
+/// What every guest has, then what its call says.
+fn program_of(execution: &Execution, is_alone: bool) -> Program<'_> {
+    let limits = &execution.limits;
+    let mut environment = vec![("PATH", "/usr/bin"), ("HOME", "/work"), ("LANG", "C.UTF-8")];
+    let given = execution.environment.iter();
+    environment.extend(given.map(|(name, value)| (name.as_str(), value.as_str())));
+    Program {
+        source: &execution.source,
+        arguments: &execution.arguments,
+        environment,
         file_bytes: limits.file_bytes,
         address_bytes: if is_alone { limits.memory_bytes } else { 0 },
         processes: limits.processes,

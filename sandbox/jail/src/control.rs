@@ -24,13 +24,19 @@ pub(crate) const READY: u8 = b'r';
 pub(crate) const WAYS: u8 = b'w';
 /// A call to begin: its own socket and three streams go along.
 pub(crate) const CALL: u8 = b'c';
-/// Every process of a call is gone.
+/// Every process of a call is gone. The value is its keeper's end, as `wait` tells it, or
+/// [`UNBEGUN`].
 pub(crate) const DONE: u8 = b'd';
+/// The end of a keeper that handed no program on.
+pub(crate) const UNBEGUN: i64 = -1;
 /// A call could not begin; the value is the system's error.
 pub(crate) const FAILED: u8 = b'f';
 /// Kill a call's keeper.
 pub(crate) const KILL: u8 = b'k';
-/// Look whether anything is left.
+/// Make the next call's processes now; answered when they wait. The value is the system's error
+/// where there are none.
+pub(crate) const SPARE: u8 = b's';
+/// Look whether anything is left; the next call's processes are made anew then, when asked for.
 pub(crate) const CLEAN: u8 = b'z';
 
 const BYTES: usize = 17;

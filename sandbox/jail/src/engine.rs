@@ -121,7 +121,9 @@ impl Engine for Jail {
         check_name(&spec.name)?;
         spec.limits.check()?;
         let parts = start(&self.host, &spec).await?;
-        Ok(Box::new(JailSlot::new(parts, &spec)))
+        let mut slot = JailSlot::new(parts, &spec);
+        slot.spare().await?;
+        Ok(Box::new(slot))
     }
 
     async fn sweep(&self) -> Result<Swept, EngineError> {

@@ -7,6 +7,15 @@
 //! **guest**, which gives up every right before it reads a line of the program. The keeper's end is
 //! the end of every process of its namespace: the kernel sees to it.
 //!
+//! Keeper and guest are made **ahead**: while nothing runs in the slot, the next call's two wait,
+//! with their namespaces, folders, landlock and filter, the guest without any right. They take one
+//! call and end with it. They are made after the last call's last process is gone, so no guest
+//! runs beside them; they hold about 3 MiB of the slot's memory, take two of its processes, and end
+//! with the zygote. When a slot changes hands they are killed before it is proved clean, and made
+//! anew after. A call that finds none, right behind another one, waits until they are made. What a
+//! call may set lower than its slot (files, processes, open files, processor time) is set when its
+//! program has come; processor time from before that is not the call's.
+//!
 //! The guest shares the host's kernel: this is [`Isolation::Contained`](headwater_sandbox::Isolation).
 
 mod call;

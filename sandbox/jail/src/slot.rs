@@ -11,13 +11,13 @@ use headwater_sandbox::{
 
 use crate::NAME;
 use crate::call::{Place, Reply, lost};
-use crate::control::{CLEAN, Message};
+use crate::control::{CLEAN, Message, SPARE};
 use crate::start::Parts;
 use crate::wire::Request;
 
 /// How long a group may take to stand still.
 const FREEZE: Duration = Duration::from_secs(5);
-/// How long the zygote may take to look around.
+/// How long the zygote may take to look around, or to make what the next call needs.
 const CLEAN_WAIT: Duration = Duration::from_secs(10);
 /// How much more memory than at first the zygote may hold: pages that its forks made it copy.
 const GROWTH_BYTES: u64 = 8 << 20;
@@ -71,6 +71,15 @@ impl JailSlot {
             next: &mut self.next,
             memory_kills: &mut self.memory_kills,
         })
+    }
+
+    /// Asks for the next call's processes, ahead of it; nobody waits for them here.
+    pub(crate) async fn spare(&mut self) -> Result<u64, EngineError> {
+        let place = self.place()?;
+        *place.next += 1;
+        let call = *place.next;
+        place.control.send(Message::new(SPARE, call), &[]).await.map_err(lost)?;
+        Ok(call)
     }
 
     /// A call may have less than its slot, never more.
@@ -220,8 +229,11 @@ impl Slot for JailSlot {
 
     async fn usage(&mut self) -> Result<Usage, EngineError> {
         if !self.is_paused {
-            // What is still going is not what the slot holds.
+            // What is still going is not what the slot holds; what waits for the next call is.
             self.place()?.settle().await?;
+            let call = self.spare().await?;
+            let control = self.place()?.control;
+            control.await_kind(SPARE, call, CLEAN_WAIT).await.map_err(lost)?;
         }
         let processes = processes(&self.parts).ok_or_else(|| lost("its processes are gone"))?;
         let memory_bytes = self.parts.group.held_bytes().unwrap_or_default();
@@ -253,7 +265,7 @@ impl Slot for JailSlot {
         if held > self.first_held_bytes + GROWTH_BYTES {
             return dirty(format!("{} bytes of memory", held - self.first_held_bytes));
         }
-        Ok(())
+        self.spare().await.map(drop)
     }
 
     async fn close(self: Box<Self>) -> Result<(), EngineError> {

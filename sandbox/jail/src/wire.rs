@@ -62,20 +62,27 @@ impl Calls {
     }
 }
 
-/// A request to a keeper, as JSON behind its length; the bytes of `files` follow.
+/// A request to a keeper, as JSON behind its length; the program and the bytes of `files` follow.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Request<'a> {
     /// `run`, `write`, `read` or `list`.
     pub(crate) kind: &'static str,
-    pub(crate) source: &'a str,
-    pub(crate) arguments: &'a [String],
-    pub(crate) environment: Vec<(&'a str, &'a str)>,
+    /// The bytes of the program.
+    pub(crate) program: usize,
     pub(crate) files: Vec<(&'a str, usize)>,
     pub(crate) collect: Vec<&'a str>,
     pub(crate) collect_bytes: u64,
     /// The most bytes of a file that is read, or the most entries of a list.
     pub(crate) most: u64,
     pub(crate) disk_bytes: u64,
+}
+
+/// What a guest is told, as JSON; its keeper only hands it on.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Program<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) arguments: &'a [String],
+    pub(crate) environment: Vec<(&'a str, &'a str)>,
     pub(crate) file_bytes: u64,
     pub(crate) address_bytes: u64,
     pub(crate) processes: u32,

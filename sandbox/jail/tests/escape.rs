@@ -12,9 +12,12 @@ use headwater_sandbox::{Engine, EngineError, Image, Limits, SlotSpec, Way};
 use headwater_sandbox_jail::{Jail, JailSettings};
 use sha2::{Digest, Sha256};
 
+#[path = "support/host.rs"]
+mod host;
 #[path = "support/image.rs"]
 mod image;
 
+use host::{cgroups, descendants};
 use image::image;
 
 const SECRET: &str = "nobody may read this";
@@ -77,32 +80,10 @@ impl Witness for Host {
         let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
         let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let prefix = format!("headwater-{short}-");
-        let places = mounts.lines().filter(|line| line.contains(" - cgroup"));
-        let places = places.filter_map(|line| line.split(' ').nth(4));
-        let cgroups = places.map(|place| cgroups(Path::new(place), &prefix)).sum();
-        let processes = descendants(&std::process::id().to_string());
-        Counts { processes, mounts: mounts.lines().count(), cgroups }
+        let named = cgroups(|name| name.starts_with(&prefix));
+        let processes = descendants(std::process::id()).len();
+        Counts { processes, mounts: mounts.lines().count(), cgroups: named }
     }
-}
-
-/// How many processes are below one.
-fn descendants(process: &str) -> usize {
-    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    let lists: Vec<String> = lists.collect();
-    let children = lists.iter().flat_map(|list| list.split_whitespace());
-    children.map(|child| 1 + descendants(child)).sum()
-}
-
-/// How many folders below one have names that begin so.
-fn cgroups(folder: &Path, prefix: &str) -> usize {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let count = |entry: fs::DirEntry| {
-        let is_one = entry.file_name().to_string_lossy().starts_with(prefix);
-        usize::from(is_one) + cgroups(&entry.path(), prefix)
-    };
-    folders.map(count).sum()
 }
 
 /// The witness is no witness if it does not see a slot that is there.
@@ -111,9 +92,10 @@ async fn sees_a_slot(jail: &Jail, image: &Image, host: &mut Host) {
     let (limits, way) = (Limits::SMALL, Way::Single);
     let spec =
         SlotSpec { name: "seen".to_owned(), image: image.clone(), limits, way, way_out: None };
-    let slot = jail.start(spec).await.unwrap();
+    let mut slot = jail.start(spec).await.unwrap();
+    slot.usage().await.unwrap();
     let between = host.counts().await;
-    assert_eq!(between.processes, before.processes + 2, "launcher and zygote");
+    assert_eq!(between.processes, before.processes + 4, "launcher, zygote, keeper and guest");
     let can_group = jail.abilities().pauses;
     assert_eq!(between.cgroups > before.cgroups, can_group, "{between:?}, {before:?}");
     slot.close().await.unwrap();

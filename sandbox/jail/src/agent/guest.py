@@ -1,4 +1,4 @@
-# The guest: gives up every right, then runs the program.
+# The guest: gives up every right, waits for its program, then runs it.
 
 # The same for all guests: set once, by the zygote.
 LIMITS = {
@@ -19,18 +19,18 @@ def limit(limits):
         resource.setrlimit(kind, (soft, hard))
 
 
-def limits_of(request):
+def limits_of(program):
     def same(value):
         return value, value
 
     limits = {
-        resource.RLIMIT_FSIZE: same(request["file_bytes"]),
-        resource.RLIMIT_CPU: (request["cpu_s"], request["cpu_s"] + 1),
-        resource.RLIMIT_NPROC: same(request["processes"] + 2),
-        resource.RLIMIT_NOFILE: same(request["open_files"]),
+        resource.RLIMIT_FSIZE: same(program["file_bytes"]),
+        resource.RLIMIT_CPU: (program["cpu_s"], program["cpu_s"] + 1),
+        resource.RLIMIT_NPROC: same(program["processes"] + 2),
+        resource.RLIMIT_NOFILE: same(program["open_files"]),
     }
-    if request["address_bytes"]:
-        limits[resource.RLIMIT_AS] = same(request["address_bytes"])
+    if program["address_bytes"]:
+        limits[resource.RLIMIT_AS] = same(program["address_bytes"])
     return limits
 
 
@@ -73,34 +73,79 @@ def give_up_rights():
     system("seccomp", 1, 0, ctypes.byref(FILTER))
 
 
-def be_guest(request, streams):
+def rehearse():
+    """Goes a program's way once: the pages that this writes to are the guest's own then."""
+    program = json.loads(json.dumps({"source": "print(end='')", "environment": [["A", "b"]]}))
+    os.environ.clear()
+    os.environ.update(program["environment"])
+    source, main = program["source"], types.ModuleType("__main__")
+    linecache.cache["main.py"] = (len(source), None, source.splitlines(True), "main.py")
+    exec(compile(source, "main.py", "exec", dont_inherit=True), main.__dict__)
+    sys.stdout.flush()
+
+
+def get_ready(way):
+    """All that needs no word of the program's, so that it runs as soon as it comes."""
+    os.setsid()
+    os.closerange(3, way.fileno())
+    os.closerange(way.fileno() + 1, 1 << 20)
+    if CONFIG["proc"]:
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(score, b"1000")
+        os.close(score)
+    os.chdir("/work")
+    landlock()
+    give_up_rights()
+    open_streams()
+    rehearse()
+
+
+def take_program(way):
+    data, streams = hear(way, 4, 3)
+    text, size = bytearray(), struct.unpack("<I", data)[0]
+    while len(text) < size:
+        text += way.recv(min(size - len(text), PIECE))
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    program = json.loads(text)
+    # From here on this guest's end is its program's.
+    way.send(b"b")
+    way.close()
+    os.closerange(3, 1 << 20)
+    limit(limits_of(program))
+    return program
+
+
+def be_guest(way):
     # Held here, since a program may put something else in its place.
     leave, status = os._exit, 125
     try:
         try:
-            os.setsid()
-            for number, stream in enumerate(streams):
-                os.dup2(stream, number)
-            os.closerange(3, 1 << 20)
-            if CONFIG["proc"]:
-                score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-                os.write(score, b"1000")
-                os.close(score)
-            os.chdir("/work")
-            landlock()
-            limit(limits_of(request))
-            give_up_rights()
+            get_ready(way)
+        except BaseException as error:
+            way.send(f"the guest could not begin: {error}".encode()[:4096])
+            leave(status)
+        way.send(b"r")
+        try:
+            program = take_program(way)
         except BaseException as error:
             os.write(2, f"the sandbox could not begin: {error}\n".encode())
         else:
             status = 1
-            status = run_program(request)
+            status = run_program(program)
     finally:
         # Whatever was raised, nothing goes back into the keeper's code.
         leave(status)
 
 
 def open_streams():
+    """Over pipes that lead nowhere, until the call's own pipes take their numbers."""
+    ends = os.pipe()
+    for number, end in enumerate((ends[0], ends[1], ends[1])):
+        os.dup2(end, number)
+    for end in ends:
+        os.close(end)
+
     def text(number, mode, buffering, errors):
         return open(number, mode, buffering, encoding="utf-8", errors=errors, closefd=False)
 
@@ -119,17 +164,16 @@ def status_of(error):
     return 1
 
 
-def run_program(request):
+def run_program(program):
     os.environ.clear()
-    os.environ.update(request["environment"])
-    open_streams()
+    os.environ.update(program["environment"])
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
-    sys.argv = ["main.py", *request["arguments"]]
+    sys.argv = ["main.py", *program["arguments"]]
     sys.path.insert(0, "/work")
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
-    source, status = request["source"], 0
+    source, status = program["source"], 0
     try:
         try:
             lines = source.splitlines(True)

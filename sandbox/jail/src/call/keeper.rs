@@ -31,11 +31,12 @@ impl Keeper {
     pub(crate) async fn ask(
         &mut self,
         request: &Request<'_>,
+        program: &[u8],
         files: &[GuestFile],
     ) -> io::Result<()> {
         let text = serde_json::to_vec(request)?;
         let length = u32::try_from(text.len()).map_err(io::Error::other)?;
-        let head = [&length.to_le_bytes()[..], &text].concat();
+        let head = [&length.to_le_bytes()[..], &text, program].concat();
         self.stream.write_all(&head).await?;
         for file in files {
             self.stream.write_all(&file.bytes).await?;

@@ -115,6 +115,9 @@ pub(crate) struct Pump<'a> {
     pub(crate) reply: Option<io::Result<Reply>>,
 }
 
+/// A request and the program that goes with it.
+type Asked<'a> = (&'a Request<'a>, &'a [u8]);
+
 /// What happened next.
 enum Event {
     Heard(Channel, io::Result<usize>),
@@ -155,7 +158,7 @@ impl<'a> Pump<'a> {
     /// which is returned.
     pub(crate) async fn run(
         &mut self,
-        request: &Request<'_>,
+        asked: Asked<'_>,
         execution: &Execution,
         began: Instant,
         place: &mut Place<'_>,
@@ -166,8 +169,7 @@ impl<'a> Pump<'a> {
         let mut feed = Box::pin(feed(self.input.take(), &execution.input));
         let (stop, stops) = tokio::sync::oneshot::channel::<()>();
         let mut stop = Some(stop);
-        let collect = request.collect_bytes;
-        let mut talk = Box::pin(talk(&mut self.keeper, request, &execution.files, collect, stops));
+        let mut talk = Box::pin(talk(&mut self.keeper, asked, &execution.files, stops));
         let (mut is_fed, mut heard) = (false, [vec![0; 64 << 10], vec![0; 64 << 10]]);
         loop {
             let [output, errors] = &mut heard;
@@ -264,16 +266,15 @@ async fn feed(stream: Option<Sender>, input: &[u8]) {
 /// Asks, and hears the answer; in between the guest is stopped when the host says so.
 async fn talk(
     keeper: &mut Keeper,
-    request: &Request<'_>,
+    (request, program): Asked<'_>,
     files: &[headwater_sandbox::GuestFile],
-    collect_bytes: u64,
     stops: tokio::sync::oneshot::Receiver<()>,
 ) -> io::Result<Reply> {
-    keeper.ask(request, files).await?;
+    keeper.ask(request, program, files).await?;
     tokio::select! {
         biased;
         ready = keeper.readable() => ready?,
         Ok(()) = stops => keeper.stop(),
     }
-    keeper.answer(collect_bytes).await
+    keeper.answer(request.collect_bytes).await
 }
