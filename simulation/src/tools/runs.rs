@@ -2,8 +2,8 @@
 //! service, on nodes that are killed, cut off and frozen over a store that fails.
 //!
 //! They ask a model that is late, fails and calls what there is not; what tools do is counted
-//! outside of the nodes. Whoever listens to a run, on whatever node, must hear one journal that only
-//! grows, and one end.
+//! outside of the nodes. Whoever listens to a run, on whatever node, must hear one journal that
+//! only grows, and one end.
 
 mod book;
 pub(super) mod checks;
