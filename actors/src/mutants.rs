@@ -91,10 +91,16 @@ pub enum Mutant {
     CallNotReserved,
     /// A call whose last try was not done is free again, whatever an earlier one came to.
     DoubtForgotten,
+    /// Whoever believes to hold an agent's run writes where it believes that its journal ends.
+    RunNotFenced,
+    /// A run that is asked for again is another one with the same id.
+    RunBegunAnew,
+    /// Each try of a run's call has an id of its own.
+    CallOfRunDrawnAnew,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 43] = [
+    pub const ALL: [Mutant; 46] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -138,6 +144,9 @@ impl Mutant {
         Mutant::CallWithoutRow,
         Mutant::CallNotReserved,
         Mutant::DoubtForgotten,
+        Mutant::RunNotFenced,
+        Mutant::RunBegunAnew,
+        Mutant::CallOfRunDrawnAnew,
     ];
 }
 

@@ -87,6 +87,11 @@ fn calls_of_tools_are_good_and_repeat_themselves() {
 }
 
 #[test]
+fn runs_of_agents_are_good_and_repeat_themselves() {
+    check(Workload::Agents, 1_000..1_100);
+}
+
+#[test]
 fn different_seeds_differ() {
     for workload in Workload::ALL {
         assert_ne!(run(workload, 1).trace, run(workload, 2).trace, "{}", workload.name());

@@ -11,6 +11,7 @@ mod catalog;
 mod checks;
 mod node;
 mod people;
+pub(crate) mod runs;
 mod service;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::world::{End, World};
 
 use book::Book;
 use node::Node;
+use runs::Runs;
 use service::{Mood, Service};
 
 /// When faults stop, in virtual ms.
@@ -122,28 +124,43 @@ impl Stage {
 /// Runs one seed.
 pub(crate) fn run(seed: u64) -> Outcome {
     let world = World::new(seed);
-    let options = Arc::new(Options::draw(&world));
-    let book = Book::new(&world);
-    let store = SharedStore::draw(&world, 30, LATE_MS, Arc::new(|_: &Commit<'_>| {}));
-    let described = format!("{options:?}; store: {}", store.describe());
-    let service = Service::new(&world, &book, options.mood);
-    let start = |number| Node::start(&world, &options, &store, &service, number);
+    let options = Options::draw(&world);
+    play(seed, &world, options, None)
+}
+
+/// A swarm's calls, or the runs of its agents, from the first one to the checks.
+fn play(seed: u64, world: &World, options: Options, runs: Option<Runs>) -> Outcome {
+    let (options, book) = (Arc::new(options), Book::new(world));
+    let store = SharedStore::draw(world, 30, LATE_MS, Arc::new(|_: &Commit<'_>| {}));
+    let of_runs = runs.as_ref().map(|runs| format!("; {:?}", runs.options)).unwrap_or_default();
+    let described = format!("{options:?}{of_runs}; store: {}", store.describe());
+    let service = Service::new(world, &book, options.mood);
+    let start = |number| Node::start(world, &options, &store, &service, runs.as_ref(), number);
     let nodes: Arc<Vec<Node>> = Arc::new((0..options.nodes).map(start).collect());
     let stage = Stage { world: world.clone(), options, book, nodes };
     world.spawn(people::publish(stage.clone()));
     world.spawn(people::approve(stage.clone()));
     for number in 0..stage.options.agents {
-        world.spawn(agent::run(stage.clone(), number));
+        match &runs {
+            None => world.spawn(agent::run(stage.clone(), number)),
+            Some(runs) => world.spawn(runs::client::run(stage.clone(), runs.clone(), number)),
+        }
     }
     for number in 0..stage.nodes.len() {
         world.spawn(trouble(stage.clone(), number));
     }
     world.spawn(outages(stage.clone(), store.clone()));
-    world.spawn(checks::check(stage.clone(), store));
+    match &runs {
+        None => world.spawn(checks::check(stage.clone(), store)),
+        Some(runs) => world.spawn(runs::checks::check(stage.clone(), runs.clone(), store)),
+    }
     let end = world.run(END_MS);
     // Nodes follow the store for ever.
     if end == End::Endless {
         world.violated("everything_comes_to_rest", format_args!("the world ended {end:?}"));
+    }
+    if runs.is_some_and(|runs| !runs.is_checked()) {
+        world.violated("everything_comes_to_rest", "the checks of the runs did not end");
     }
     stage.nodes.iter().for_each(Node::close);
     stage.book.close();

@@ -33,10 +33,12 @@ pub enum Workload {
     Prompts,
     /// Tools that a swarm of agents calls through nodes in trouble, done and charged once.
     Tools,
+    /// Runs of agents through nodes in trouble: one journal, one end, nothing done twice.
+    Agents,
 }
 
 impl Workload {
-    pub const ALL: [Workload; 13] = [
+    pub const ALL: [Workload; 14] = [
         Workload::Metered,
         Workload::QuotaStorm,
         Workload::LeaseThrash,
@@ -50,6 +52,7 @@ impl Workload {
         Workload::Identity,
         Workload::Prompts,
         Workload::Tools,
+        Workload::Agents,
     ];
 
     /// The name in commands and reports.
@@ -68,6 +71,7 @@ impl Workload {
             Workload::Identity => "identity",
             Workload::Prompts => "prompts",
             Workload::Tools => "tools",
+            Workload::Agents => "agents",
         }
     }
 
@@ -92,6 +96,7 @@ impl Workload {
             Workload::Identity => identity::SOMETIMES,
             Workload::Prompts => prompts::SOMETIMES,
             Workload::Tools => tools::SOMETIMES,
+            Workload::Agents => tools::runs::SOMETIMES,
         }
     }
 
@@ -110,6 +115,7 @@ impl Workload {
             Workload::Identity => identity::run(seed),
             Workload::Prompts => prompts::run(seed),
             Workload::Tools => tools::run(seed),
+            Workload::Agents => tools::runs::run(seed),
         }
     }
 }

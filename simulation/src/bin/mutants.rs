@@ -110,6 +110,9 @@ impl Planted {
             Planted::Actors(
                 Mutant::CallWithoutRow | Mutant::CallNotReserved | Mutant::DoubtForgotten,
             ) => &[Workload::Tools],
+            Planted::Actors(
+                Mutant::RunNotFenced | Mutant::RunBegunAnew | Mutant::CallOfRunDrawnAnew,
+            ) => &[Workload::Agents],
             // Each defect of the shells is named above or here: one that no workload can show
             // would be hunted for nothing.
             Planted::Actors(

@@ -6,8 +6,9 @@ use headwater_actors::tools::{
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::book::{Ask, Budget};
+use super::book::{Ask, Budget, Place};
 use super::catalog::{CATALOG, Entry, Nature, TEAM};
+use super::node::Node;
 use super::{STOP_MS, Stage};
 
 /// Longest wait for an answer, in ms; what takes longer is asked for again.
@@ -41,14 +42,24 @@ fn tool_ask(ask: &Ask) -> Option<ToolAsk> {
     })
 }
 
-/// Does something on a node, as a request that it serves: it freezes and dies with the node. None
-/// when no answer comes in time.
+/// Does something on one of the nodes, as [`on_node`] does.
 pub(super) async fn on_some_node<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     stage: &Stage,
     patience_ms: u64,
-    act: impl FnOnce(ToolsHandle, (u64, u64)) -> F,
+    act: impl FnOnce(ToolsHandle, Place) -> F,
 ) -> Option<T> {
-    let life = stage.some_node()?.life();
+    on_node(stage, stage.some_node()?, patience_ms, act).await
+}
+
+/// Does something on a node, as a request that it serves: it freezes and dies with the node. None
+/// when no answer comes in time.
+pub(super) async fn on_node<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    stage: &Stage,
+    node: &Node,
+    patience_ms: u64,
+    act: impl FnOnce(ToolsHandle, Place) -> F,
+) -> Option<T> {
+    let life = node.life();
     let (reply, answer) = oneshot::channel();
     let acting = act(life.tools?, life.place);
     stage.world.spawn_in(life.group, async move {

@@ -29,6 +29,8 @@ pub(super) struct Done {
     /// Processes whose asking may have been heard.
     pub(super) reached: BTreeSet<Place>,
     pub(super) effects: u64,
+    /// The tools and numbers that it was done for.
+    pub(super) did: Vec<(Entry, u64)>,
     pub(super) last_reached_ms: u64,
 }
 
@@ -136,6 +138,11 @@ impl Book {
         self.lock().done.get(id).cloned().unwrap_or_default()
     }
 
+    /// All calls that the service knows of.
+    pub(super) fn all_done(&self) -> BTreeMap<String, Done> {
+        self.lock().done.clone()
+    }
+
     pub(super) fn told(&self, id: &str) -> Told {
         self.lock().told.get(id).cloned().unwrap_or_default()
     }
@@ -179,7 +186,7 @@ impl Book {
     /// The service does what a call asks for. How often it has done it for this call comes back;
     /// where it knows its calls it does it once.
     pub(super) fn acted(&self, place: Place, tool: Entry, id: &str, number: u64) -> u64 {
-        let (times, is_allowed, wanted) = {
+        let (times, is_allowed, is_wanted) = {
             let mut state = self.lock();
             let State { asks, done, approving, .. } = &mut *state;
             let known = done.entry(id.to_owned()).or_default();
@@ -187,16 +194,19 @@ impl Book {
                 Nature::KnowsIds => 1,
                 Nature::Reads | Nature::Forgets => known.effects + 1,
             };
-            let wanted = asks.iter().find(|ask| ask.id == id).map(|ask| (ask.tool, ask.number));
-            (known.effects, approving.contains(id), wanted)
+            if !known.did.contains(&(tool, number)) {
+                known.did.push((tool, number));
+            }
+            let is_same = |ask: &Ask| ask.id == id && ask.tool == tool && ask.number == number;
+            (known.effects, approving.contains(id), asks.iter().any(is_same))
         };
         let world = &self.world;
         world.note(format_args!("{} does {id} for {place:?}, {times}", tool.name));
         if tool.nature == Nature::Forgets && times > 1 {
             world.violated("a_call_takes_effect_once", format_args!("{id}: {times} times"));
         }
-        if wanted != Some((tool, number)) {
-            let seen = format!("{id} is {wanted:?} and came as {} of {number}", tool.name);
+        if !is_wanted {
+            let seen = format!("{id} came as {} of {number}, and nobody asked for it", tool.name);
             world.violated("a_call_takes_effect_once", seen);
         }
         if tool.asks && !is_allowed {

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::Options;
 use super::book::Place;
+use super::runs::{self, Runs};
 use super::service::Service;
 use crate::gateway::tenancy;
 use crate::shared_store::{Door, DoorStore, SharedStore};
@@ -27,6 +28,8 @@ pub(super) struct Node {
     world: World,
     store: SharedStore,
     service: Service,
+    /// Runs of agents that it carries on; none where there are none.
+    runs: Option<Runs>,
     number: u64,
     life: Mutex<Life>,
 }
@@ -47,11 +50,12 @@ impl Node {
         options: &Options,
         store: &SharedStore,
         service: &Service,
+        runs: Option<&Runs>,
         number: u64,
     ) -> Node {
-        let life = Mutex::new(begin(world, options, store, service, (number, 0)));
+        let life = Mutex::new(begin(world, options, store, service, runs, (number, 0)));
         let (world, store, service) = (world.clone(), store.clone(), service.clone());
-        Node { world, store, service, number, life }
+        Node { world, store, service, runs: runs.cloned(), number, life }
     }
 
     fn lock(&self) -> MutexGuard<'_, Life> {
@@ -82,7 +86,8 @@ impl Node {
         self.world.kill(life.group);
         life.door.close();
         let place = (self.number, life.count + 1);
-        *life = begin(&self.world, options, &self.store, &self.service, place);
+        let runs = self.runs.as_ref();
+        *life = begin(&self.world, options, &self.store, &self.service, runs, place);
     }
 
     pub(super) fn heal(&self) {
@@ -105,6 +110,7 @@ fn begin(
     options: &Options,
     store: &SharedStore,
     service: &Service,
+    runs: Option<&Runs>,
     place: Place,
 ) -> Life {
     let (number, count) = place;
@@ -127,12 +133,19 @@ fn begin(
         let tenancy = tenancy(node, &runtime, &books);
         let mut settings = ToolsSettings::default();
         settings.idempotency.lease_ms = options.lease_ms;
+        if let Some(runs) = runs {
+            settings.agents = runs.options.agents;
+        }
         let way = service.seen_by(place);
         let backends: Backends = Arc::new(move |_: &Definition| Ok(Arc::clone(&way)));
         let metrics = ToolsMetrics::register(&mut Registry::default());
-        let tools = ToolsHandle::new(runtime.clone(), retry, tenancy, settings, backends, metrics);
+        let books = tenancy.clone();
+        let tools = ToolsHandle::new(runtime.clone(), retry, books, settings, backends, metrics);
         runtime.spawn(tools.clone().follow());
         runtime.spawn(CallRunner::new(tools.clone()).run());
+        if let Some(runs) = runs {
+            runs::serve(&runtime, &tools, tenancy, runs, &service.book, place);
+        }
         tools
     });
     Life { count, place, group, door, tools }

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::journal::{self, Hold, RunKey};
 use super::runner::Runner;
 use super::{RunAsk, RunTold, told};
+use crate::mutants::{Mutant, planted};
 use crate::tools::handle::ToolsHandle;
 use crate::tools::keys;
 use crate::tools::nouns::{ToolCaller, ToolsError};
@@ -209,7 +210,8 @@ impl Beginning {
         transaction: &mut dyn Transaction,
     ) -> Result<Result<Begun, ToolsError>, StoreError> {
         let Beginning { key, row, lease, first, session, now_ms } = self;
-        if let Some(before) = records::load::<RunRow>(transaction, &key.row()).await? {
+        let before = records::load::<RunRow>(transaction, &key.row()).await?;
+        if let Some(before) = before.filter(|_| !planted(Mutant::RunBegunAnew)) {
             if before.asked_sha256 != row.asked_sha256 {
                 let why = format!("run {} was asked for otherwise; send another id", key.id);
                 return Ok(Err(ToolsError::Conflict(why)));

@@ -6,6 +6,7 @@ use headwater_tools::call::{Mode, Refusal};
 use headwater_tools::{Definition, ToolReference};
 use serde_json::Value;
 
+use crate::mutants::{Mutant, planted};
 use crate::tools::handle::ToolsHandle;
 use crate::tools::nouns::{ToolAsk, ToolCaller};
 
@@ -75,8 +76,12 @@ impl RunCall {
     fn ask(&self) -> ToolAsk {
         // Nobody waits for the run's calls at a connection: a slow tool gets the time that it asks for.
         let is_slow = self.definition(|definition| definition.asynchronous).unwrap_or(false);
+        let id = match planted(Mutant::CallOfRunDrawnAnew) {
+            true => self.tools.shared.draw_id("call"),
+            false => self.id.clone(),
+        };
         ToolAsk {
-            id: Some(self.id.clone()),
+            id: Some(id),
             tool: self.tool.clone(),
             arguments: self.arguments.clone(),
             session: Some(self.session.clone()),

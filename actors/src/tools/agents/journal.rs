@@ -7,6 +7,7 @@ use headwater_storage::tuple::{self, Element};
 use headwater_storage::{KeyRange, RangeRead, StoreError, Transaction};
 use headwater_tools::agent::{Entry, Finish};
 
+use crate::mutants::{Mutant, planted};
 use crate::tools::handle::ToolsHandle;
 use crate::tools::keys;
 use crate::tools::records::{self, EntryRow, Held, LeaseRow, RunRow, SessionRow};
@@ -246,7 +247,8 @@ async fn held(
     holder: &str,
 ) -> Result<Option<LeaseRow>, StoreError> {
     let lease = records::load::<LeaseRow>(transaction, &hold.key.lease()).await?;
-    Ok(lease.filter(|lease| lease.epoch == hold.epoch && lease.holder == holder))
+    let is_own = |lease: &LeaseRow| lease.epoch == hold.epoch && lease.holder == holder;
+    Ok(lease.filter(|lease| is_own(lease) || planted(Mutant::RunNotFenced)))
 }
 
 /// Writes a new run: its row, its first entry, who holds it.
@@ -305,7 +307,8 @@ impl Appending {
             return Ok(false);
         };
         let row = records::load::<RunRow>(transaction, &hold.key.row()).await?;
-        let Some(mut row) = row.filter(|row| row.entries == *index) else { return Ok(false) };
+        let is_next = |row: &RunRow| row.entries == *index || planted(Mutant::RunNotFenced);
+        let Some(mut row) = row.filter(is_next) else { return Ok(false) };
         store_entry(transaction, &hold.key, *index, self.entry.clone())?;
         row.entries += 1;
         (row.steps, row.spent_microdollars) = (self.steps, self.spent_microdollars);
