@@ -13,6 +13,7 @@ pub mod layering;
 pub mod load;
 pub mod node;
 pub mod processes;
+pub mod sandbox;
 pub mod settings;
 pub mod swarm;
 pub mod tidy;

@@ -18,13 +18,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use headwater_sandbox::ImageName;
-use headwater_sandbox_images::{Recipe, make, open};
 use headwater_tests::cluster::{Cluster, STORE, Shape};
 use headwater_tests::draw::Draw;
 use headwater_tests::load::Edges;
 use headwater_tests::processes::{Seen, descendants, signal};
 use headwater_tests::report;
+use headwater_tests::sandbox::{IMAGE, images};
 use headwater_tests::settings::setting;
 use headwater_tests::swarm::plan::{
     Manner, SESSION_CALLS, SESSION_MICRODOLLARS, TEAMS, Tool, planned,
@@ -45,16 +44,6 @@ const SETTLES: Duration = Duration::from_secs(30);
 fn calls() -> u64 {
     let set = std::env::var("HEADWATER_SWARM_CALLS").ok();
     set.map_or(CALLS, |count| count.parse().expect("HEADWATER_SWARM_CALLS is a number"))
-}
-
-/// The image of the jail's own tests, kept from run to run.
-fn images() -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("images");
-    let name = ImageName::new("suite").unwrap();
-    if open(&folder, &name).is_err() {
-        make(&folder, &Recipe::new(name)).unwrap();
-    }
-    folder
 }
 
 fn definition(tool: Tool, service: &Service, calls: u64) -> Value {
@@ -84,7 +73,7 @@ fn definition(tool: Tool, service: &Service, calls: u64) -> Value {
                           call = json.load(sys.stdin)['call']\n\
                           print(json.dumps({'call': call, 'sum': sum(range(call % 1000))}))";
             json!({"kind": "code", "isolation": "contained", "timeout_ms": 10_000,
-                "backend": {"code": {"image": "suite", "source": source}}})
+                "backend": {"code": {"image": IMAGE, "source": source}}})
         }
     };
     for (name, value) in more.as_object().unwrap() {
@@ -109,8 +98,8 @@ impl World {
             "embedding.models=[]".to_owned(),
             setting("tools.internal_hosts", &json!([service.address.to_string()])),
             setting("sandbox.engines", &json!(["jail"])),
-            setting("sandbox.images", &json!(images())),
-            setting("sandbox.image", &json!("suite")),
+            setting("sandbox.images", &json!(images(env!("CARGO_TARGET_TMPDIR")).unwrap())),
+            setting("sandbox.image", &json!(IMAGE)),
             setting("sandbox.small", &json!({"warm_min": 1, "slots_max": 2})),
         ];
         let cluster = Cluster::start(shape).unwrap();

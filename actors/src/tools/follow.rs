@@ -24,7 +24,8 @@ impl ToolsHandle {
             let read = watched::read(&self.shared.retry, &keys::revision()).await;
             match read {
                 Ok((row, watch)) => {
-                    let is_new = revision(row.as_deref()) != self.shared.served().revision;
+                    let is_new = !self.shared.is_known()
+                        || revision(row.as_deref()) != self.shared.served().revision;
                     if is_new && let Err(error) = self.catch_up().await {
                         tracing::warn!(%error, "changed tools were not read; they are tried again");
                         runtime.pause(LOST_MS).await;

@@ -1,6 +1,7 @@
 //! The tool service of this node: what calls ask, from memory, and the parts that a call passes.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use headwater_backends::Backend;
@@ -108,6 +109,8 @@ pub(super) struct Shared {
     /// This process, as rows name it.
     pub(super) holder: String,
     served: RwLock<Arc<Served>>,
+    /// Whether the store was read at least once.
+    is_known: AtomicBool,
     pub(super) backends: Backends,
     pub(super) cache: Cache<(String, String), Arc<KeptAnswer>>,
     breakers: Mutex<BTreeMap<String, Breaker>>,
@@ -156,12 +159,18 @@ impl Shared {
         Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether what is served is what the store has, or had at some time.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Acquire)
+    }
+
     pub(super) fn serve(&self, served: Served) {
         let count = served.registry.defaults(self.runtime.wall_ms()).count();
         let mut held = self.served.write().unwrap_or_else(PoisonError::into_inner);
         // Of two reads at once the later one may have begun first.
         if served.revision >= held.revision {
             *held = Arc::new(served);
+            self.is_known.store(true, Ordering::Release);
             self.metrics.tools(count);
         }
     }
@@ -272,6 +281,7 @@ impl ToolsHandle {
             metrics,
             holder,
             served: RwLock::new(Arc::new(served)),
+            is_known: AtomicBool::new(false),
             backends,
             cache,
             breakers: Mutex::default(),
@@ -316,7 +326,7 @@ impl ToolsHandle {
         self.shared.sandbox.get()
     }
 
-    /// Whether the store was read at least once.
+    /// Reads all tools and grants; until that went well once, calls are told to come again.
     ///
     /// # Errors
     /// The store's.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use headwater_tools::{DefinitionHash, Problem, Tool, ToolName, Vectors};
+use headwater_tools::{DefinitionHash, Tool, ToolName, Vectors};
 
 use crate::embedding::{EmbedError, Embedder, Pool, Purpose, unit};
 use crate::runtime::Runtime;
@@ -73,7 +73,7 @@ impl Meanings {
         for some in unread.chunks(READ) {
             let texts = some.iter().map(|tool| text_of(tool)).collect();
             let vectors =
-                self.embedder.embed(version, texts, Purpose::Document, Pool::Query).await?;
+                self.embedder.embed(version, texts, Purpose::Passage, Pool::Query).await?;
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             if known.fingerprint == *version {
                 let of = |tool: &&Tool| (tool.name().clone(), tool.hash.clone());

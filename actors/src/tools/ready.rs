@@ -62,6 +62,10 @@ impl ToolsHandle {
     /// Finds the tool and checks all that needs no store.
     pub(super) fn ready(&self, caller: &ToolCaller, ask: &ToolAsk) -> Result<Ready, Refusal> {
         let now_ms = self.shared.runtime.wall_ms();
+        // A tool that is not known yet is not unknown.
+        if !self.shared.is_known() {
+            return Err(Refusal::StorageDown { retry_after_ms: 1_000 });
+        }
         let served = self.shared.served();
         let tool = served.registry.resolve(&ask.tool, now_ms).map_err(unresolved)?;
         let definition = Arc::clone(&tool.definition);

@@ -49,7 +49,7 @@ pub struct SessionParts {
     pub calls: u64,
     pub iterations: u64,
     pub spent_microdollars: u64,
-    /// By how much calls cost more than was reserved for them, beyond the cap.
+    /// By how much calls and answers cost more than was reserved for them, beyond the cap.
     pub over_microdollars: u64,
     pub reservations: BTreeMap<String, Reservation>,
     pub scratchpad: BTreeMap<String, Vec<u8>>,
@@ -216,12 +216,18 @@ impl Session {
             return false;
         }
         self.calls += 1;
+        self.spend(microdollars, now_ms);
+        true
+    }
+
+    /// Takes what something other than a call has cost, such as a model's answer; it may be more
+    /// than is left, and no call is let through then that costs anything.
+    pub fn spend(&mut self, microdollars: u64, now_ms: u64) {
         self.spent_microdollars = self.spent_microdollars.saturating_add(microdollars);
         let whole = self.spent_microdollars.saturating_add(self.reserved_microdollars());
         let over = whole.saturating_sub(self.budget.microdollars_max);
         self.over_microdollars = self.over_microdollars.max(over);
         self.touched_ms = self.touched_ms.max(now_ms);
-        true
     }
 
     /// Gives back what was held for a call that was refused. False where nothing was held.

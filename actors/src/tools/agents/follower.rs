@@ -45,6 +45,10 @@ impl AgentFollower {
     /// Takes what nobody holds any more.
     async fn look(&self) -> Result<(), StoreError> {
         let shared = &self.tools.shared;
+        // A run that is taken over offers its model the tools that are served.
+        if !shared.is_known() {
+            return Ok(());
+        }
         let mut range = keys::run_leases();
         while let Some(rows) = shared.next_rows(&mut range, LOOK_ROWS).await? {
             let now_ms = shared.runtime.wall_ms();

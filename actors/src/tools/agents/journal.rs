@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use headwater_storage::tuple::{self, Element};
 use headwater_storage::{KeyRange, RangeRead, StoreError, Transaction};
 use headwater_tools::agent::{Entry, Finish};
+use headwater_tools::session::Session;
 
 use crate::mutants::{Mutant, planted};
 use crate::tools::handle::ToolsHandle;
@@ -290,14 +291,26 @@ async fn end(
     if !row.owns_session {
         return Ok(());
     }
+    let end = |session: &mut Session| session.end("its run has ended", now_ms);
+    change_session(transaction, key, row, end).await?;
+    transaction.clear_range(&keys::notes(&key.team, &row.session))
+}
+
+/// Changes the run's session; it is written when `act` says so.
+async fn change_session(
+    transaction: &mut dyn Transaction,
+    key: &RunKey,
+    row: &RunRow,
+    act: impl FnOnce(&mut Session) -> bool,
+) -> Result<(), StoreError> {
     let session = keys::session(&key.team, &row.session);
     let found = records::load::<SessionRow>(transaction, &session).await?;
     let Some(found) = found else { return Ok(()) };
     let mut held = Held::of(&key.team, &row.session, found, BTreeMap::new())?;
-    if held.session.end("its run has ended", now_ms) {
-        transaction.set(&session, &records::encode(&held.row())?)?;
+    match act(&mut held.session) {
+        true => transaction.set(&session, &records::encode(&held.row())?),
+        false => Ok(()),
     }
-    transaction.clear_range(&keys::notes(&key.team, &row.session))
 }
 
 impl Appending {
@@ -322,7 +335,15 @@ impl Appending {
             Entry::Finished { reason, .. } => {
                 end(transaction, &hold.key, &mut row, *reason, *now_ms).await?;
             }
-            Entry::Began { .. } | Entry::Answered { .. } => {}
+            Entry::Answered { usage, .. } => {
+                // Calls must fit into what the models have left of the money.
+                let spend = |session: &mut Session| {
+                    session.spend(usage.microdollars, *now_ms);
+                    usage.microdollars > 0
+                };
+                change_session(transaction, &hold.key, &row, spend).await?;
+            }
+            Entry::Began { .. } => {}
         }
         if row.finish.is_none() {
             lease.until_ms = now_ms + self.lease_ms;
