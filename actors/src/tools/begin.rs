@@ -60,6 +60,25 @@ impl ToolsHandle {
         let down = |_| Err(Refusal::StorageDown { retry_after_ms: 1_000 });
         written.await.unwrap_or_else(down)
     }
+
+    /// What a call that was made before came to; none where it was not, or is to be made again.
+    pub(super) async fn made_before(&self, ready: &Ready) -> Option<Result<CallResult, Refusal>> {
+        if !ready.has_row() {
+            return None;
+        }
+        let read = self.shared.retry.read(|transaction| {
+            let key = ready.key.clone();
+            Box::pin(async move { records::call(transaction, &key).await })
+        });
+        let record = read.await.ok()??;
+        let (holder, settings) = (&self.shared.holder, &self.shared.settings.idempotency);
+        let now_ms = self.shared.runtime.wall_ms();
+        match idempotency::begin(Some(&record), ready.request(), holder, settings, now_ms) {
+            Begin::Answer(result) => Some(Ok(result)),
+            Begin::Refuse(refusal) => Some(Err(refusal)),
+            _ => None,
+        }
+    }
 }
 
 impl Beginning {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `/once` | gives the first answer again |
 //! | `/order` | does it again |
+//! | `/look` | has no effect, and counts nothing |
 //!
 //! The argument `fault` says how it fails when it first hears of a call: `busy` before it did
 //! anything; `failed`, `cut`, `slow`, `odd` and `huge` after it.
@@ -88,6 +89,9 @@ impl Service {
         let Some(call) = body["call"].as_u64() else {
             return Some((400, json!({"error": "no call"}).to_string()));
         };
+        if path == "/look" {
+            return Some((200, json!({"call": call}).to_string()));
+        }
         let fault = body["fault"].as_str().unwrap_or("none");
         let (is_first, receipt) = self.count(call, id, path == "/once", fault == "busy");
         let told = json!({"call": call, "receipt": receipt}).to_string();
