@@ -15,6 +15,7 @@ use headwater_actors::embedding::{
 };
 use headwater_actors::gateway::AuditHandle;
 use headwater_actors::ingest::IngestWorkers;
+use headwater_actors::tools::ToolsHandle;
 use headwater_edge::{EdgeMetrics, EdgeParts, EdgeSettings, Gate, router, starting};
 use headwater_storage::retry::Retry;
 use prometheus_client::registry::Registry;
@@ -51,6 +52,7 @@ pub struct Node {
     served: ServedElsewhere,
     workers: IngestWorkers,
     audit: Option<AuditHandle>,
+    tools: ToolsHandle,
     gate: Gate,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
@@ -103,8 +105,7 @@ impl Node {
     /// model cannot be opened, `Settings` when the key cannot be read.
     pub async fn start(settings: Settings) -> Result<Node, Failure> {
         let key = token::read_key(&settings)?;
-        let issuers = issuers::read(&settings)?;
-        let webhooks = notices::read(&settings)?;
+        let (issuers, webhooks) = (issuers::read(&settings)?, notices::read(&settings)?);
         let sockets = Sockets::bind(&settings.server).await?;
         let address = sockets.address();
         let (gate, serving) = (Gate::default(), Arc::new(OnceLock::new()));
@@ -150,7 +151,7 @@ impl Node {
             gateway_versions,
             prompts,
             mcp: tools::mcp::answers(&tools, settings.server.body_limit_bytes),
-            tools,
+            tools: tools.clone(),
             metrics: EdgeMetrics::register(&mut registry),
             registry: Arc::new(Mutex::new(registry)),
         }));
@@ -165,6 +166,7 @@ impl Node {
             served,
             workers,
             audit,
+            tools,
             gate,
             stop,
             server,
@@ -199,6 +201,11 @@ impl Node {
         self.place.leave(&self.services, LEAVE_MS).await;
         if let Some(audit) = &self.audit {
             audit.drain(LEAVE_MS).await;
+        }
+        if let Some(sandbox) = self.tools.sandbox()
+            && tokio::time::timeout(Duration::from_millis(LEAVE_MS), sandbox.drain()).await.is_err()
+        {
+            tracing::warn!("sandboxes were not closed in time; the next start takes them away");
         }
         let _ = self.stop.send(());
         let _ = tokio::time::timeout(Duration::from_millis(FLUSH_MS), self.server).await;

@@ -6,10 +6,10 @@ use crate::draw::Draw;
 
 pub const TEAMS: [&str; 4] = ["acme", "birch", "cedar", "dune"];
 /// Calls that a session allows, fewer than agents make in it.
-pub const SESSION_CALLS: u64 = 30;
-pub const SESSION_USES: u64 = 45;
+pub const SESSION_CALLS: u64 = 6;
+pub const SESSION_USES: u64 = 9;
 /// Money that a session allows, in millionths of a dollar: too little for some.
-pub const SESSION_MICRODOLLARS: u64 = 800;
+pub const SESSION_MICRODOLLARS: u64 = 160;
 /// Calls that nobody answered before are one in so many of those that change nothing.
 const LOOKS: u64 = 40;
 

@@ -51,6 +51,8 @@ pub(super) enum PoolMessage {
     },
     Happened(Event),
     StartFailed(SlotId, String),
+    /// No slot is given any more, all are closed; told once they are gone.
+    Leave(oneshot::Sender<()>),
     /// A slot left something behind: what earlier processes left is looked for.
     Leaked,
     Look,
@@ -84,6 +86,7 @@ struct PoolState {
     waiting: BTreeMap<Ticket, Reply>,
     /// Why the last slot did not start.
     failure: String,
+    leaving: Option<oneshot::Sender<()>>,
 }
 
 /// Starts a pool, which starts its warm slots.
@@ -126,6 +129,15 @@ pub(super) fn start(
 impl PoolHandle {
     pub(super) fn is_alive(&self) -> bool {
         !self.messages.is_closed()
+    }
+
+    /// Closes all slots, and waits until they are gone.
+    pub(super) async fn close(&self) {
+        let (reply, gone) = oneshot::channel();
+        if self.messages.send(PoolMessage::Leave(reply)).is_ok() {
+            // A pool that ends meanwhile has no slots either.
+            let _ = gone.await;
+        }
     }
 
     /// Waits for a slot, at most so long.
@@ -178,7 +190,7 @@ impl Actor for PoolActor {
         myself.send_interval(Duration::from_millis(LOOK_MS), || PoolMessage::Look);
         // Slots are this node's own, so it has their lease for as long as it lives.
         myself.cast(PoolMessage::Happened(Event::GotLease))?;
-        Ok(PoolState { arguments, pool, slots, waiting, failure })
+        Ok(PoolState { arguments, pool, slots, waiting, failure, leaving: None })
     }
 
     async fn handle(
@@ -202,6 +214,10 @@ impl Actor for PoolActor {
             PoolMessage::StartFailed(slot, why) => {
                 state.failure = why;
                 Event::StartFailed { slot }
+            }
+            PoolMessage::Leave(reply) => {
+                state.leaving = Some(reply);
+                Event::LostLease
             }
             PoolMessage::Leaked => {
                 state.sweep();
@@ -244,8 +260,14 @@ impl PoolState {
         for effect in effects {
             self.perform(myself, effect).await;
         }
-        let key = &self.arguments.key;
-        self.arguments.metrics.pool(key.engine, key.image.as_str(), key.tier, self.pool.counts());
+        let (key, counts) = (&self.arguments.key, self.pool.counts());
+        self.arguments.metrics.pool(key.engine, key.image.as_str(), key.tier, counts);
+        if !counts.is_live()
+            && counts.closing == 0
+            && let Some(reply) = self.leaving.take()
+        {
+            let _ = reply.send(());
+        }
     }
 
     async fn perform(&mut self, myself: &ActorRef<PoolMessage>, effect: Effect) {

@@ -235,6 +235,15 @@ impl SandboxHandle {
         Ok(())
     }
 
+    /// Ends all sessions and closes all slots: nothing of them is left on this machine.
+    pub async fn drain(&self) {
+        self.shared.sessions.lock().clear();
+        let pools = self.shared.pools.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for pool in pools.into_values() {
+            pool.close().await;
+        }
+    }
+
     /// Ends sessions that nobody uses, for as long as the node lives. Paused ones stay.
     pub async fn tidy(self) {
         loop {

@@ -11,7 +11,7 @@ UNBEGUN = -1
 class Keeper:
     """The keeper of the next call, then of this call alone."""
 
-    def __init__(self, control):
+    def __init__(self, control, handles=()):
         self.call, self.said = None, False
         self.way, theirs = socket.socketpair()
         # Without the interpreter's own steps around a fork: here is one thread, and the keeper,
@@ -21,6 +21,10 @@ class Keeper:
             try:
                 control.close()
                 self.way.close()
+                # Those of a call that came before its keeper was made: it gets its own, and while
+                # others are open nobody hears the end of what the guest writes.
+                for handle in handles:
+                    os.close(handle)
                 keep(theirs)
             finally:
                 os._exit(0)
@@ -62,10 +66,10 @@ class Zygote:
     def tell(self, kind, call, value=0):
         self.control.send(MESSAGE.pack(ord(kind), call, value))
 
-    def make(self):
+    def make(self, handles=()):
         """The system's error where there is no keeper then."""
         try:
-            self.keeper = self.keeper or Keeper(self.control)
+            self.keeper = self.keeper or Keeper(self.control, handles)
         except OSError as error:
             return error.errno
         return 0
@@ -74,7 +78,7 @@ class Zygote:
         failed = 0
         # The second one where the first one had died meanwhile.
         for _ in range(2):
-            failed = self.make()
+            failed = self.make(handles)
             if failed or self.keeper.begin(call, handles):
                 break
             self.keeper.bury()
