@@ -90,7 +90,7 @@ fn a_run_has_its_own_files_and_a_clear_limit_and_a_session_keeps_what_it_wrote()
     let run = |team: &str, code: &str| {
         house.ask(team, "POST", &format!("{path}/run"), &json!({"code": code}))
     };
-    let written = run("acme", "open('/work/note', 'w').write('kept')");
+    let written = run("acme", "import os\nopen(os.environ['HOME'] + '/note', 'w').write('kept')");
     assert_eq!(written.json()["ended"], "exit 0", "{}", written.text());
     assert_eq!(run("birch", "print(1)").status, 404);
     let act = |what: &str| house.ask("acme", "POST", &format!("{path}/{what}"), &Value::Null);
@@ -99,7 +99,7 @@ fn a_run_has_its_own_files_and_a_clear_limit_and_a_session_keeps_what_it_wrote()
     let refused = run("acme", "print(1)");
     assert!((400..500).contains(&refused.status), "{}", refused.text());
     assert!(act("resume").status < 300);
-    let read = run("acme", "print(open('/work/note').read())");
+    let read = run("acme", "import os\nprint(open(os.environ['HOME'] + '/note').read())");
     assert_eq!(read.json()["output"], "kept\n", "{}", read.text());
     assert!(act("close").status < 300);
     assert_eq!(run("acme", "print(1)").status, 404);

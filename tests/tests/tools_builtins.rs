@@ -119,8 +119,12 @@ fn a_collection_is_searched_by_the_team_that_wrote_it() {
     assert_eq!(status, 204, "{told}");
     let (status, told) = other.call(json!({"query": "How do I bake?"}));
     assert!(status >= 400 && !told.to_string().contains("dough"), "{status} {told}");
+    are_found(&operator, &acme);
+    assert_eq!(node.stop().unwrap().code, Some(0));
+}
 
-    // Tools are found by what they are for, in whatever words.
+/// Tools are found by what they are for, in whatever words.
+fn are_found(operator: &Team<'_>, acme: &Team<'_>) {
     for (name, description) in [
         ("loaf", "Says for how long dough must rise."),
         ("observatory", "Tells which galaxies are in sight tonight."),
@@ -137,5 +141,4 @@ fn a_collection_is_searched_by_the_team_that_wrote_it() {
         let (status, told) = acme.ask("POST", "/v1/tools/search", &search);
         assert_eq!((status, &told["data"][0]["tool"]["name"]), (200, &json!(name)), "{told}");
     }
-    assert_eq!(node.stop().unwrap().code, Some(0));
 }

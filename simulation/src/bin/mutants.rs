@@ -125,15 +125,13 @@ impl Planted {
                 | Mutant::StruckOutBeforeSent,
             )
             | Planted::Cluster(_)
-            | Planted::Tenancy(_) => &[
-                Workload::QuotaStorm,
-                Workload::LeaseThrash,
-                Workload::RollingRestart,
-                Workload::SplitBrain,
-            ],
+            | Planted::Tenancy(_) => &QUOTAS,
         }
     }
 }
+
+const QUOTAS: [Workload; 4] =
+    [Workload::QuotaStorm, Workload::LeaseThrash, Workload::RollingRestart, Workload::SplitBrain];
 
 /// How a defect was found.
 struct Found {
