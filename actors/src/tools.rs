@@ -5,6 +5,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod begin;
+mod code;
 mod dispatch;
 mod finish;
 mod follow;
@@ -27,6 +28,7 @@ pub use agents::{
     AgentFollower, OFFERED_MAX, RunAsk, RunEvent, RunEvents, RunState, RunTold, TOOLS_MAX,
 };
 pub use approvals::Decided;
+pub use code::CodeCaller;
 pub use handle::{AgentsSettings, Backends, ToolsHandle, ToolsSettings};
 pub use metrics::ToolsMetrics;
 pub use nouns::{Called, ToolAsk, ToolCaller, ToolsError};

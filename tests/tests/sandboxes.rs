@@ -103,7 +103,36 @@ fn a_run_has_its_own_files_and_a_clear_limit_and_a_session_keeps_what_it_wrote()
     assert_eq!(read.json()["output"], "kept\n", "{}", read.text());
     assert!(act("close").status < 300);
     assert_eq!(run("acme", "print(1)").status, 404);
+    are_recorded(&house);
     assert_eq!(house.node.stop().unwrap().code, Some(0));
+}
+
+/// Each run of the team has a record: those that ended well, that memory ended, and that a session
+/// that was paused or closed did not take.
+fn are_recorded(house: &House) {
+    let sql = "select outcome, ended, refusal, count(*) from audit where team = 'acme' \
+               and protocol = 'tool' group by 1, 2, 3 order by 1, 2, 3";
+    let key = house.folder.path().join("key");
+    let operator = format!("Bearer {}", token(&key, "platform", "operator").unwrap());
+    let began = Instant::now();
+    loop {
+        let headers = [("authorization", operator.as_str())];
+        let body = json!({ "sql": sql }).to_string();
+        let mut connection = house.node.connect().unwrap();
+        let answer = connection.post("/v1/audit/query", &headers, body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let rows = answer.json()["rows"].clone();
+        let of = |row: &Value| row[3].as_u64().unwrap_or_default();
+        if rows.as_array().into_iter().flatten().map(of).sum::<u64>() == 7 {
+            let told = rows.to_string();
+            for word in ["exit 0", "memory", "session_paused", "unknown_session"] {
+                assert!(told.contains(word), "{word}: {told}");
+            }
+            return;
+        }
+        assert!(began.elapsed() < HANG_TIMEOUT, "{rows}");
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// What became of a team's runs.

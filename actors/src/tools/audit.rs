@@ -136,7 +136,7 @@ impl CallTrail {
     }
 }
 
-fn outcome_of(refusal: &Refusal) -> Outcome {
+pub(super) fn outcome_of(refusal: &Refusal) -> Outcome {
     match refusal {
         Refusal::UnknownTool { .. } | Refusal::Retired { .. } => Outcome::UnknownModel,
         Refusal::SessionBudget { .. }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,18 +16,21 @@ use headwater_actors::tools::sandbox::{
     Channel, GuestFile, SandboxAsk, SandboxDone, SandboxHandle, SandboxSession, ended_text,
     ended_word,
 };
-use headwater_actors::tools::{Refusal, Tier};
+use headwater_actors::tools::{CodeCaller, Tier, ToolsHandle};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use request::{FileRequest, PlaceRequest, RunRequest, WITHIN_MS, file_of, path_of};
 
-use super::{One, Two, one, two};
+use super::{Asked, One, Two, asked, one, two};
 use crate::body::{read_json, read_optional_json};
 use crate::error::{ApiError, Shape, respond};
 use crate::identity::Grant;
 use crate::router::Edge;
 
+const RUN_ROUTE: &str = "/v1/sandbox/run";
+const SESSION_ROUTE: &str = "/v1/sandbox/sessions/{id}/run";
 /// Most bytes of a file that is read.
 const FILE_BYTES: u64 = 16 << 20;
 /// Most files and folders that are listed.
@@ -64,20 +67,6 @@ fn told(done: &SandboxDone, tier: Tier) -> Value {
     })
 }
 
-/// Runs it, and hears what it writes.
-async fn run_in(
-    sandbox: &SandboxHandle,
-    session: Option<&str>,
-    ask: SandboxAsk,
-    hear: &mut (dyn FnMut(Channel, &[u8]) + Send),
-) -> Result<SandboxDone, Refusal> {
-    let mut listener = |channel: Channel, bytes: &[u8]| hear(channel, bytes);
-    match session {
-        Some(id) => sandbox.run_in(id, ask, &mut listener).await,
-        None => sandbox.run(ask, &mut listener).await,
-    }
-}
-
 fn name_of(channel: Channel) -> &'static str {
     match channel {
         Channel::Output => "output",
@@ -90,7 +79,7 @@ fn event(name: &str, data: &Value) -> Bytes {
 }
 
 /// What the program writes, as it comes, and its end. A client that leaves ends the program.
-fn streamed(sandbox: SandboxHandle, session: Option<String>, ask: SandboxAsk) -> Response {
+fn streamed(tools: ToolsHandle, by: CodeCaller, ask: SandboxAsk) -> Response {
     let tier = ask.room.tier;
     // Bounded by the output limit of the run.
     let (events, incoming) = mpsc::unbounded_channel::<Bytes>();
@@ -100,7 +89,7 @@ fn streamed(sandbox: SandboxHandle, session: Option<String>, ask: SandboxAsk) ->
             let text = String::from_utf8_lossy(bytes);
             let _ = heard.send(event(name_of(channel), &json!({"text": text})));
         };
-        let done = run_in(&sandbox, session.as_deref(), ask, &mut hear).await;
+        let done = tools.run_own_code(by, ask, &mut hear).await;
         let last = match done {
             Ok(done) => event("result", &told(&done, tier)),
             Err(refusal) => event("failed", &ApiError::of_call(&refusal).body(Shape::OpenAi)),
@@ -111,22 +100,24 @@ fn streamed(sandbox: SandboxHandle, session: Option<String>, ask: SandboxAsk) ->
 }
 
 async fn answer(
-    sandbox: &SandboxHandle,
-    session: Option<&str>,
+    asked: Asked<'_>,
+    session: Option<String>,
     request: RunRequest,
-    team: &str,
 ) -> Result<Response, ApiError> {
     let is_streamed = request.stream;
-    let ask = request.ask(team)?;
+    let ask = request.ask(&asked.caller.team)?;
+    let route = if session.is_some() { SESSION_ROUTE } else { RUN_ROUTE };
+    let request = Uuid::now_v7().to_string();
+    let by = CodeCaller { caller: asked.caller, session, route, request };
     if is_streamed {
-        return Ok(streamed(sandbox.clone(), session.map(str::to_owned), ask));
+        return Ok(streamed(asked.tools.clone(), by, ask));
     }
     let (tier, mut output, mut error) = (ask.room.tier, Vec::new(), Vec::new());
     let mut hear = |channel: Channel, bytes: &[u8]| match channel {
         Channel::Output => output.extend_from_slice(bytes),
         Channel::Error => error.extend_from_slice(bytes),
     };
-    let done = run_in(sandbox, session, ask, &mut hear).await;
+    let done = asked.tools.run_own_code(by, ask, &mut hear).await;
     let done = done.map_err(|refusal| ApiError::of_call(&refusal))?;
     let mut body = told(&done, tier);
     body["output"] = String::from_utf8_lossy(&output).into();
@@ -138,11 +129,13 @@ async fn answer(
 pub(crate) async fn run(
     State(edge): State<Edge>,
     Extension(grant): Extension<Arc<Grant>>,
+    headers: HeaderMap,
     body: Body,
 ) -> Response {
     let answered = async {
         let request: RunRequest = read_json(body, &edge.settings).await?;
-        answer(handle(&edge)?, None, request, &grant.tenant).await
+        handle(&edge)?;
+        answer(asked(&edge, &grant, &headers)?, None, request).await
     };
     respond(answered.await)
 }
@@ -216,6 +209,7 @@ pub(crate) async fn sessions(
 pub(crate) async fn act(
     State(edge): State<Edge>,
     Extension(grant): Extension<Arc<Grant>>,
+    headers: HeaderMap,
     path: Two,
     body: Body,
 ) -> Response {
@@ -225,7 +219,7 @@ pub(crate) async fn act(
         let done = match action.as_str() {
             "run" => {
                 let request: RunRequest = read_json(body, &edge.settings).await?;
-                return answer(sandbox, Some(&id), request, team).await;
+                return answer(asked(&edge, &grant, &headers)?, Some(id), request).await;
             }
             "pause" => sandbox.set_paused(team, &id, true).await,
             "resume" => sandbox.set_paused(team, &id, false).await,

@@ -32,7 +32,8 @@ impl From<AuditContent> for ContentMode {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditSection {
-    /// Whether this node keeps an audit; by default every node with a gateway does.
+    /// Whether this node keeps an audit; by default every node with a gateway or with
+    /// sandboxes does.
     pub enabled: Option<bool>,
     /// A folder, or an address such as `s3://bucket/audit/`, which nodes may share; `audit` in the
     /// data folder by default.
@@ -87,7 +88,8 @@ const SPILL_BYTES_MIN: u64 = 1 << 20;
 
 impl Settings {
     pub(crate) fn is_audited(&self) -> bool {
-        self.audit.enabled.unwrap_or(!self.gateway.backends.is_empty())
+        let (backends, engines) = (&self.gateway.backends, &self.sandbox.engines);
+        self.audit.enabled.unwrap_or(!backends.is_empty() || !engines.is_empty())
     }
 
     pub(crate) fn audit_settings(&self) -> AuditSettings {
