@@ -75,6 +75,29 @@ impl Limits {
         }
         Ok(())
     }
+
+    /// Whether a call stays within its slot: it may have less, never more.
+    ///
+    /// # Errors
+    /// The first field that is out of its range, or above the slot's.
+    pub fn check_within(&self, slot: &Self) -> Result<(), LimitError> {
+        self.check()?;
+        let rows: [(&'static str, u64, u64); 9] = [
+            ("memory_bytes", self.memory_bytes, slot.memory_bytes),
+            ("cpu_milli", self.cpu_milli.into(), slot.cpu_milli.into()),
+            ("processes", self.processes.into(), slot.processes.into()),
+            ("open_files", self.open_files.into(), slot.open_files.into()),
+            ("file_bytes", self.file_bytes, slot.file_bytes),
+            ("disk_bytes", self.disk_bytes, slot.disk_bytes),
+            ("output_bytes", self.output_bytes, slot.output_bytes),
+            ("wall_ms", self.wall_ms, slot.wall_ms),
+            ("cpu_ms", self.cpu_ms, slot.cpu_ms),
+        ];
+        match rows.into_iter().find(|(_, value, most)| value > most) {
+            Some((field, value, most)) => Err(LimitError { field, value, least: 1, most }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for Limits {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use headwater_sandbox::{
-    EngineError, Execution, FileEntry, GuestFile, GuestPath, LimitError, Limits, Listener, Outcome,
-    Slot, SlotSpec, Usage, Way,
+    EngineError, Execution, FileEntry, GuestFile, GuestPath, Limits, Listener, Outcome, Slot,
+    SlotSpec, Usage, Way,
 };
 
 use crate::NAME;
@@ -80,27 +80,6 @@ impl JailSlot {
         let call = *place.next;
         place.control.send(Message::new(SPARE, call), &[]).await.map_err(lost)?;
         Ok(call)
-    }
-
-    /// A call may have less than its slot, never more.
-    fn check(&self, limits: &Limits) -> Result<(), EngineError> {
-        limits.check()?;
-        let slot = &self.limits;
-        let rows: [(&'static str, u64, u64); 9] = [
-            ("memory_bytes", limits.memory_bytes, slot.memory_bytes),
-            ("cpu_milli", limits.cpu_milli.into(), slot.cpu_milli.into()),
-            ("processes", limits.processes.into(), slot.processes.into()),
-            ("open_files", limits.open_files.into(), slot.open_files.into()),
-            ("file_bytes", limits.file_bytes, slot.file_bytes),
-            ("disk_bytes", limits.disk_bytes, slot.disk_bytes),
-            ("output_bytes", limits.output_bytes, slot.output_bytes),
-            ("wall_ms", limits.wall_ms, slot.wall_ms),
-            ("cpu_ms", limits.cpu_ms, slot.cpu_ms),
-        ];
-        match rows.into_iter().find(|(_, value, most)| value > most) {
-            Some((field, value, most)) => Err(LimitError { field, value, least: 1, most }.into()),
-            None => Ok(()),
-        }
     }
 
     /// Files and folders of a session, without a guest.
@@ -182,7 +161,7 @@ impl Slot for JailSlot {
         execution: &Execution,
         listener: &mut dyn Listener,
     ) -> Result<Outcome, EngineError> {
-        self.check(&execution.limits)?;
+        execution.limits.check_within(&self.limits)?;
         check_environment(execution)?;
         if execution.limits != self.set {
             let told = |error: std::io::Error| EngineError::Busy { why: error.to_string() };

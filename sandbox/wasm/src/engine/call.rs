@@ -42,8 +42,7 @@ pub(crate) struct Report {
 
 /// Whether the engine takes a call, told before anything is done.
 pub(crate) fn check(execution: &Execution, most: &Limits) -> Result<(), EngineError> {
-    execution.limits.check()?;
-    within(&execution.limits, most)?;
+    execution.limits.check_within(most)?;
     let texts = execution.arguments.iter().map(String::len).sum::<usize>()
         + execution.environment.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     let given = execution.source.len() + execution.input.len() + texts;
@@ -59,27 +58,6 @@ pub(crate) fn check(execution: &Execution, most: &Limits) -> Result<(), EngineEr
                 "take the environment variable {name:?}; a name has a character and no `=`, and \
                  neither it nor its value has a NUL"
             )));
-        }
-    }
-    Ok(())
-}
-
-/// Whether a call stays within its slot.
-fn within(limits: &Limits, most: &Limits) -> Result<(), EngineError> {
-    let rows: [(&'static str, u64, u64); 9] = [
-        ("memory_bytes", limits.memory_bytes, most.memory_bytes),
-        ("cpu_milli", limits.cpu_milli.into(), most.cpu_milli.into()),
-        ("processes", limits.processes.into(), most.processes.into()),
-        ("open_files", limits.open_files.into(), most.open_files.into()),
-        ("file_bytes", limits.file_bytes, most.file_bytes),
-        ("disk_bytes", limits.disk_bytes, most.disk_bytes),
-        ("output_bytes", limits.output_bytes, most.output_bytes),
-        ("wall_ms", limits.wall_ms, most.wall_ms),
-        ("cpu_ms", limits.cpu_ms, most.cpu_ms),
-    ];
-    for (field, value, most) in rows {
-        if value > most {
-            return Err(headwater_sandbox::LimitError { field, value, least: 1, most }.into());
         }
     }
     Ok(())
