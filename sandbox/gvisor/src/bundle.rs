@@ -4,9 +4,13 @@ use headwater_sandbox::{SlotSpec, Way};
 use headwater_sandbox_agent::{GUEST, PROGRAM};
 use serde_json::{Value, json};
 
-/// How the agent begins: its standard input and output are the stream to the host.
+/// How the agent begins: its standard input and output are the stream to the host. The interpreter
+/// does not run `site` itself, which looks in places that no image has, a millisecond for each.
 const BEGIN: &str = "
-settings = json.loads(sys.argv[1])
+import site
+site.setquit(), site.setcopyright(), site.sethelper()
+site.addsitedir(site.getsitepackages()[0], set())
+settings = from_json(sys.argv[1])
 warm(settings['preload'])
 hello()
 Agent(settings).run()
@@ -30,7 +34,7 @@ pub(crate) fn config(spec: &SlotSpec) -> Value {
         "egress": spec.way_out.is_some(),
         "preload": spec.image.preload,
     });
-    let words = ["-I", "-B", "-X", "utf8", "-c"];
+    let words = ["-I", "-S", "-B", "-X", "utf8", "-c"];
     let mut arguments = vec![json!(spec.image.python)];
     arguments.extend(words.map(|word| json!(word)));
     arguments.extend([json!(format!("{PROGRAM}{BEGIN}")), json!(settings.to_string())]);

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::ENGINE;
 use crate::bundle;
 use crate::host::Host;
-use crate::runsc::Runsc;
+use crate::runsc::Finder;
 use crate::sandbox::start;
 use crate::settings::Settings;
 use crate::slot::GvisorSlot;
@@ -31,6 +31,7 @@ const KERNEL: &str = "#1 SMP Sun Jan 10 15:06:54 PST 2016";
 pub struct GvisorEngine {
     settings: Settings,
     host: Arc<Host>,
+    runsc: Finder,
     probes: AtomicU64,
 }
 
@@ -41,14 +42,15 @@ impl GvisorEngine {
     /// [`EngineError::Unable`] when the state folder cannot be written to.
     pub fn new(settings: Settings) -> Result<Self, EngineError> {
         let host = Host::new(&settings.state_folder, settings.cgroup_parent.as_deref())?;
-        Ok(Self { settings, host: Arc::new(host), probes: AtomicU64::new(0) })
+        let (runsc, probes) = (Finder::default(), AtomicU64::new(0));
+        Ok(Self { settings, host: Arc::new(host), runsc, probes })
     }
 
     async fn start_slot(&self, spec: &SlotSpec) -> Result<GvisorSlot, EngineError> {
         spec.limits.check()?;
         check_name(ENGINE, &spec.name)?;
         check_image(ENGINE, &spec.image)?;
-        let runsc = Runsc::find(&self.settings).await?;
+        let runsc = self.runsc.find(&self.settings).await?;
         let busy = |what: &str, error: std::io::Error| EngineError::Busy {
             why: format!("{what} of slot {}: {error}", spec.name),
         };
@@ -149,7 +151,7 @@ impl Engine for GvisorEngine {
     }
 
     async fn probe(&self, image: &Image) -> Result<Probe, EngineError> {
-        let runsc = Runsc::find(&self.settings).await?;
+        let runsc = self.runsc.find(&self.settings).await?;
         let cold_us = self.probe_slot(image).await.map_err(|error| match error {
             EngineError::Unable { .. } | EngineError::Busy { .. } => error,
             other => EngineError::Unable {
@@ -164,7 +166,7 @@ impl Engine for GvisorEngine {
 
     async fn prepare(&self, image: &Image) -> Result<(), EngineError> {
         check_image(ENGINE, image)?;
-        Runsc::find(&self.settings).await.map(drop)
+        self.runsc.find(&self.settings).await.map(drop)
     }
 
     async fn start(&self, spec: SlotSpec) -> Result<Box<dyn Slot>, EngineError> {

@@ -25,8 +25,8 @@ class Spare:
         write_all(self.input, given)
         os.lseek(self.input, 0, os.SEEK_SET)
         os.close(self.input)
-        text = json.dumps(told).encode()
-        write_all(self.command, SMALL.pack(len(text)) + text)
+        text = to_json(told).encode()
+        write_all(self.command, small(len(text)) + text)
         os.close(self.command)
 
 
@@ -52,8 +52,7 @@ def be_child(command, given, out, err):
     os.setresuid(GUEST, GUEST, GUEST)
     os.umask(0o022)
     os.chdir(WORK)
-    (length,) = SMALL.unpack(read_all(command, SMALL.size))
-    told = json.loads(read_all(command, length))
+    told = from_json(read_all(command, number_of(read_all(command, 4))).decode())
     os.close(command)
     hold(told["limits"])
     if "numpy.random" in sys.modules:

@@ -45,7 +45,7 @@ class Channel:
         while self.waiting:
             sent = self.sock.send(self.waiting)
             del self.waiting[:sent]
-            send(TO_HOST_CREDIT, SMALL.pack(sent), self.number)
+            send(TO_HOST_CREDIT, small(sent), self.number)
         if self.host_ended:
             self.sock.shutdown(1)
             if self.guest_ended:
@@ -121,7 +121,7 @@ class Relays:
         if kind == TO_GUEST:
             channel.heard(body)
         elif kind == TO_GUEST_CREDIT:
-            channel.credit += SMALL.unpack(body)[0]
+            channel.credit += number_of(body)
             channel.watch()
         else:
             self.close(channel, False)

@@ -1,10 +1,14 @@
 //! Frames: what is read is what was written, in whatever parts it comes; the rest is refused.
 
 use std::io::ErrorKind;
+use std::process::Stdio;
 
+use serde_json::json;
 use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 use super::{Frames, Kind, Order, frame, told};
+use crate::PROGRAM;
 
 fn guest_frame(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = frame(Order::Put, 7, body);
@@ -48,4 +52,23 @@ async fn what_a_frame_tells_is_bounded_by_the_frame() {
         let read = Frames::new(&bytes[..]).next().await.unwrap();
         assert_eq!(read.told().unwrap_err().kind(), ErrorKind::InvalidData);
     }
+}
+
+#[tokio::test]
+async fn the_agent_understands_what_it_is_told_and_is_understood() {
+    let letters: String = ('\0'..'\u{800}').chain(['\u{2028}', '\u{fffd}', '🙂']).collect();
+    let hostile = ["\"", "\\", "\\\"", "\\N{BULLET}", "' + None + '", "# coding: latin-1", "\r\n"];
+    let value = json!({
+        "text": letters, "\"": hostile, "null": null, "flags": [true, false], "empty": [{}, [], ""],
+        "numbers": [0, -1, u64::MAX, i64::MIN],
+    });
+    let echo = "\nkind, channel, body = receive()\nsend_told(HELLO, *split(body))\n";
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-I", "-S", "-B", "-X", "utf8", "-c", &format!("{PROGRAM}{echo}")]);
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn();
+    let Ok(mut child) = child else { return println!("skipped: no /usr/bin/python3") };
+    let order = told(Order::Put, &value, b"blob");
+    child.stdin.take().unwrap().write_all(&order).await.unwrap();
+    let answer = Frames::new(child.stdout.take().unwrap()).next().await.unwrap();
+    assert_eq!(answer.told().unwrap(), (value, &b"blob"[..]));
 }

@@ -3,8 +3,10 @@
 # How the agent begins in a virtual machine: as the kernel's first process. It warms itself, waits
 # for its host, and is ready for a snapshot. What is restored of that is told who it is.
 import ctypes
+import fcntl
 import random
 import socket
+import struct
 
 HOST_CID, PORT = 2, 52
 NOSUID, NODEV, NOEXEC = 2, 4, 8
