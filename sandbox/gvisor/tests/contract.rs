@@ -31,7 +31,8 @@ fn bench() -> Option<Bench> {
 }
 
 fn spec(name: &str, way: Way) -> SlotSpec {
-    let image = root::image(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("gvisor-images"));
+    let image =
+        root::image(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("gvisor-images"), &["json"]);
     // The machine of a test may be busy: limits of time are set by the tests that are about them.
     let limits = Limits { wall_ms: 120_000, cpu_ms: 60_000, ..Limits::SMALL };
     SlotSpec { name: name.to_owned(), image, limits, way, way_out: None }

@@ -133,7 +133,8 @@ async fn nothing_escapes() {
         println!("skipped: {why}");
         return;
     }
-    let image = root::image(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("gvisor-images"));
+    let image =
+        root::image(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("gvisor-images"), &["json"]);
     let (folder, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let settings = Settings { start_ms: 60_000, ..Settings::new(state.path()) };
     let engine = GvisorEngine::new(settings).unwrap();

@@ -19,7 +19,10 @@ pub enum ImageError {
     #[error("image {name} is there already; choose another name, or remove its folder {path:?}")]
     Exists { name: String, path: PathBuf },
     /// There is no such image.
-    #[error("there is no image {name} in {path:?}; make it with `headwater sandbox image make`")]
+    #[error(
+        "there is no image {name} in {path:?}; make it with `headwater sandbox image make --name \
+         {name}`, and `--wheel` for the engine wasm"
+    )]
     Missing { name: String, path: PathBuf },
     /// An image is not what its manifest says.
     #[error("image {name} is broken: {why}; remove its folder and make it again")]

@@ -16,24 +16,25 @@ pub(crate) fn missing() -> Option<String> {
     if unsafe { libc::geteuid() } != 0 {
         return Some("runsc needs to be started by root".to_owned());
     }
-    let python = Recipe::new(name()).python;
+    let python = Recipe::new(name(&[])).python;
     (!python.exists()).then(|| format!("{} is not installed", python.display()))
 }
 
-/// The image in `folder`, made there when it is not there yet.
-pub(crate) fn image(folder: &Path) -> Image {
-    if let Ok((image, _)) = open(folder, &name()) {
+/// The image in `folder` that imports these modules beforehand, made there when it is not there yet.
+pub(crate) fn image(folder: &Path, preload: &[&str]) -> Image {
+    let name = name(preload);
+    if let Ok((image, _)) = open(folder, &name) {
         return image;
     }
-    let recipe = Recipe { preload: vec!["json".to_owned()], ..Recipe::new(name()) };
-    match make(folder, &recipe) {
+    let preload = preload.iter().map(|module| (*module).to_owned()).collect();
+    match make(folder, &Recipe { preload, ..Recipe::new(name.clone()) }) {
         Ok((image, _)) => image,
         // Another test was faster.
-        Err(ImageError::Exists { .. }) => open(folder, &name()).unwrap().0,
+        Err(ImageError::Exists { .. }) => open(folder, &name).unwrap().0,
         Err(error) => panic!("{error}"),
     }
 }
 
-fn name() -> ImageName {
-    ImageName::new("guest").unwrap()
+fn name(preload: &[&str]) -> ImageName {
+    ImageName::new([&["guest"], preload].concat().join("-")).unwrap()
 }

@@ -24,7 +24,7 @@ async fn main() {
     }
     let folder = std::env::temp_dir().join("headwater-gvisor-figures");
     std::fs::create_dir_all(&folder).unwrap();
-    let image = root::image(&folder);
+    let image = root::image(&folder, &[]);
     let state = tempfile::tempdir_in(&folder).unwrap();
     let engine = GvisorEngine::new(Settings::new(state.path())).unwrap();
     println!("runsc {:?}", engine.probe(&image).await.unwrap());
