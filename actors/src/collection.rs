@@ -8,6 +8,7 @@ mod background;
 mod checks;
 mod chunks;
 mod documents;
+mod filter;
 mod handle;
 mod keys;
 mod mend;
@@ -23,6 +24,7 @@ mod vectors;
 mod versions;
 
 pub(crate) use checks::{DOCUMENT_ID_BYTES, FIELD_NAME_BYTES, FIELDS, FIELDS_BYTES};
+pub use filter::{FilterProblem, parse_filter};
 pub use handle::Collections;
 pub use metrics::CollectionMetrics;
 pub(crate) use near::{remember, resembles};

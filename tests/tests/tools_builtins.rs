@@ -91,7 +91,11 @@ fn a_collection_is_searched_by_the_team_that_wrote_it() {
     acme.write(&[
         json!({"id": "lakes", "text": "Lake Biwa is the largest lake of Japan."}),
         json!({"id": "bread", "text": "Knead the dough for ten minutes and let it rise."}),
-        json!({"id": "stars", "text": "A telescope gathers the light of distant galaxies."}),
+        json!({
+            "id": "stars",
+            "text": "A telescope gathers the light of distant galaxies.",
+            "fields": {"shelf": "science"},
+        }),
     ]);
     let (status, told) = acme.call(json!({"query": "How do I bake?", "limit": 1}));
     assert_eq!(status, 200, "{told}");
@@ -99,6 +103,10 @@ fn a_collection_is_searched_by_the_team_that_wrote_it() {
     assert_eq!(hits[0]["documents"], json!(["bread"]), "{told}");
     assert!(hits[0]["text"].as_str().unwrap().contains("dough"), "{told}");
     assert_eq!(hits.as_array().unwrap().len(), 1, "{told}");
+    let filter = json!({"shelf": "science"});
+    let (_, told) = acme.call(json!({"query": "How do I bake?", "filter": filter}));
+    let hits = told["content"]["hits"].as_array().unwrap();
+    assert!(hits.len() == 1 && hits[0]["documents"] == json!(["stars"]), "{told}");
     // Without a limit, as many as the definition allows.
     let (_, told) = acme.call(json!({"query": "water"}));
     assert_eq!(told["content"]["hits"].as_array().unwrap().len(), 2, "{told}");
@@ -107,6 +115,7 @@ fn a_collection_is_searched_by_the_team_that_wrote_it() {
         (json!({}), "`query` must be"),
         (json!({"query": "x", "limit": 3}), "`limit` must be a whole number from 1 to 2"),
         (json!({"query": "x", "collection": "secret"}), "`collection` is unknown"),
+        (json!({"query": "x", "filter": {"$or": 1}}), "filter.$or: expected a list of filters"),
     ] {
         let (status, told) = acme.call(arguments);
         assert!((400..500).contains(&status), "{status} {told}");

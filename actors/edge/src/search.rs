@@ -1,7 +1,5 @@
 //! `POST /v1/search`: the chunks of a collection nearest to a text or a vector.
 
-mod filter;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,7 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use headwater_actors::collection::{
     CollectionError, Collections, Filter, Found, FoundHit, SearchFor, Target, check_limit,
-    check_vector,
+    check_vector, parse_filter,
 };
 use headwater_actors::embedding::{EmbedCall, Inputs, Pool, Purpose};
 use headwater_actors::tenancy::Amounts;
@@ -71,7 +69,7 @@ async fn answer(edge: &Edge, grant: &Grant, body: Body) -> Result<Response, ApiE
     let mut request: SearchRequest = read_json(body, &edge.settings).await?;
     let query = query_of(&mut request)?;
     check_limit(request.limit.unwrap_or(LIMIT)).map_err(ApiError::from_collection)?;
-    let filter = request.filter.as_ref().map(filter::parse).transpose()?;
+    let filter = request.filter.as_ref().map(read_filter).transpose()?;
     let mut last = None;
     // A version may be given up between the look-up and the search. Who named none is served by
     // the next one.
@@ -118,6 +116,11 @@ fn query_of(request: &mut SearchRequest) -> Result<Query, ApiError> {
             Err(ApiError::invalid("query", "invalid_field", message))
         }
     }
+}
+
+fn read_filter(filter: &Value) -> Result<Filter, ApiError> {
+    parse_filter(filter)
+        .map_err(|problem| ApiError::invalid(&problem.path, "invalid_filter", problem.to_string()))
 }
 
 fn wanted(request: &SearchRequest, vector: Vec<f32>, filter: Option<Filter>) -> SearchFor {

@@ -7,7 +7,8 @@ use headwater_backends::{Answer, Backend, BackendError, Content, Invocation, Lis
 use serde_json::{Map, Value, json};
 
 use crate::collection::{
-    CollectionError, Collections, Found, FoundHit, SearchFor, Target, Value as Field,
+    CollectionError, Collections, Filter, Found, FoundHit, SearchFor, Target, Value as Field,
+    parse_filter,
 };
 use crate::embedding::{EmbedCall, EmbedError, EmbeddingFleet, Inputs, Pool, Purpose};
 use crate::tenancy::{Amounts, Refusal, TenancyHandle};
@@ -18,6 +19,7 @@ const LIMIT: usize = 10;
 const ENTRIES_MAX: usize = 50;
 /// Longest query, in bytes.
 const QUERY_BYTES_MAX: usize = 16_384;
+const ARGUMENTS: [&str; 4] = ["query", "limit", "min_score", "filter"];
 
 /// What all searches need: where vectors are, what makes them, and who pays.
 #[derive(Clone)]
@@ -54,7 +56,7 @@ impl VectorSearches {
 }
 
 /// Searches one collection, always the calling team's: arguments are `query` and, where wanted,
-/// `limit` and `min_score`. The query is charged to the team as any embedding.
+/// `limit`, `min_score` and `filter`, as `/v1/search` takes it. The query is charged to the team as any embedding.
 pub struct VectorSearch {
     searches: VectorSearches,
     collection: String,
@@ -65,16 +67,18 @@ struct Asked {
     query: String,
     limit: usize,
     min_score: Option<f32>,
+    filter: Option<Filter>,
 }
 
 impl VectorSearch {
     fn read(&self, arguments: &Value) -> Result<Asked, BackendError> {
         let most = self.entries_max;
         if let Some(object) = arguments.as_object()
-            && let Some(other) =
-                object.keys().find(|name| !["query", "limit", "min_score"].contains(&name.as_str()))
+            && let Some(other) = object.keys().find(|name| !ARGUMENTS.contains(&name.as_str()))
         {
-            return Err(wrong(&format!("`{other}` is unknown; give query, limit and min_score")));
+            return Err(wrong(&format!(
+                "`{other}` is unknown; give query, limit, min_score and filter"
+            )));
         }
         let query = arguments.get("query").and_then(Value::as_str).unwrap_or_default();
         if query.is_empty() || query.len() > QUERY_BYTES_MAX {
@@ -98,7 +102,13 @@ impl VectorSearch {
                 Some(score as f32)
             }
         };
-        Ok(Asked { query: query.to_owned(), limit, min_score })
+        let filter = match arguments.get("filter") {
+            None | Some(Value::Null) => None,
+            Some(filter) => {
+                Some(parse_filter(filter).map_err(|problem| wrong(&problem.to_string()))?)
+            }
+        };
+        Ok(Asked { query: query.to_owned(), limit, min_score, filter })
     }
 
     async fn search(&self, team: &str, asked: &Asked) -> Result<Answer, BackendError> {
@@ -112,7 +122,7 @@ impl VectorSearch {
             let wanted = SearchFor {
                 vector,
                 limit: asked.limit,
-                filter: None,
+                filter: asked.filter.clone(),
                 min_score: asked.min_score,
                 texts: true,
             };

@@ -1,40 +1,53 @@
-//! The `filter` field: which documents a search may find.
+//! A filter as it is asked for in JSON: which documents a search may find.
 //!
 //! An object; all its members must hold. A member is a field with a value (`"year": 2020`), with
 //! `{"in": [...]}` or with `{"gte": n, "lte": n}`, or one of `$and` and `$or` (lists of filters),
 //! `$not` (a filter) and `$source` (a document's id).
 
-use headwater_actors::collection::{Filter, Value as Field};
+use headwater_vectors::{Filter, Value as Field};
 use serde_json::{Map, Value};
-
-use crate::error::ApiError;
 
 /// How deep filters may stand in each other.
 const DEPTH: usize = 16;
 /// Most conditions and values of one filter.
 const PARTS: usize = 1_000;
 
-/// Reads the field.
+/// What is wrong with a filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct FilterProblem {
+    /// The member at fault, such as `filter.$and[1].year`.
+    pub path: String,
+    /// What is allowed there.
+    pub problem: String,
+}
+
+/// Reads a filter; see the module.
 ///
 /// # Errors
-/// 400 that names the member at fault and what is allowed.
-pub(super) fn parse(filter: &Value) -> Result<Filter, ApiError> {
+/// [`FilterProblem`].
+pub fn parse_filter(filter: &Value) -> Result<Filter, FilterProblem> {
     let mut left = PARTS;
     read("filter", filter, DEPTH, &mut left)
 }
 
-fn wrong(path: &str, allowed: &str) -> ApiError {
-    ApiError::invalid(path, "invalid_filter", format!("{path}: {allowed}"))
+fn wrong(path: &str, problem: &str) -> FilterProblem {
+    FilterProblem { path: path.to_owned(), problem: problem.to_owned() }
 }
 
-fn count(path: &str, left: &mut usize) -> Result<(), ApiError> {
+fn count(path: &str, left: &mut usize) -> Result<(), FilterProblem> {
     *left = left.checked_sub(1).ok_or_else(|| {
         wrong(path, &format!("the filter has more than {PARTS} parts; use fewer"))
     })?;
     Ok(())
 }
 
-fn read(path: &str, filter: &Value, depth: usize, left: &mut usize) -> Result<Filter, ApiError> {
+fn read(
+    path: &str,
+    filter: &Value,
+    depth: usize,
+    left: &mut usize,
+) -> Result<Filter, FilterProblem> {
     count(path, left)?;
     let Some(depth) = depth.checked_sub(1) else {
         return Err(wrong(path, &format!("filters may stand {DEPTH} deep in each other")));
@@ -74,7 +87,7 @@ fn list(
     member: &Value,
     depth: usize,
     left: &mut usize,
-) -> Result<Vec<Filter>, ApiError> {
+) -> Result<Vec<Filter>, FilterProblem> {
     let Value::Array(filters) = member else {
         return Err(wrong(path, "expected a list of filters"));
     };
@@ -85,7 +98,12 @@ fn list(
 const VALUES: &str = "expected a string, a number, a boolean, {\"in\": [values]} or \
                       {\"gte\": number, \"lte\": number}";
 
-fn condition(path: &str, name: &str, member: &Value, left: &mut usize) -> Result<Filter, ApiError> {
+fn condition(
+    path: &str,
+    name: &str,
+    member: &Value,
+    left: &mut usize,
+) -> Result<Filter, FilterProblem> {
     let Value::Object(comparison) = member else {
         let value = scalar(member).ok_or_else(|| wrong(path, VALUES))?;
         return Ok(Filter::Equal(name.to_owned(), value));
@@ -103,7 +121,7 @@ fn condition(path: &str, name: &str, member: &Value, left: &mut usize) -> Result
     between(path, name, comparison)
 }
 
-fn between(path: &str, name: &str, ends: &Map<String, Value>) -> Result<Filter, ApiError> {
+fn between(path: &str, name: &str, ends: &Map<String, Value>) -> Result<Filter, FilterProblem> {
     let (mut low, mut high) = (None, None);
     for (kind, value) in ends {
         let end = match kind.as_str() {
