@@ -33,6 +33,7 @@ pub use prompts::{FallbackFile, PromptsSection, RuleFile, SecretsSection};
 pub(crate) use retrieval::HOLD_LATE_MS;
 pub use retrieval::{IngestSection, VectorEngine, VectorsSection};
 pub use telemetry::TelemetrySection;
+#[cfg(not(feature = "wasm"))]
 pub(crate) use tools::NO_WASM;
 pub use tools::{
     DatabaseSection, DatabaseTls, FirecrackerSection, McpServerSection, PoolSection, SandboxEngine,

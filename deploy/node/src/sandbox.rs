@@ -113,9 +113,7 @@ fn firecracker(
 /// # Errors
 /// Why there is none, and how to make it.
 pub(crate) fn image(folder: &std::path::Path, name: &ImageName) -> Result<Image, String> {
-    images::open(folder, name).map(|(image, _)| image).map_err(|error| {
-        format!("image {name}: {error}; make it with `headwater sandbox image make --name {name}`")
-    })
+    images::open(folder, name).map(|(image, _)| image).map_err(|error| error.to_string())
 }
 
 /// The sandboxes of this node; none where the settings name no engine.
@@ -135,7 +133,7 @@ pub(crate) async fn start(
     }
     let Parts { runtime, secrets, audit } = parts;
     let folder = images_folder(settings)?;
-    let name = ImageName::new(&section.image)
+    let name = ImageName::new(section.default_image())
         .map_err(|error| Failure::settings(format!("sandbox.image: {error}")))?;
     let default =
         image(&folder, &name).map_err(|why| Failure::settings(format!("sandbox: {why}")))?;

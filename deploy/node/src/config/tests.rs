@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ConfigSource, Engine, Settings, load};
+use super::{ConfigSource, Engine, SandboxEngine, SandboxSection, Settings, load};
 use crate::failure::FailureKind;
 
 struct Given<'a> {
@@ -154,6 +154,22 @@ fn sandboxes_that_cannot_be_had_are_refused_by_key() {
     for (flag, words) in refused {
         let message = read(&Given { flags: &[flag], ..NOTHING }).expect_err(flag);
         assert!(message.contains(words), "{flag}: {message}");
+    }
+}
+
+#[test]
+fn calls_that_name_no_image_get_one_that_an_engine_can_run() {
+    use SandboxEngine::{Jail, Wasm};
+    let (mine, wasm) = (Some("mine".to_owned()), Some("w".to_owned()));
+    for (engines, image, wasm_image, expected) in [
+        (vec![Jail], None, None, "python"),
+        (vec![Jail, Wasm], None, wasm.clone(), "python"),
+        (vec![Wasm], None, wasm.clone(), "w"),
+        (vec![Wasm], mine, wasm, "mine"),
+        (vec![Wasm], None, None, "python"),
+    ] {
+        let section = SandboxSection { engines, image, wasm_image, ..SandboxSection::default() };
+        assert_eq!(section.default_image(), expected, "{section:?}");
     }
 }
 

@@ -241,8 +241,8 @@ pub struct SandboxSection {
     pub engines: Vec<SandboxEngine>,
     /// Images, as `headwater sandbox image` makes them; `images` in the data folder by default.
     pub images: Option<PathBuf>,
-    /// The image of calls that name none.
-    pub image: String,
+    /// The image of calls that name none: `python`, or that of `wasm` where there is no other engine.
+    pub image: Option<String>,
     /// The image that the engine `wasm` runs where a call's own is made for native code, as
     /// `headwater sandbox image make --wheel` makes it; without it such calls are refused there.
     pub wasm_image: Option<String>,
@@ -265,7 +265,7 @@ impl Default for SandboxSection {
         SandboxSection {
             engines: Vec::new(),
             images: None,
-            image: "python".to_owned(),
+            image: None,
             wasm_image: None,
             runsc: PathBuf::from("/usr/bin/runsc"),
             firecracker: FirecrackerSection::default(),
@@ -275,6 +275,16 @@ impl Default for SandboxSection {
             sessions_max: 20,
             session_idle_ms: 30 * 60 * 1_000,
         }
+    }
+}
+
+impl SandboxSection {
+    pub(crate) fn default_image(&self) -> &str {
+        let of_wasm = match self.engines.as_slice() {
+            [SandboxEngine::Wasm] => self.wasm_image.as_deref(),
+            _ => None,
+        };
+        self.image.as_deref().or(of_wasm).unwrap_or("python")
     }
 }
 
@@ -311,7 +321,7 @@ impl Settings {
         }
         self.check_databases()?;
         let own = &self.sandbox;
-        let images = [("image", Some(&own.image)), ("wasm_image", own.wasm_image.as_ref())];
+        let images = [("image", own.image.as_ref()), ("wasm_image", own.wasm_image.as_ref())];
         for (key, name) in images {
             if let Some(Err(error)) = name.map(ImageName::new) {
                 return fail(&["sandbox", key], error.to_string());

@@ -21,10 +21,7 @@ pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Engine>, Failure> {
     if let Some(name) = &settings.sandbox.wasm_image {
         let name = ImageName::new(name).map_err(|error| wrong("wasm_image", &error))?;
         let image = headwater_sandbox_images::open(&super::images_folder(settings)?, &name);
-        let (image, _) = image.map_err(|error| {
-            let make = format!("headwater sandbox image make --wheel WHEEL --name {name}");
-            wrong("wasm_image", &format!("{error}; make it with `{make}`"))
-        })?;
+        let (image, _) = image.map_err(|error| wrong("wasm_image", &error))?;
         own.stand_in = Some(image);
     }
     let engine = headwater_sandbox_wasm::WasmEngine::new(own);
