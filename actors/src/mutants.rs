@@ -97,10 +97,12 @@ pub enum Mutant {
     RunBegunAnew,
     /// Each try of a run's call has an id of its own.
     CallOfRunDrawnAnew,
+    /// A run goes on whatever becomes of the key that it was begun with.
+    RunOutlivesItsKey,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 46] = [
+    pub const ALL: [Mutant; 47] = [
         Mutant::SettleDoesNotWait,
         Mutant::DrainDoesNotWait,
         Mutant::LeaverKeepsShare,
@@ -147,6 +149,7 @@ impl Mutant {
         Mutant::RunNotFenced,
         Mutant::RunBegunAnew,
         Mutant::CallOfRunDrawnAnew,
+        Mutant::RunOutlivesItsKey,
     ];
 }
 

@@ -8,6 +8,9 @@ mod book;
 mod node;
 mod people;
 
+pub(crate) use node::follow_keys;
+pub(crate) use people::new_key;
+
 use std::sync::Arc;
 
 use crate::outcome::Outcome;

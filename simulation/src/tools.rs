@@ -146,6 +146,9 @@ fn play(seed: u64, world: &World, options: Options, runs: Option<Runs>) -> Outco
             Some(runs) => world.spawn(runs::client::run(stage.clone(), runs.clone(), number)),
         }
     }
+    if let Some(runs) = &runs {
+        world.spawn(runs::keys::revoke(stage.clone(), runs.clone()));
+    }
     for number in 0..stage.nodes.len() {
         world.spawn(trouble(stage.clone(), number));
     }

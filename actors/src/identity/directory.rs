@@ -120,6 +120,21 @@ impl IdentityHandle {
         })
     }
 
+    /// Whether this node has heard from the store lately enough to know who is good.
+    pub fn vouches(&self) -> bool {
+        self.shared.fresh().is_ok()
+    }
+
+    /// Whether the key with this id is neither revoked nor expired, from memory: for work that goes
+    /// on after the request that brought the key.
+    ///
+    /// # Errors
+    /// [`Stale`], as for whole keys.
+    pub fn stands(&self, id: &str) -> Result<bool, Stale> {
+        self.shared.fresh()?;
+        Ok(self.shared.table().stands(id, self.shared.runtime.wall_ms()))
+    }
+
     /// Whether the token with this `jti` of this issuer was revoked, from memory.
     ///
     /// # Errors

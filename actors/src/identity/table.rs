@@ -24,6 +24,12 @@ struct Known {
     previous: Option<Fingerprint>,
 }
 
+impl Known {
+    fn has_ended(&self, now_ms: u64) -> bool {
+        self.key.expires_ms.is_some_and(|end_ms| end_ms <= now_ms)
+    }
+}
+
 impl Table {
     /// Empty, to be filled with what there is at this change.
     pub(super) fn at(revision: u64) -> Table {
@@ -60,6 +66,11 @@ impl Table {
         self.tokens.contains_key(&(issuer.to_owned(), id.to_owned()))
     }
 
+    /// Whether the key with this id opens anything at this time.
+    pub(super) fn stands(&self, id: &str, now_ms: u64) -> bool {
+        self.keys.get(id).is_some_and(|known| !known.has_ended(now_ms))
+    }
+
     /// The key of this text at this time.
     pub(super) fn find(&self, text: &str, now_ms: u64) -> Result<Arc<Key>, KeyRefusal> {
         let (id, secret) = parse(text).ok_or(KeyRefusal::Malformed)?;
@@ -71,7 +82,7 @@ impl Table {
         if !(is_current || is_previous && in_grace) {
             return Err(KeyRefusal::Unknown);
         }
-        if known.key.expires_ms.is_some_and(|end_ms| end_ms <= now_ms) {
+        if known.has_ended(now_ms) {
             return Err(KeyRefusal::Expired);
         }
         Ok(Arc::clone(&known.key))

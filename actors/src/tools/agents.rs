@@ -11,7 +11,7 @@ mod model;
 mod offers;
 mod runner;
 #[cfg(test)]
-mod tests;
+pub(in crate::tools) mod tests;
 mod works;
 
 use std::sync::{Arc, PoisonError};

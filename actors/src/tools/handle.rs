@@ -21,10 +21,13 @@ use super::metrics::ToolsMetrics;
 use super::sandbox::SandboxHandle;
 use crate::embedding::Embedder;
 use crate::gateway::{AuditHandle, GatewayHandle};
+use crate::identity::IdentityHandle;
 use crate::runtime::Runtime;
 use crate::tenancy::TenancyHandle;
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
+/// What has ended is forgotten so many at a time.
+const ENDED_ROWS: usize = 200;
 /// Breakers of so many versions are remembered.
 const BREAKERS: usize = 10_000;
 
@@ -123,6 +126,8 @@ pub(super) struct Shared {
     pub(super) sandbox: OnceLock<SandboxHandle>,
     /// Unset, nothing is recorded.
     pub(super) audit: OnceLock<AuditHandle>,
+    /// Unset, a run goes on whatever becomes of the key that it was begun with.
+    pub(super) identity: OnceLock<IdentityHandle>,
     /// Unset, there are no agents.
     pub(super) gateway: OnceLock<GatewayHandle>,
     /// Unset, tools are searched by their words alone.
@@ -152,6 +157,13 @@ pub(super) struct TeamRow {
     pub(super) team: String,
     pub(super) id: String,
     pub(super) row: Vec<u8>,
+}
+
+/// Something of a team that has ended.
+pub(super) struct Ended {
+    pub(super) ended_ms: u64,
+    pub(super) team: String,
+    pub(super) id: String,
 }
 
 impl Shared {
@@ -226,6 +238,30 @@ impl Shared {
         Ok(Some(rows))
     }
 
+    /// The first of a range whose keys end with when something ended, its team and its id.
+    ///
+    /// # Errors
+    /// The store's; when a key cannot be read.
+    pub(super) async fn ended(&self, range: KeyRange) -> Result<Vec<Ended>, StoreError> {
+        let read = self.retry.read(|transaction| {
+            let read = RangeRead::all(range.clone()).limit(ENDED_ROWS).snapshot();
+            Box::pin(async move { transaction.range(read).await })
+        });
+        let mut all = Vec::new();
+        for (key, _) in read.await? {
+            let mut elements = tuple::unpack(&key)?;
+            if let (
+                Some(Element::Text(id)),
+                Some(Element::Text(team)),
+                Some(Element::Integer(ended)),
+            ) = (elements.pop(), elements.pop(), elements.pop())
+            {
+                all.push(Ended { ended_ms: u64::try_from(ended).unwrap_or_default(), team, id });
+            }
+        }
+        Ok(all)
+    }
+
     /// Drawn anew for each use.
     pub(super) fn draw_id(&self, kind: &str) -> String {
         format!("{kind}-{:032x}", self.runtime.draw())
@@ -289,6 +325,7 @@ impl ToolsHandle {
             runs: Mutex::default(),
             quotas: Mutex::default(),
             sandbox: OnceLock::new(),
+            identity: OnceLock::new(),
             audit: OnceLock::new(),
             gateway: OnceLock::new(),
             meanings: OnceLock::new(),
@@ -304,6 +341,11 @@ impl ToolsHandle {
     /// From now on there is a record of every call. Set once.
     pub fn record_to(&self, audit: AuditHandle) {
         let _ = self.shared.audit.set(audit);
+    }
+
+    /// From now on a run of an agent ends when its key does. Set once.
+    pub fn end_with_keys_of(&self, identity: IdentityHandle) {
+        let _ = self.shared.identity.set(identity);
     }
 
     /// From now on agents ask their models through this gateway. Set once.

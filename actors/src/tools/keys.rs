@@ -110,8 +110,23 @@ pub(super) fn waiting(team: &str, id: &str) -> Place {
     Place { kind: "async", path: vec![team.into(), id.into()] }
 }
 
-pub(super) fn all_waiting() -> KeyRange {
-    below("async", &[])
+/// An asynchronous call that has not ended: until when somebody is believed to make it.
+pub(super) fn open_call(team: &str, id: &str) -> Vec<u8> {
+    key("async_open", &[team.into(), id.into()])
+}
+
+pub(super) fn open_calls() -> KeyRange {
+    below("async_open", &[])
+}
+
+/// An asynchronous call that has ended, in the order of the ends.
+pub(super) fn ended_call(ended_ms: u64, team: &str, id: &str) -> Vec<u8> {
+    key("async_ended", &[number(ended_ms), team.into(), id.into()])
+}
+
+/// Asynchronous calls that ended before this.
+pub(super) fn ended_calls(before_ms: u64) -> KeyRange {
+    before("async_ended", before_ms)
 }
 
 /// Its arguments and its answer, in pieces.
@@ -188,6 +203,9 @@ pub(super) fn ended_run(ended_ms: u64, team: &str, id: &str) -> Vec<u8> {
 
 /// Runs that ended before this.
 pub(super) fn ended_runs(before_ms: u64) -> KeyRange {
-    let range = below("agent_ended", &[]);
-    KeyRange { begin: range.begin, end: key("agent_ended", &[number(before_ms)]) }
+    before("agent_ended", before_ms)
+}
+
+fn before(kind: &str, before_ms: u64) -> KeyRange {
+    KeyRange { begin: below(kind, &[]).begin, end: key(kind, &[number(before_ms)]) }
 }

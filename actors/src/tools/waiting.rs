@@ -3,6 +3,8 @@
 //! not done twice.
 
 mod runner;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -156,7 +158,7 @@ impl ToolsHandle {
                     return told(transaction, &team, &id, held).await.map(Ok);
                 }
                 records::store_text(transaction, &texts, arguments.as_bytes())?;
-                transaction.set(&key, &records::encode(&row)?)?;
+                write(transaction, &team, &id, &row)?;
                 told(transaction, &team, &id, row).await.map(Ok)
             })
         });
@@ -231,12 +233,33 @@ impl ToolsHandle {
                 };
                 let done = act(&mut row);
                 if done.is_ok() {
-                    transaction.set(&key, &records::encode(&row)?)?;
+                    write(transaction, &team, &id, &row)?;
                 }
                 Ok(done)
             })
         });
         written.await?
+    }
+}
+
+/// Writes a call's row, and where whoever looks for calls to make, or to forget, finds it.
+fn write(
+    transaction: &mut dyn Transaction,
+    team: &str,
+    id: &str,
+    row: &WaitingRow,
+) -> Result<(), StoreError> {
+    transaction.set(&keys::waiting(team, id).row(), &records::encode(row)?)?;
+    let open = keys::open_call(team, id);
+    match row.ended_ms {
+        None => {
+            let until_ms = row.taken.as_ref().map_or(0, |(_, until_ms)| *until_ms);
+            transaction.set(&open, &records::encode(&until_ms)?)
+        }
+        Some(ended_ms) => {
+            transaction.clear(&open)?;
+            transaction.set(&keys::ended_call(ended_ms, team, id), &[])
+        }
     }
 }
 

@@ -134,7 +134,7 @@ impl Node {
         let prompts = prompts::start(&settings, runtime, &store, &mut registry).await?;
         prompts::run(&prompts, runtime, gateway.as_ref(), &fleet, &services.leases);
         let audit = audit::start(&settings, runtime, gateway.as_ref(), &mut registry)?;
-        let stands = tools::Parts::of(runtime, &store, tenancy, gateway.as_ref(), audit.as_ref());
+        let stands = tools::Parts::of(runtime, &store, tenancy, &identity, &gateway, &audit);
         let tools = tools::start(&settings, stands, searches, &mut registry).await?;
         let _ = serving.set(router(EdgeParts {
             settings: Arc::new(edge_settings(&settings)),

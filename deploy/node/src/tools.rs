@@ -7,6 +7,7 @@ pub(crate) mod mcp;
 use std::sync::Arc;
 
 use headwater_actors::gateway::{AuditHandle, GatewayHandle};
+use headwater_actors::identity::IdentityHandle;
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tenancy::TenancyHandle;
 use headwater_actors::tools::{
@@ -24,6 +25,7 @@ pub(crate) struct Parts<'a> {
     runtime: &'a Runtime,
     store: &'a Retry,
     tenancy: &'a TenancyHandle,
+    identity: &'a IdentityHandle,
     gateway: Option<&'a GatewayHandle>,
     audit: Option<&'a AuditHandle>,
 }
@@ -33,10 +35,12 @@ impl<'a> Parts<'a> {
         runtime: &'a Runtime,
         store: &'a Retry,
         tenancy: &'a TenancyHandle,
-        gateway: Option<&'a GatewayHandle>,
-        audit: Option<&'a AuditHandle>,
+        identity: &'a IdentityHandle,
+        gateway: &'a Option<GatewayHandle>,
+        audit: &'a Option<AuditHandle>,
     ) -> Parts<'a> {
-        Parts { runtime, store, tenancy, gateway, audit }
+        let (gateway, audit) = (gateway.as_ref(), audit.as_ref());
+        Parts { runtime, store, tenancy, identity, gateway, audit }
     }
 }
 
@@ -50,7 +54,7 @@ pub(crate) async fn start(
     searches: VectorSearches,
     registry: &mut Registry,
 ) -> Result<ToolsHandle, Failure> {
-    let Parts { runtime, store, tenancy, gateway, audit } = parts;
+    let Parts { runtime, store, tenancy, identity, gateway, audit } = parts;
     let section = &settings.tools;
     let chosen = ToolsSettings {
         cache_bytes: section.cache_bytes,
@@ -73,6 +77,7 @@ pub(crate) async fn start(
     if let Some(encoder) = settings.search_encoder() {
         tools.compare_by(Arc::new(encoders), encoder);
     }
+    tools.end_with_keys_of(identity.clone());
     if let Some(gateway) = gateway {
         tools.ask_through(gateway.clone());
     }

@@ -111,7 +111,10 @@ impl Planted {
                 Mutant::CallWithoutRow | Mutant::CallNotReserved | Mutant::DoubtForgotten,
             ) => &[Workload::Tools],
             Planted::Actors(
-                Mutant::RunNotFenced | Mutant::RunBegunAnew | Mutant::CallOfRunDrawnAnew,
+                Mutant::RunNotFenced
+                | Mutant::RunBegunAnew
+                | Mutant::CallOfRunDrawnAnew
+                | Mutant::RunOutlivesItsKey,
             ) => &[Workload::Agents],
             // Each defect of the shells is named above or here: one that no workload can show
             // would be hunted for nothing.

@@ -104,17 +104,26 @@ fn begin(world: &World, options: &Options, store: &SharedStore, number: u64, cou
         RetryPolicy { tries: 10, first_pause_ms: 5, longest_pause_ms: 200, total_ms: 1_500 };
     let through = Arc::new(DoorStore(Arc::clone(&door)));
     let retry = Retry::new(through, runtime.environment().clone(), policy);
+    let (stale_ms, refresh_ms) = (options.stale_ms, options.refresh_ms);
+    let handle = follow_keys(world, &runtime, retry, IdentitySettings { refresh_ms, stale_ms });
+    Life { count, group, door, handle }
+}
+
+/// The keys of a process, which follows the store from now on.
+pub(crate) fn follow_keys(
+    world: &World,
+    runtime: &Runtime,
+    retry: Retry,
+    settings: IdentitySettings,
+) -> IdentityHandle {
     let drawing = world.clone();
     let bits = move || {
         let mut bits = [0; 32];
         bits.chunks_mut(8).for_each(|part| part.copy_from_slice(&drawing.draw().to_le_bytes()));
         Some(bits)
     };
-    let (stale_ms, refresh_ms) = (options.stale_ms, options.refresh_ms);
-    let settings = IdentitySettings { refresh_ms, stale_ms };
     let metrics = IdentityMetrics::register(&mut Registry::default());
-    let (bits, spawning) = (Arc::new(bits), runtime.clone());
-    let handle = IdentityHandle::new(runtime, retry, bits, settings, metrics);
-    spawning.spawn(handle.clone().run());
-    Life { count, group, door, handle }
+    let keys = IdentityHandle::new(runtime.clone(), retry, Arc::new(bits), settings, metrics);
+    runtime.spawn(keys.clone().run());
+    keys
 }

@@ -17,20 +17,23 @@ fn some_node<'a>(world: &World, nodes: &'a [Node]) -> Option<&'a Node> {
     nodes.get(world.between(0, last) as usize)
 }
 
+pub(crate) fn new_key() -> NewKey {
+    let holder = Holder {
+        team: "acme".to_owned(),
+        project: None,
+        user: None,
+        models: vec!["*".to_owned()],
+        tier: "standard".to_owned(),
+    };
+    NewKey { holder, note: String::new(), expires_ms: None }
+}
+
 /// One key after the other: made, perhaps rotated, perhaps revoked.
 pub(super) async fn operate(world: World, nodes: Arc<Vec<Node>>, book: Book) {
     while world.now_ms() < STOP_MS {
         world.sleep(world.between(10, 1_500)).await;
-        let holder = Holder {
-            team: "acme".to_owned(),
-            project: None,
-            user: None,
-            models: vec!["*".to_owned()],
-            tier: "standard".to_owned(),
-        };
-        let new = NewKey { holder, note: String::new(), expires_ms: None };
         let Some(node) = some_node(&world, &nodes) else { return };
-        let made = world.within(PATIENCE_MS, node.handle().create(new)).await;
+        let made = world.within(PATIENCE_MS, node.handle().create(new_key())).await;
         let Some((key, secret)) = told(&world, made) else { continue };
         world.count("key made");
         book.made(&key.id, secret.reveal());

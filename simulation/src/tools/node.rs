@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use headwater_actors::identity::{IdentityHandle, IdentitySettings};
 use headwater_actors::runtime::Runtime;
 use headwater_actors::tools::{
     Backends, CallRunner, Definition, ToolsHandle, ToolsMetrics, ToolsSettings,
@@ -17,11 +18,14 @@ use super::book::Place;
 use super::runs::{self, Runs};
 use super::service::Service;
 use crate::gateway::tenancy;
+use crate::identity::follow_keys;
 use crate::shared_store::{Door, DoorStore, SharedStore};
 use crate::world::{Group, World};
 
 /// 2026-01-01, in ms since 1970: the world's time 0.
-const BASE_MS: u64 = 1_767_225_600_000;
+pub(super) const BASE_MS: u64 = 1_767_225_600_000;
+/// For how long a node vouches for keys without hearing from the store, in ms.
+pub(super) const STALE_MS: u64 = 5_000;
 
 /// See the module.
 pub(super) struct Node {
@@ -42,6 +46,8 @@ pub(super) struct Life {
     pub(super) group: Group,
     door: Arc<Door>,
     pub(super) tools: Option<ToolsHandle>,
+    /// Where there are runs.
+    pub(super) keys: Option<IdentityHandle>,
 }
 
 impl Node {
@@ -102,6 +108,7 @@ impl Node {
         self.world.kill(life.group);
         life.door.close();
         life.tools = None;
+        life.keys = None;
     }
 }
 
@@ -129,6 +136,10 @@ fn begin(
     let own = Arc::new(MemoryStore::new(runtime.environment().clone()));
     let books = Retry::new(own, runtime.environment().clone(), RetryPolicy::default());
     service.book.opened(books.clone());
+    let keys = runs.map(|_| {
+        let settings = IdentitySettings { stale_ms: STALE_MS, ..IdentitySettings::default() };
+        follow_keys(world, &runtime, retry.clone(), settings)
+    });
     let tools = NodeId::new(format!("node-{number}")).ok().map(|node| {
         let tenancy = tenancy(node, &runtime, &books);
         let mut settings = ToolsSettings::default();
@@ -143,10 +154,13 @@ fn begin(
         let tools = ToolsHandle::new(runtime.clone(), retry, books, settings, backends, metrics);
         runtime.spawn(tools.clone().follow());
         runtime.spawn(CallRunner::new(tools.clone()).run());
+        if let Some(keys) = &keys {
+            tools.end_with_keys_of(keys.clone());
+        }
         if let Some(runs) = runs {
             runs::serve(&runtime, &tools, tenancy, runs, &service.book, place);
         }
         tools
     });
-    Life { count, place, group, door, tools }
+    Life { count, place, group, door, tools, keys }
 }

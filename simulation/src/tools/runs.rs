@@ -8,6 +8,7 @@
 mod book;
 pub(super) mod checks;
 pub(super) mod client;
+pub(super) mod keys;
 mod model;
 
 use headwater_actors::tools::{AgentsSettings, RunFinish};
@@ -50,6 +51,8 @@ pub(crate) const SOMETIMES: &[&str] = &[
     "run asked for again",
     "run asked for otherwise",
     "run cancelled",
+    "key revoked",
+    "run ended with its key",
     "run ended: answered",
     "run ended: cancelled",
     "run ended: deadline",
@@ -71,6 +74,8 @@ pub(crate) const SOMETIMES: &[&str] = &[
 pub(super) struct RunOptions {
     /// Runs that a client begins, repetitions left out.
     runs: u64,
+    /// Keys that some runs are begun with; all are revoked.
+    keys: u64,
     pub(super) agents: AgentsSettings,
     mood: model::Mood,
 }
@@ -81,6 +86,7 @@ impl RunOptions {
         let runs_max = world.between(2, 12) as usize;
         RunOptions {
             runs: world.between(2, 4),
+            keys: world.between(0, 3),
             agents: AgentsSettings { lease_ms, runs_max, team_runs_max: runs_max },
             mood: model::Mood::draw(world),
         }

@@ -58,10 +58,14 @@ async fn a_key_ends_when_it_was_to_end_and_when_it_is_revoked() {
     let (_, expiring) = node.create(soon).await.expect("made");
     let (key, revoked) = node.create(new_key("acme")).await.expect("made");
     assert!(team(&node, &expiring).is_ok() && team(&node, &revoked).is_ok());
+    let ending = node.find(expiring.reveal()).expect("good").id.clone();
+    assert_eq!((node.stands(&key.id), node.stands(&ending)), (Ok(true), Ok(true)));
     let first = node.revoke(&key.id).await.expect("revoked");
     assert_eq!(team(&node, &revoked), Err(KeyRefusal::Unknown));
+    assert_eq!((node.stands(&key.id), node.stands(&ending)), (Ok(false), Ok(true)));
     pause(5_000).await;
     assert_eq!(team(&node, &expiring), Err(KeyRefusal::Expired));
+    assert_eq!((node.stands(&ending), node.stands("0123456789abcdef")), (Ok(false), Ok(false)));
     let again = node.revoke(&key.id).await.expect("no harm");
     assert_eq!(again.revoked_ms, first.revoked_ms, "the first time counts");
     assert_eq!(

@@ -1,12 +1,12 @@
 //! Taking over the runs that nobody runs: every node looks for them, and each is one node's at a time.
 
-use headwater_storage::tuple::{self, Element};
-use headwater_storage::{RangeRead, StoreError};
+use headwater_storage::StoreError;
 use headwater_tools::agent::{Agent, Effect, Entry};
 
 use super::journal::{Hold, RunKey};
 use super::runner::Runner;
-use crate::tools::handle::{Running, TeamRow, ToolsHandle};
+use crate::identity::IdentityHandle;
+use crate::tools::handle::{Ended, Running, TeamRow, ToolsHandle};
 use crate::tools::keys;
 use crate::tools::records::{self, LeaseRow, RunRow};
 
@@ -45,8 +45,9 @@ impl AgentFollower {
     /// Takes what nobody holds any more.
     async fn look(&self) -> Result<(), StoreError> {
         let shared = &self.tools.shared;
-        // A run that is taken over offers its model the tools that are served.
-        if !shared.is_known() {
+        // A run that is taken over offers its model the tools that are served, and ends with its key.
+        let vouches = shared.identity.get().is_none_or(IdentityHandle::vouches);
+        if !shared.is_known() || !vouches {
             return Ok(());
         }
         let mut range = keys::run_leases();
@@ -101,20 +102,8 @@ impl AgentFollower {
     pub(super) async fn forget(&self) -> Result<(), StoreError> {
         let shared = &self.tools.shared;
         let before_ms = shared.runtime.wall_ms().saturating_sub(KEPT_MS);
-        let range = keys::ended_runs(before_ms);
-        let read = shared.retry.read(|transaction| {
-            let read = RangeRead::all(range.clone()).limit(LOOK_ROWS).snapshot();
-            Box::pin(async move { transaction.range(read).await })
-        });
-        for (key, _) in read.await? {
-            let elements = tuple::unpack(&key)?;
-            let [.., Element::Integer(ended_ms), Element::Text(team), Element::Text(id)] =
-                elements.as_slice()
-            else {
-                continue;
-            };
-            let ended_ms = u64::try_from(*ended_ms).unwrap_or_default();
-            self.tools.forget_run(ended_ms, &RunKey::new(team, id)).await?;
+        for Ended { ended_ms, team, id } in shared.ended(keys::ended_runs(before_ms)).await? {
+            self.tools.forget_run(ended_ms, &RunKey::new(&team, &id)).await?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use super::journal::Hold;
 use super::model::{Question, request};
 use super::works::Works;
 use crate::gateway::{Caller, Tool};
+use crate::mutants::{Mutant, planted};
 use crate::runtime::Runtime;
 use crate::tools::handle::{Running, ToolsHandle};
 use crate::tools::nouns::ToolsError;
@@ -32,6 +33,8 @@ const AGAIN_MS: u64 = 1_000;
 enum Stop {
     #[error("another node has it")]
     Lost,
+    #[error("this node cannot know whether its key is good")]
+    Unknown,
     #[error("the store: {0}")]
     Store(#[from] StoreError),
 }
@@ -74,7 +77,18 @@ impl Runner {
         }
     }
 
-    async fn go(&mut self, effects: Vec<Effect>) -> Result<(), Stop> {
+    async fn go(&mut self, mut effects: Vec<Effect>) -> Result<(), Stop> {
+        // What was taken over may have ended by itself meanwhile.
+        if self.agent.finished().is_none()
+            && let Some(by) = self.ended_key()?
+        {
+            let asks = |effect: &Effect| {
+                matches!(effect, Effect::AskModel { .. } | Effect::CallTool { .. })
+            };
+            effects.retain(|effect| !asks(effect));
+            let now_ms = self.runtime().wall_ms();
+            effects.extend(self.agent.take(Event::Cancelled { by }, now_ms));
+        }
         self.carry_out(effects).await?;
         while self.agent.finished().is_none() {
             let runtime = self.runtime().clone();
@@ -102,7 +116,11 @@ impl Runner {
         let seen = self.tools.look_at_run(&self.hold, &self.waiting).await?;
         self.looked_ms = self.runtime().now_ms();
         let Some(seen) = seen else { return Err(Stop::Lost) };
-        if let Some(by) = seen.cancelled_by {
+        let ended_by = match seen.cancelled_by {
+            Some(by) => Some(by),
+            None => self.ended_key()?,
+        };
+        if let Some(by) = ended_by {
             return self.hear(Event::Cancelled { by }).await;
         }
         for call in seen.decided {
@@ -110,6 +128,15 @@ impl Runner {
             self.hear(Event::Decided { call }).await?;
         }
         self.hear(Event::Tick).await
+    }
+
+    /// The key that the run was begun with, once it opens nothing any more.
+    fn ended_key(&self) -> Result<Option<String>, Stop> {
+        let (identity, key) = (self.tools.shared.identity.get(), self.row.caller.caller().key_id);
+        let Some((identity, key)) = identity.zip(key) else { return Ok(None) };
+        let stands = identity.stands(&key).map_err(|_| Stop::Unknown)?;
+        let has_ended = !stands && !planted(Mutant::RunOutlivesItsKey);
+        Ok(has_ended.then(|| format!("the end of its key {key}")))
     }
 
     async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Stop> {

@@ -1,17 +1,17 @@
 //! Runs over a store: answers, ends, approvals, and nodes that die at any moment.
 
 mod deaths;
-mod world;
+pub(in crate::tools) mod world;
 
 use headwater_tools::agent::{AgentSettings, Finish, Message};
 use headwater_tools::session::{SessionBudget, Standing};
 
 use super::RunAsk;
 use crate::cluster::tests::world::{until, within};
-use crate::tools::{Decided, RunState, ToolsError};
+use crate::tools::{Decided, RunState, ToolCaller, ToolsError};
 use world::{
     ANSWER_MICRODOLLARS, CALL_MICRODOLLARS, Running, Turn, World, ask, caller, calls, definition,
-    word,
+    new_key, word,
 };
 
 #[tokio::test(start_paused = true)]
@@ -203,6 +203,28 @@ async fn a_run_is_cancelled() {
     assert_eq!(ended.output.as_deref(), Some("cancelled by boss"));
     let again = one.tools.cancel_run(&caller("boss"), &begun.id).await;
     assert!(matches!(again, Err(ToolsError::Conflict(_))), "{again:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_when_its_key_does_on_this_node_or_the_next() {
+    let world = World::new(&[calls(&[("find_v1", "a")]), Turn::Hangs]).await;
+    let one = world.node("one").await;
+    let keys = world.keys(&one);
+    one.tools.end_with_keys_of(keys.clone());
+    let (key, _) = keys.create(new_key()).await.unwrap();
+    let by_key = ToolCaller { key_id: Some(key.id.clone()), ..caller("anna") };
+    let begun = within(one.tools.begin_run(&by_key, ask("think"))).await.unwrap();
+    let other = one.begin(ask("think, too")).await;
+    until(|| world.model.asked().len() == 4).await;
+    keys.revoke(&key.id).await.unwrap();
+    let ended = one.end(&begun.id).await;
+    assert_eq!(ended.finish, Some(Finish::Cancelled));
+    assert_eq!(ended.output, Some(format!("cancelled by the end of its key {}", key.id)));
+    let told = one.tools.agent_run(&caller("anna"), &other.id).await.unwrap();
+    assert_eq!(told.state, RunState::Running, "it was begun without a key");
+    let late = within(one.tools.begin_run(&by_key, ask("once more"))).await.unwrap();
+    assert_eq!(one.end(&late.id).await.finish, Some(Finish::Cancelled));
+    assert_eq!(world.model.asked().len(), 4, "nobody is asked for a key that has ended");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,10 +8,10 @@ use headwater_tools::ToolReference;
 use headwater_tools::call::{Ending, Mode, Refusal};
 use serde_json::{Value, json};
 
-use super::super::handle::{TeamRow, ToolsHandle};
+use super::super::handle::{Ended, TeamRow, ToolsHandle};
 use super::super::nouns::{ToolAsk, ToolCaller};
 use super::super::{keys, records};
-use super::{KEPT_MS, ResultRow, WaitingRow, WaitingState};
+use super::{KEPT_MS, ResultRow, WaitingRow, WaitingState, write};
 use crate::tenancy::{EventTold, PendingNotice, pending_key};
 
 /// How often a node looks for calls that nobody makes, in ms.
@@ -44,23 +44,22 @@ impl CallRunner {
             if let Err(error) = self.look().await {
                 tracing::debug!(%error, "asynchronous calls were not looked for");
             }
+            if let Err(error) = self.forget().await {
+                tracing::debug!(%error, "old asynchronous calls are forgotten later");
+            }
             runtime.pause(LOOK_MS).await;
         }
     }
 
     /// Takes what waits.
-    async fn look(&self) -> Result<(), StoreError> {
+    pub(super) async fn look(&self) -> Result<(), StoreError> {
         let shared = &self.tools.shared;
-        let mut range = keys::all_waiting();
+        let mut range = keys::open_calls();
         while let Some(rows) = shared.next_rows(&mut range, LOOK_ROWS).await? {
             let now_ms = shared.runtime.wall_ms();
             for TeamRow { team, id, row } in rows {
-                let row: WaitingRow = records::decode(&row)?;
-                let is_old = row.ended_ms.is_some_and(|ended| now_ms >= ended + KEPT_MS);
-                let is_taken = row.taken.as_ref().is_some_and(|(_, until_ms)| now_ms < *until_ms);
-                if is_old {
-                    self.forget(&team, &id).await?;
-                } else if !row.state.is_end() && !is_taken {
+                let until_ms: u64 = records::decode(&row)?;
+                if until_ms <= now_ms {
                     self.take(&team, &id).await;
                 }
             }
@@ -68,18 +67,25 @@ impl CallRunner {
         Ok(())
     }
 
-    async fn forget(&self, team: &str, id: &str) -> Result<(), StoreError> {
-        let forgotten = self.tools.shared.retry.write_idempotent(|transaction| {
-            let (team, id) = (team.to_owned(), id.to_owned());
-            Box::pin(async move {
-                transaction.clear(&keys::waiting(&team, &id).row())?;
-                for kind in ["async_arguments", "async_answer"] {
-                    transaction.clear_range(&keys::waiting_texts(&team, &id, kind).pieces())?;
-                }
-                Ok(())
-            })
-        });
-        forgotten.await
+    /// Forgets calls that ended long ago.
+    pub(super) async fn forget(&self) -> Result<(), StoreError> {
+        let shared = &self.tools.shared;
+        let before_ms = shared.runtime.wall_ms().saturating_sub(KEPT_MS);
+        for Ended { ended_ms, team, id } in shared.ended(keys::ended_calls(before_ms)).await? {
+            let forgotten = shared.retry.write_idempotent(|transaction| {
+                let (team, id) = (team.clone(), id.clone());
+                Box::pin(async move {
+                    transaction.clear(&keys::ended_call(ended_ms, &team, &id))?;
+                    transaction.clear(&keys::waiting(&team, &id).row())?;
+                    for kind in ["async_arguments", "async_answer"] {
+                        transaction.clear_range(&keys::waiting_texts(&team, &id, kind).pieces())?;
+                    }
+                    Ok(())
+                })
+            });
+            forgotten.await?;
+        }
+        Ok(())
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeSet<(String, String)>> {
@@ -248,7 +254,7 @@ async fn end(
             transaction.set(&pending_key(&notice.id), &notice.encode()?)?;
         }
     }
-    transaction.set(&key, &records::encode(&row)?)
+    write(transaction, team, id, &row)
 }
 
 /// What webhooks are told: that it has ended, and how; the answer is fetched.

@@ -11,10 +11,16 @@ use headwater_storage::StoreError;
 use super::RunOptions;
 use super::model::{CHAT, question};
 use crate::tools::book::{Book, Place};
+use crate::tools::node::STALE_MS;
 use crate::world::World;
 
 /// How the end of a run begins whose journal cannot be read.
 const GIVEN_UP: &str = "what is stored of the run cannot be read";
+/// What the end of a run says that ended with its key.
+const KEY_ENDED: &str = "the end of its key";
+/// When the end of a key must have been heard, in ms: nobody vouches for it for longer, and who was
+/// frozen meanwhile goes on with one question.
+pub(super) const KEY_HEARD_MS: u64 = STALE_MS + 15_000;
 
 /// A run that some client asks for.
 #[derive(Debug, Clone)]
@@ -25,6 +31,16 @@ pub(super) struct Wanted {
     pub(super) tools: Option<Vec<String>>,
     /// Its model asks for the same again and again.
     pub(super) is_stuck: bool,
+    /// What it is begun with.
+    pub(super) key: Option<String>,
+}
+
+/// A key, and its end.
+#[derive(Debug, Clone, Copy, Default)]
+struct Key {
+    is_ending: bool,
+    /// When it was known to have ended, in virtual ms.
+    ended_ms: Option<u64>,
 }
 
 impl Wanted {
@@ -54,6 +70,7 @@ pub(super) struct Run {
     pub(super) ended: Option<RunTold>,
     end: Option<(RunFinish, String)>,
     pub(super) journal: BTreeMap<Spot, RunEvent>,
+    /// Somebody wants it to end, or its key.
     is_cancelled: bool,
     /// Who asked the model last.
     asked_by: Option<Place>,
@@ -88,6 +105,7 @@ pub(in crate::tools) struct Runs {
 #[derive(Default)]
 struct State {
     runs: BTreeMap<String, Run>,
+    keys: BTreeMap<String, Key>,
     is_checked: bool,
 }
 
@@ -114,18 +132,52 @@ impl Runs {
         self.lock().is_checked
     }
 
+    pub(super) fn key_made(&self, id: &str) {
+        self.lock().keys.insert(id.to_owned(), Key::default());
+    }
+
+    /// Somebody is about to have a key end.
+    pub(super) fn revoking(&self, id: &str) {
+        let mut state = self.lock();
+        state.keys.entry(id.to_owned()).or_default().is_ending = true;
+        let its = state.runs.values_mut().filter(|run| run.wanted.key.as_deref() == Some(id));
+        its.for_each(|run| run.is_cancelled = true);
+    }
+
+    pub(super) fn revoked(&self, id: &str) {
+        self.world.count("key revoked");
+        self.world.note(format_args!("the key {id} is revoked"));
+        let key = Key { is_ending: true, ended_ms: Some(self.world.now_ms()) };
+        self.lock().keys.insert(id.to_owned(), key);
+    }
+
+    /// Some key, whether it is good or not.
+    pub(super) fn some_key(&self) -> Option<String> {
+        let state = self.lock();
+        let last = state.keys.len().checked_sub(1)? as u64;
+        state.keys.keys().nth(self.world.between(0, last) as usize).cloned()
+    }
+
+    /// When the key of a run ended, in virtual ms.
+    pub(super) fn key_ended_ms(&self, wanted: &Wanted) -> Option<u64> {
+        self.lock().keys.get(wanted.key.as_ref()?)?.ended_ms
+    }
+
     pub(super) fn add(&self, wanted: Wanted) {
+        let mut state = self.lock();
+        let key = wanted.key.as_ref().and_then(|key| state.keys.get(key));
+        let is_cancelled = key.is_some_and(|key| key.is_ending);
         let run = Run {
             wanted: wanted.clone(),
             told: None,
             ended: None,
             end: None,
             journal: BTreeMap::new(),
-            is_cancelled: false,
+            is_cancelled,
             asked_by: None,
             asked: BTreeMap::new(),
         };
-        self.lock().runs.insert(wanted.id, run);
+        state.runs.insert(wanted.id, run);
     }
 
     pub(super) fn all(&self) -> Vec<Run> {
@@ -154,7 +206,8 @@ impl Runs {
     /// A process asks the model for a step.
     pub(super) fn asked(&self, place: Place, id: &str, step: u64, book: &Book) {
         let (world, mut state) = (&self.world, self.lock());
-        let Some(run) = state.runs.get_mut(id) else { return };
+        let State { runs, keys, .. } = &mut *state;
+        let Some(run) = runs.get_mut(id) else { return };
         world.note(format_args!("{place:?} asks the model for step {step} of {id}"));
         if let Some(before) = run.asked_by.replace(place).filter(|before| *before != place) {
             world.count(match book.is_dead(&before) {
@@ -166,6 +219,12 @@ impl Runs {
             Some(before) if before != place => world.count("model asked again by another process"),
             Some(_) => world.count("model asked again"),
             None => {}
+        }
+        let key = run.wanted.key.as_ref().and_then(|key| keys.get(key));
+        let ended_ms = key.and_then(|key| key.ended_ms);
+        if ended_ms.is_some_and(|ended_ms| world.now_ms() > ended_ms + KEY_HEARD_MS) {
+            let seen = format!("{place:?} asks for {id}, and its key ended at {ended_ms:?}");
+            world.violated("a_run_ends_with_its_key", seen);
         }
         if step >= run.wanted.settings.iterations_max {
             let seen = format!("{id} asks for step {step}: {:?}", run.wanted);
@@ -221,7 +280,12 @@ impl Runs {
                 world.violated("an_agent_run_ends_once", seen);
             }
             Some(_) => {}
-            None => world.note(format_args!("{place:?} tells that {id} is {end:?}")),
+            None => {
+                world.note(format_args!("{place:?} tells that {id} is {end:?}"));
+                if text.contains(KEY_ENDED) {
+                    world.count("run ended with its key");
+                }
+            }
         }
         if finish == RunFinish::Cancelled && !run.is_cancelled {
             let seen = format!("{id} is cancelled, and nobody wanted that");

@@ -3,17 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headwater_actors::tools::{RunNotice, RunTold};
+use headwater_actors::tools::{RunFinish, RunNotice, RunTold};
 use serde_json::Value;
 
-use super::book::{Heard, Run, Runs};
+use super::book::{Heard, KEY_HEARD_MS, Run, Runs};
 use super::client::{PATIENCE_MS, hear};
 use super::{RUNS_CHECK_MS, ended, tool_called};
 use crate::shared_store::SharedStore;
 use crate::tools::agent::{caller, on_node};
 use crate::tools::book::Book;
 use crate::tools::catalog::{Entry, Nature};
-use crate::tools::node::Node;
+use crate::tools::node::{BASE_MS, Node};
 use crate::tools::{HEAL_MS, Stage};
 use crate::world::World;
 
@@ -45,7 +45,10 @@ pub(in crate::tools) async fn check(stage: Stage, runs: Runs, store: SharedStore
     for run in all.iter().filter(|run| begun.contains(&run.wanted.id)) {
         caps(world, book, run);
         match run.ended.as_ref().and_then(|told| told.finish) {
-            Some(finish) => world.count(ended(finish)),
+            Some(finish) => {
+                world.count(ended(finish));
+                key(world, &runs, run, finish);
+            }
             None => {
                 let seen = format!("{} has not: {:?}", run.wanted.id, run.told);
                 world.violated("an_agent_run_ends_once", seen);
@@ -61,6 +64,17 @@ pub(in crate::tools) async fn check(stage: Stage, runs: Runs, store: SharedStore
     effects(world, book, &all);
     runs.checked();
     world.count("everything checked");
+}
+
+/// Long after its key, no run ends otherwise.
+fn key(world: &World, runs: &Runs, run: &Run, finish: RunFinish) {
+    let Some(key_ended_ms) = runs.key_ended_ms(&run.wanted) else { return };
+    let told = run.ended.as_ref();
+    let ended_ms = told.and_then(|told| told.ended_ms).unwrap_or_default().saturating_sub(BASE_MS);
+    if finish != RunFinish::Cancelled && ended_ms > key_ended_ms.max(HEAL_MS) + KEY_HEARD_MS {
+        let seen = format!("its key ended at {key_ended_ms}, it at {ended_ms}: {told:?}");
+        world.violated("a_run_ends_with_its_key", seen);
+    }
 }
 
 /// The runs that all nodes know of.

@@ -1,6 +1,6 @@
 //! A client: it begins runs, asks for them again and otherwise, listens, and has some end.
 
-use headwater_actors::tools::{AgentSettings, RunMessage, ToolsError};
+use headwater_actors::tools::{AgentSettings, RunMessage, ToolCaller, ToolsError};
 
 use super::RUN_MS;
 use super::book::{Heard, Runs, Wanted};
@@ -37,7 +37,8 @@ pub(in crate::tools) async fn run(stage: Stage, runs: Runs, number: u64) {
             continue;
         }
         begun += 1;
-        let wanted = fresh(world, &format!("run-{number}-{begun}"));
+        let key = runs.some_key().filter(|_| world.percent(60));
+        let wanted = Wanted { key, ..fresh(world, &format!("run-{number}-{begun}")) };
         runs.add(wanted.clone());
         let (listening, heard, id) = (stage.clone(), runs.clone(), wanted.id.clone());
         world.spawn(async move { follow(&listening, &heard, &id).await });
@@ -77,14 +78,15 @@ fn fresh(world: &World, id: &str) -> Wanted {
         let changes = if world.percent(50) { "send" } else { "reserve" };
         vec!["look".to_owned(), changes.to_owned()]
     });
-    Wanted { id: id.to_owned(), settings, tools, is_stuck }
+    Wanted { id: id.to_owned(), settings, tools, is_stuck, key: None }
 }
 
 /// Asks some node for a run. True when it tells of it.
 async fn begin(stage: &Stage, runs: &Runs, wanted: &Wanted) -> bool {
     let (ask, runs, id) = (wanted.ask(), runs.clone(), wanted.id.clone());
+    let by = ToolCaller { key_id: wanted.key.clone(), ..caller(CLIENT) };
     let begun = on_some_node(stage, PATIENCE_MS, |tools, place| async move {
-        match tools.begin_run(&caller(CLIENT), ask).await {
+        match tools.begin_run(&by, ask).await {
             Ok(told) => runs.told(place, &told),
             Err(error) => {
                 runs.refused(place, &id, &error);

@@ -20,22 +20,23 @@ use serde_json::{Value, json};
 
 use crate::cluster::tests::world::{Node, World as Cluster, within};
 use crate::gateway::{Backend as Models, GatewayHandle, GatewayMetrics};
+use crate::identity::{Holder, IdentityHandle, IdentityMetrics, IdentitySettings, NewKey};
 use crate::tenancy::tests::world::{Setup, Site};
 use crate::tools::{
     AgentFollower, AgentsSettings, RunAsk, RunEvent, RunTold, ToolCaller, ToolsHandle,
     ToolsMetrics, ToolsSettings,
 };
 
-pub(super) const TEAM: &str = "acme";
-pub(super) const CHAT: &str = "chat";
+pub(in crate::tools) const TEAM: &str = "acme";
+pub(in crate::tools) const CHAT: &str = "chat";
 /// What an answer of 7 tokens of input and 2 of output costs.
-pub(super) const ANSWER_MICRODOLLARS: u64 = 27;
-pub(super) const CALL_MICRODOLLARS: u64 = 5;
-pub(super) const LEASE_MS: u64 = 3_000;
+pub(in crate::tools) const ANSWER_MICRODOLLARS: u64 = 27;
+pub(in crate::tools) const CALL_MICRODOLLARS: u64 = 5;
+pub(in crate::tools) const LEASE_MS: u64 = 3_000;
 
 /// What the model does when it is asked.
 #[derive(Debug, Clone)]
-pub(super) enum Turn {
+pub(in crate::tools) enum Turn {
     Says(&'static str),
     /// Functions and their arguments.
     Calls(Vec<(&'static str, String)>),
@@ -47,7 +48,7 @@ pub(super) enum Turn {
 }
 
 /// A call of these functions with `query`.
-pub(super) fn calls(all: &[(&'static str, &str)]) -> Turn {
+pub(in crate::tools) fn calls(all: &[(&'static str, &str)]) -> Turn {
     let call = |(name, query): &(&'static str, &str)| (*name, json!({"query": query}).to_string());
     Turn::Calls(all.iter().map(call).collect())
 }
@@ -55,18 +56,18 @@ pub(super) fn calls(all: &[(&'static str, &str)]) -> Turn {
 /// Takes the turn of the answers that it has read, so that a question which is asked again gets the
 /// same answer; after the last turn, that one. A turn that breaks off is over.
 #[derive(Default)]
-pub(super) struct Talker {
+pub(in crate::tools) struct Talker {
     turns: Mutex<Vec<Turn>>,
     broken: AtomicUsize,
     asked: Mutex<Vec<ChatRequest>>,
 }
 
 impl Talker {
-    pub(super) fn asked(&self) -> Vec<ChatRequest> {
+    pub(in crate::tools) fn asked(&self) -> Vec<ChatRequest> {
         self.asked.lock().unwrap().clone()
     }
 
-    pub(super) fn then(&self, turns: &[Turn]) {
+    pub(in crate::tools) fn then(&self, turns: &[Turn]) {
         *self.turns.lock().unwrap() = turns.to_vec();
         self.broken.store(0, Ordering::SeqCst);
     }
@@ -114,22 +115,34 @@ impl ChatModel for Talker {
     }
 }
 
-pub(super) struct World {
-    pub(super) cluster: Cluster,
+pub(in crate::tools) struct World {
+    pub(in crate::tools) cluster: Cluster,
     /// Of the quotas; it never dies.
-    pub(super) site: Site,
-    pub(super) model: Arc<Talker>,
-    pub(super) backend: Arc<MemoryBackend>,
+    pub(in crate::tools) site: Site,
+    pub(in crate::tools) model: Arc<Talker>,
+    pub(in crate::tools) backend: Arc<MemoryBackend>,
     gateway: GatewayHandle,
 }
 
 /// A node that runs agents.
-pub(super) struct Running {
-    pub(super) node: Node,
-    pub(super) tools: ToolsHandle,
+pub(in crate::tools) struct Running {
+    pub(in crate::tools) node: Node,
+    pub(in crate::tools) tools: ToolsHandle,
 }
 
-pub(super) fn caller(user: &str) -> ToolCaller {
+pub(in crate::tools) fn new_key() -> NewKey {
+    let team = TEAM.to_owned();
+    let holder = Holder {
+        team,
+        project: None,
+        user: None,
+        models: vec!["*".to_owned()],
+        tier: "standard".to_owned(),
+    };
+    NewKey { holder, note: String::new(), expires_ms: None }
+}
+
+pub(in crate::tools) fn caller(user: &str) -> ToolCaller {
     ToolCaller {
         team: TEAM.to_owned(),
         project: None,
@@ -141,7 +154,7 @@ pub(super) fn caller(user: &str) -> ToolCaller {
     }
 }
 
-pub(super) fn definition(name: &str, kind: &str) -> Value {
+pub(in crate::tools) fn definition(name: &str, kind: &str) -> Value {
     json!({
         "name": name,
         "description": format!("Does what {name} says"),
@@ -158,7 +171,7 @@ pub(super) fn definition(name: &str, kind: &str) -> Value {
     })
 }
 
-pub(super) fn ask(text: &str) -> RunAsk {
+pub(in crate::tools) fn ask(text: &str) -> RunAsk {
     RunAsk {
         id: None,
         model: CHAT.to_owned(),
@@ -173,7 +186,7 @@ pub(super) fn ask(text: &str) -> RunAsk {
 impl World {
     /// The tools `find`, which reads, and `pay` and `order`, which change something; `order` knows
     /// ids. `delete` waits for an approval.
-    pub(super) async fn new(turns: &[Turn]) -> World {
+    pub(in crate::tools) async fn new(turns: &[Turn]) -> World {
         let cluster = Cluster::new();
         let site = Site::start(&cluster, "quotas", Setup::default()).await;
         let model = Arc::new(Talker::default());
@@ -204,8 +217,19 @@ impl World {
         world
     }
 
+    /// The keys of a node.
+    pub(in crate::tools) fn keys(&self, one: &Running) -> IdentityHandle {
+        let (runtime, retry) = (one.node.runtime.clone(), self.cluster.retry(1_000));
+        let metrics = IdentityMetrics::register(&mut Registry::default());
+        let bits = Arc::new(|| Some([7; 32]));
+        let keys =
+            IdentityHandle::new(runtime.clone(), retry, bits, IdentitySettings::default(), metrics);
+        runtime.spawn(keys.clone().run());
+        keys
+    }
+
     /// A node without a follower; it knows all tools that there are.
-    pub(super) async fn node(&self, name: &str) -> Running {
+    pub(in crate::tools) async fn node(&self, name: &str) -> Running {
         let node = self.cluster.node(name);
         let agents = AgentsSettings { lease_ms: LEASE_MS, runs_max: 3, team_runs_max: 2 };
         let idempotency =
@@ -230,23 +254,23 @@ impl World {
 
 impl Running {
     /// From now on it takes runs over.
-    pub(super) fn follow(&self) {
+    pub(in crate::tools) fn follow(&self) {
         self.node.runtime.spawn(AgentFollower::new(self.tools.clone()).run());
     }
 
-    pub(super) async fn begin(&self, ask: RunAsk) -> RunTold {
+    pub(in crate::tools) async fn begin(&self, ask: RunAsk) -> RunTold {
         within(self.tools.begin_run(&caller("anna"), ask)).await.unwrap()
     }
 
     /// The run once it has ended.
-    pub(super) async fn end(&self, id: &str) -> RunTold {
+    pub(in crate::tools) async fn end(&self, id: &str) -> RunTold {
         let told = within(self.tools.ended_run(&caller("anna"), id, 3_600_000)).await.unwrap();
         assert!(told.finish.is_some(), "{told:?}");
         told
     }
 
     /// All events of a run that has ended, or those up to an entry.
-    pub(super) async fn events(&self, id: &str, until: u64) -> Vec<RunEvent> {
+    pub(in crate::tools) async fn events(&self, id: &str, until: u64) -> Vec<RunEvent> {
         let mut events = within(self.tools.run_events(&caller("anna"), id, None)).await.unwrap();
         let mut all = Vec::new();
         while let Some(event) = within(events.next()).await {
@@ -261,7 +285,7 @@ impl Running {
     }
 
     /// What the run's tools answered.
-    pub(super) async fn results(&self, id: &str) -> Vec<String> {
+    pub(in crate::tools) async fn results(&self, id: &str) -> Vec<String> {
         let messages = within(self.tools.run_messages(&caller("anna"), id)).await.unwrap();
         let result = |message| match message {
             Message::Tool { text, .. } => Some(text),
@@ -271,7 +295,7 @@ impl Running {
     }
 }
 
-pub(super) fn word(event: &RunEvent) -> &'static str {
+pub(in crate::tools) fn word(event: &RunEvent) -> &'static str {
     match event.notice {
         Notice::Began { .. } => "began",
         Notice::Recovered { .. } => "recovered",
