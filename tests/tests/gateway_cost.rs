@@ -88,7 +88,8 @@ impl World {
         shape.settings = vec![
             setting("gateway.backends", &backends),
             setting("gateway.models", &models()),
-            "gateway.tries=3".to_owned(),
+            // One for the failure of the plan, the rest for connections that the provider had cut.
+            "gateway.tries=5".to_owned(),
             // Failures are a share of the plan here, and not a sign.
             "gateway.breaker_failures=1000".to_owned(),
             setting("audit.location", &json!(folder.path().join("lake"))),
