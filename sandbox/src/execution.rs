@@ -24,6 +24,22 @@ pub struct Execution {
     pub limits: Limits,
 }
 
+impl Execution {
+    /// A program that is given nothing and hands nothing back.
+    #[must_use]
+    pub fn new(source: impl Into<String>, limits: Limits) -> Self {
+        Self {
+            source: source.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            input: Vec::new(),
+            files: Vec::new(),
+            collect: Vec::new(),
+            limits,
+        }
+    }
+}
+
 /// Which stream of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Channel {

@@ -180,13 +180,8 @@ impl FirecrackerEngine {
         let grouped = slot.grouped;
         let canary = self.host.canary("seen").map_err(|error| lost(error.to_string()))?;
         let execution = Execution {
-            source: PROBE.to_owned(),
             arguments: vec![canary.display().to_string()],
-            environment: Vec::new(),
-            input: Vec::new(),
-            files: Vec::new(),
-            collect: Vec::new(),
-            limits,
+            ..Execution::new(PROBE, limits)
         };
         let (mut output, mut first) = (Vec::new(), None);
         let mut listen = |_: Channel, bytes: &[u8]| {

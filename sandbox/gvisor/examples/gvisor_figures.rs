@@ -71,15 +71,7 @@ fn spec(name: &str, image: &headwater_sandbox::Image) -> SlotSpec {
 }
 
 async fn call(slot: &mut Box<dyn Slot>) -> Duration {
-    let execution = Execution {
-        source: "print(1)".to_owned(),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        input: Vec::new(),
-        files: Vec::new(),
-        collect: Vec::new(),
-        limits: Limits::SMALL,
-    };
+    let execution = Execution::new("print(1)", Limits::SMALL);
     let began = Instant::now();
     let mut heard = Vec::new();
     let mut listen = |_: Channel, bytes: &[u8]| heard.extend_from_slice(bytes);

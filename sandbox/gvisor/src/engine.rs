@@ -92,13 +92,8 @@ impl GvisorEngine {
         let mut slot = self.start_slot(&spec).await?;
         let canary = self.host.canary("seen").map_err(|error| lost(error.to_string()))?;
         let execution = Execution {
-            source: PROBE.to_owned(),
             arguments: vec![canary.display().to_string()],
-            environment: Vec::new(),
-            input: Vec::new(),
-            files: Vec::new(),
-            collect: Vec::new(),
-            limits: Limits::SMALL,
+            ..Execution::new(PROBE, Limits::SMALL)
         };
         let (mut output, mut errors, mut first) = (Vec::new(), Vec::new(), None);
         let mut listen = |channel: Channel, bytes: &[u8]| {

@@ -19,15 +19,7 @@ const REST: Duration = Duration::from_millis(60);
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn execution(source: &str) -> Execution {
-    Execution {
-        source: source.to_owned(),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        input: Vec::new(),
-        files: Vec::new(),
-        collect: Vec::new(),
-        limits: Limits::SMALL,
-    }
+    Execution::new(source, Limits::SMALL)
 }
 
 fn spec(image: &headwater_sandbox::Image, number: usize) -> SlotSpec {

@@ -51,15 +51,7 @@ pub(crate) fn spec(image: &Image) -> SlotSpec {
 }
 
 fn execution(source: &str) -> Execution {
-    Execution {
-        source: source.to_owned(),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        input: Vec::new(),
-        files: Vec::new(),
-        collect: Vec::new(),
-        limits: Limits::SMALL,
-    }
+    Execution::new(source, Limits::SMALL)
 }
 
 pub(crate) async fn probe(jail: &Jail, image: &Image) -> Result<Probe, EngineError> {

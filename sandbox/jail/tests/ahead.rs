@@ -40,15 +40,7 @@ async fn start(jail: &Jail, name: &str, way: Way) -> Box<dyn Slot> {
 }
 
 fn execution(source: &str) -> Execution {
-    Execution {
-        source: source.to_owned(),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        input: Vec::new(),
-        files: Vec::new(),
-        collect: Vec::new(),
-        limits: Limits::SMALL,
-    }
+    Execution::new(source, Limits::SMALL)
 }
 
 async fn hear(slot: &mut dyn Slot, execution: &Execution) -> (Outcome, String) {

@@ -113,13 +113,8 @@ async fn a_guest_reaches_its_proxy_and_nothing_else() {
     host.set_nonblocking(true).unwrap();
     let mut slot = jail.start(spec("out", Some(WayOut { proxy, names }))).await.unwrap();
     let call = Execution {
-        source: GUEST.to_owned(),
         arguments: vec![host.local_addr().unwrap().port().to_string()],
-        environment: Vec::new(),
-        input: Vec::new(),
-        files: Vec::new(),
-        collect: Vec::new(),
-        limits: Limits::SMALL,
+        ..Execution::new(GUEST, Limits::SMALL)
     };
     // The second call finds the way out as the first one did.
     for _ in 0..2 {

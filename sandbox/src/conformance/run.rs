@@ -39,15 +39,7 @@ pub(super) fn spec(image: &Image, name: &str, way: Way) -> SlotSpec {
 }
 
 pub(super) fn execution(source: impl Into<String>) -> Execution {
-    Execution {
-        source: source.into(),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        input: Vec::new(),
-        files: Vec::new(),
-        collect: Vec::new(),
-        limits: LIMITS,
-    }
+    Execution::new(source, LIMITS)
 }
 
 /// A call and what it wrote.

@@ -101,15 +101,7 @@ async fn idle(engine: &WasmEngine, image: &Image) -> Result<()> {
 }
 
 async fn call(slot: &mut dyn Slot, source: &str) -> Result<Duration> {
-    let execution = Execution {
-        source: source.to_owned(),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        input: Vec::new(),
-        files: Vec::new(),
-        collect: Vec::new(),
-        limits: Limits::SMALL,
-    };
+    let execution = Execution::new(source, Limits::SMALL);
     let mut heard = Vec::new();
     let mut listener = |_: Channel, bytes: &[u8]| heard.extend_from_slice(bytes);
     let began = Instant::now();

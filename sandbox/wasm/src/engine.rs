@@ -202,15 +202,7 @@ impl Engine for WasmEngine {
             way_out: None,
         };
         let mut slot = self.start_slot(spec).await?;
-        let execution = Execution {
-            source: PROBE.to_owned(),
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            input: Vec::new(),
-            files: Vec::new(),
-            collect: Vec::new(),
-            limits: Limits::SMALL,
-        };
+        let execution = Execution::new(PROBE, Limits::SMALL);
         let (mut heard, mut first) = (Vec::new(), None);
         let mut listen = |_: Channel, bytes: &[u8]| {
             first.get_or_insert_with(|| began.elapsed());

@@ -49,15 +49,7 @@ impl Bench {
 }
 
 fn execution(source: &str) -> Execution {
-    Execution {
-        source: source.to_owned(),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        input: Vec::new(),
-        files: Vec::new(),
-        collect: Vec::new(),
-        limits: Limits { wall_ms: 60_000, cpu_ms: 30_000, ..Limits::SMALL },
-    }
+    Execution::new(source, Limits { wall_ms: 60_000, cpu_ms: 30_000, ..Limits::SMALL })
 }
 
 async fn run(slot: &mut Box<dyn Slot>, execution: &Execution) -> (Outcome, String, String) {

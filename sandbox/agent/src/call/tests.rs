@@ -6,15 +6,7 @@ use serde_json::json;
 use super::{GIVEN_BYTES_MAX, check, ended_of};
 
 fn execution() -> Execution {
-    Execution {
-        source: "pass".to_owned(),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        input: Vec::new(),
-        files: Vec::new(),
-        collect: Vec::new(),
-        limits: Limits::SMALL,
-    }
+    Execution::new("pass", Limits::SMALL)
 }
 
 #[test]

@@ -156,15 +156,7 @@ pub(crate) fn spec(name: &str, way: Way) -> SlotSpec {
 }
 
 pub(crate) fn execution(source: &str) -> Execution {
-    Execution {
-        source: source.to_owned(),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        input: Vec::new(),
-        files: Vec::new(),
-        collect: Vec::new(),
-        limits: Limits { wall_ms: 60_000, cpu_ms: 30_000, ..Limits::SMALL },
-    }
+    Execution::new(source, Limits { wall_ms: 60_000, cpu_ms: 30_000, ..Limits::SMALL })
 }
 
 pub(crate) async fn run(
